@@ -1,1 +1,4 @@
-//! Placeholder.
+//! The control plane of edgectl: store, API server, controllers, scheduler.
+
+pub mod identity;
+pub mod registry;

@@ -1,0 +1,70 @@
+//! Who calls and how the call is to be taken.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::identity::User;
+
+/// What to do with fields that the schema does not know, or that occur twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FieldValidation {
+    /// Refuse the request.
+    Strict,
+    /// Drop them and warn; the default.
+    #[default]
+    Warn,
+    /// Drop them silently.
+    Ignore,
+}
+
+/// Everything about a call that is not the object.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    /// The authenticated caller.
+    pub user: User,
+    /// The name under which changes are recorded, if given.
+    pub field_manager: Option<String>,
+    /// Whether everything is done except storing.
+    pub dry_run: bool,
+    /// How unknown fields are treated.
+    pub field_validation: FieldValidation,
+    /// What the caller is to be told beside the result.
+    pub warnings: Warnings,
+}
+
+impl Context {
+    /// A call by `user` with defaults.
+    pub fn new(user: User) -> Context {
+        Context { user, ..Context::default() }
+    }
+
+    /// A call by the controller `name` of this process, such as `replicaset-controller`.
+    pub fn controller(name: &str) -> Context {
+        Context {
+            field_manager: Some(name.to_owned()),
+            field_validation: FieldValidation::Ignore,
+            ..Context::new(User::controller(name))
+        }
+    }
+}
+
+/// Collects warnings for the caller of one request.
+#[derive(Clone, Debug, Default)]
+pub struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Warnings {
+    /// Adds one, unless it is already there.
+    pub fn add(&self, text: impl Into<String>) {
+        let text = text.into();
+        let mut all = self.0.lock();
+        if !all.contains(&text) {
+            all.push(text);
+        }
+    }
+
+    /// Takes all that were added.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock())
+    }
+}
