@@ -2,3 +2,7 @@
 
 pub mod identity;
 pub mod registry;
+
+pub mod plane;
+
+pub use plane::{Bound, BuildError, Config, ControlPlane, RunError};
