@@ -1,0 +1,26 @@
+//! `cargo xtask bench`: builds for release and runs the benchmark program.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::build;
+use crate::run::{cargo, run};
+
+/// Which benchmarks to run.
+#[derive(Args)]
+pub struct Options {
+    /// Names of benchmarks; all when none is named
+    names: Vec<String>,
+}
+
+/// Builds `edged` for release and measures it.
+///
+/// # Errors
+/// When a build or a benchmark fails.
+pub fn bench(options: &Options) -> Result<()> {
+    build::guests()?;
+    let binaries = build::release()?;
+    let mut bench = cargo(&["run", "--locked", "--quiet", "--profile", build::QUICK, "--package", "edge-bench", "--"]);
+    bench.args(&options.names).env("EDGE_BINARIES", binaries);
+    run(bench)
+}

@@ -1,0 +1,97 @@
+//! `cargo xtask test`: every suite, with the seconds it took.
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::run::{cargo, run, target_dir};
+use crate::{build, check, tool};
+
+/// Which suites to run.
+#[derive(Args)]
+pub struct Options {
+    /// How much to run
+    #[arg(long, value_enum, default_value = "full")]
+    tier: Tier,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+enum Tier {
+    /// The crates' own tests
+    Unit,
+    /// And whole-system stories with real clients
+    System,
+    /// And format, lints, documentation and dependency checks: what CI runs
+    Full,
+}
+
+/// Runs the suites of a tier; the last line counts them and names what was skipped.
+///
+/// # Errors
+/// When a suite fails; the others run all the same.
+pub fn test(options: &Options) -> Result<()> {
+    let mut outcome = Outcome::default();
+    let mut skipped = Vec::new();
+    if options.tier >= Tier::System {
+        outcome.suite("guests", build::guests)?;
+        outcome.suite("binaries", || build::binaries().map(drop))?;
+        let report = tool::fetch_all()?;
+        report.print();
+        skipped.extend(report.missing.into_keys());
+    }
+    let _ = outcome.suite("unit", || {
+        // Only the system stories have integration tests that need the binaries.
+        run(cargo(&["test", "--locked", "--profile", build::QUICK, "--workspace", "--lib", "--bins"]))
+    });
+    if options.tier >= Tier::System {
+        let _ = outcome.suite("system", || {
+            let mut tests = cargo(&["test", "--locked", "--profile", build::QUICK, "--workspace", "--test", "*", "--no-fail-fast"]);
+            tests.env("EDGE_BINARIES", target_dir().join(build::QUICK));
+            run(tests)
+        });
+    }
+    if options.tier >= Tier::Full {
+        let _ = outcome.suite("check", check::check);
+    }
+    outcome.finish(&skipped)
+}
+
+#[derive(Default)]
+struct Outcome {
+    lines: Vec<String>,
+    failed: Vec<&'static str>,
+}
+
+impl Outcome {
+    fn suite(&mut self, name: &'static str, body: impl FnOnce() -> Result<()>) -> Result<()> {
+        println!("── {name}");
+        let start = Instant::now();
+        let result = body();
+        let word = if result.is_ok() { "ok" } else { "FAILED" };
+        self.lines.push(format!("{name:<10} {word:<7} {:>5} s", start.elapsed().as_secs()));
+        if let Err(error) = &result {
+            eprintln!("{name}: {error:#}");
+            self.failed.push(name);
+        }
+        result
+    }
+
+    fn finish(self, skipped: &[String]) -> Result<()> {
+        println!("──");
+        for line in &self.lines {
+            println!("{line}");
+        }
+        let skips = if skipped.is_empty() { String::new() } else { format!(" (no {})", skipped.join(", ")) };
+        println!(
+            "suites: {} passed, {} failed, {} skipped for want of a tool{skips}",
+            self.lines.len() - self.failed.len(),
+            self.failed.len(),
+            skipped.len()
+        );
+        if !self.failed.is_empty() {
+            bail!("failed: {}", self.failed.join(", "));
+        }
+        Ok(())
+    }
+}
