@@ -2,6 +2,7 @@
 
 pub mod identity;
 pub mod registry;
+pub mod store;
 
 pub mod plane;
 
