@@ -1,1 +1,23 @@
-//! Placeholder.
+//! The vocabulary of edgectl: what a kind is, how its objects are named, defaulted, validated,
+//! selected, printed and patched.
+//!
+//! Everything here is a pure function over `serde_json::Value` or a small typed struct. There is
+//! no clock, no randomness, no I/O and no async: `now` is an argument. Control plane, node and
+//! command line all speak through this crate and through nothing else they share.
+
+pub mod error;
+pub mod name;
+pub mod quantity;
+pub mod time;
+
+pub mod meta;
+pub mod validate;
+
+pub mod kind;
+pub mod selector;
+
+pub mod scale;
+pub mod table;
+pub mod watch;
+
+pub mod kinds;

@@ -1,0 +1,487 @@
+//! What a kind is: its identity, and the pure functions that make its objects right.
+//!
+//! A [`Kind`] is a value in the table of `kinds`. Routes, discovery, help, storage keys and
+//! columns all derive from it. It holds functions, not state; it never does I/O.
+
+use crate::error::{self, FieldError};
+use crate::meta;
+use crate::name::NameRule;
+use crate::time::Timestamp;
+use crate::validate::{self, At, Errors};
+use serde_json::Value;
+
+/// Whether objects of a kind live in namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// In a namespace.
+    Namespaced,
+    /// In the cluster as a whole.
+    Cluster,
+}
+
+/// A part of an object with a path of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Subresource {
+    /// `/status`: what is, beside what is wished.
+    Status,
+    /// `/scale`: the number of replicas, for every kind alike.
+    Scale,
+    /// `/binding` of a Pod: which node it runs on.
+    Binding,
+    /// `/eviction` of a Pod: a deletion that budgets may refuse.
+    Eviction,
+    /// `/log` of a Pod.
+    Log,
+    /// `/exec` of a Pod.
+    Exec,
+    /// `/attach` of a Pod.
+    Attach,
+    /// `/portforward` of a Pod.
+    PortForward,
+    /// `/proxy` of a Pod, Service or Node.
+    Proxy,
+    /// `/ephemeralcontainers` of a Pod.
+    EphemeralContainers,
+    /// `/resize` of a Pod: its resources.
+    Resize,
+    /// `/token` of a ServiceAccount.
+    Token,
+    /// `/finalize` of a Namespace.
+    Finalize,
+}
+
+impl Subresource {
+    const ALL: [Subresource; 13] = [
+        Subresource::Status,
+        Subresource::Scale,
+        Subresource::Binding,
+        Subresource::Eviction,
+        Subresource::Log,
+        Subresource::Exec,
+        Subresource::Attach,
+        Subresource::PortForward,
+        Subresource::Proxy,
+        Subresource::EphemeralContainers,
+        Subresource::Resize,
+        Subresource::Token,
+        Subresource::Finalize,
+    ];
+
+    /// The last part of its path.
+    pub fn name(self) -> &'static str {
+        match self {
+            Subresource::Status => "status",
+            Subresource::Scale => "scale",
+            Subresource::Binding => "binding",
+            Subresource::Eviction => "eviction",
+            Subresource::Log => "log",
+            Subresource::Exec => "exec",
+            Subresource::Attach => "attach",
+            Subresource::PortForward => "portforward",
+            Subresource::Proxy => "proxy",
+            Subresource::EphemeralContainers => "ephemeralcontainers",
+            Subresource::Resize => "resize",
+            Subresource::Token => "token",
+            Subresource::Finalize => "finalize",
+        }
+    }
+
+    /// The subresource of a path's last part.
+    pub fn from_name(name: &str) -> Option<Subresource> {
+        Subresource::ALL.into_iter().find(|sub| sub.name() == name)
+    }
+
+    /// The verbs discovery lists.
+    pub fn verbs(self) -> &'static [&'static str] {
+        match self {
+            Subresource::Status
+            | Subresource::Scale
+            | Subresource::EphemeralContainers
+            | Subresource::Resize => &["get", "patch", "update"],
+            Subresource::Binding | Subresource::Eviction | Subresource::Token => &["create"],
+            Subresource::Log => &["get"],
+            Subresource::Exec | Subresource::Attach | Subresource::PortForward => &["create", "get"],
+            Subresource::Proxy => &["create", "delete", "get", "patch", "update"],
+            Subresource::Finalize => &["update"],
+        }
+    }
+
+    /// Group, version and kind of its body under a kind.
+    pub fn gvk(self, kind: &Kind) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Subresource::Scale => ("autoscaling", "v1", "Scale"),
+            Subresource::Binding => ("", "v1", "Binding"),
+            Subresource::Eviction => ("policy", "v1", "Eviction"),
+            Subresource::Token => ("authentication.k8s.io", "v1", "TokenRequest"),
+            Subresource::Exec => ("", "v1", "PodExecOptions"),
+            Subresource::Attach => ("", "v1", "PodAttachOptions"),
+            Subresource::PortForward => ("", "v1", "PodPortForwardOptions"),
+            Subresource::Proxy => match kind.kind {
+                "Node" => ("", "v1", "NodeProxyOptions"),
+                "Service" => ("", "v1", "ServiceProxyOptions"),
+                _ => ("", "v1", "PodProxyOptions"),
+            },
+            Subresource::Status
+            | Subresource::Log
+            | Subresource::EphemeralContainers
+            | Subresource::Resize
+            | Subresource::Finalize => (kind.group, kind.version, kind.kind),
+        }
+    }
+}
+
+/// A column of a kind's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// The heading.
+    pub name: &'static str,
+    /// `string`, `integer`, `boolean`, `number` or `date`.
+    pub type_: &'static str,
+    /// `name` for the name's column, otherwise empty.
+    pub format: &'static str,
+    /// 0 is always shown, 1 only when wide.
+    pub priority: u8,
+    /// One sentence.
+    pub description: &'static str,
+}
+
+impl Column {
+    /// The `Name` column every table begins with.
+    pub const NAME: Column = Column {
+        name: "Name",
+        type_: "string",
+        format: "name",
+        priority: 0,
+        description: "Name must be unique within a namespace.",
+    };
+
+    /// The `Age` column.
+    pub const AGE: Column =
+        Column::new("Age", "string", "Time since the object was created.");
+
+    /// A column that is always shown.
+    pub const fn new(name: &'static str, type_: &'static str, description: &'static str) -> Column {
+        Column { name, type_, format: "", priority: 0, description }
+    }
+
+    /// A column that is shown when wide.
+    pub const fn wide(name: &'static str, type_: &'static str, description: &'static str) -> Column {
+        Column { name, type_, format: "", priority: 1, description }
+    }
+}
+
+/// Which changes count into `metadata.generation`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generation {
+    /// The kind has no generation.
+    None,
+    /// Everything outside metadata and status.
+    Spec,
+    /// Everything outside metadata and status, and annotations.
+    SpecAndAnnotations,
+}
+
+/// Which part of an object a write is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The object without its status.
+    Main,
+    /// The status alone.
+    Status,
+}
+
+/// Whether an acknowledged write must survive a power cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Volatility {
+    /// It must.
+    Durable,
+    /// It may be lost: it will be written again soon, or is only a courtesy.
+    Volatile,
+}
+
+/// A write, as the rule about volatility sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Written<'a> {
+    /// The object before; null when it is created.
+    pub old: &'a Value,
+    /// The object after.
+    pub new: &'a Value,
+    /// Who writes, such as `system:node:edge-1`.
+    pub user: &'a str,
+}
+
+/// Where `/scale` finds its numbers in an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScalePaths {
+    /// Path of the wished number.
+    pub replicas: &'static [&'static str],
+    /// Path of the number that is.
+    pub status_replicas: &'static [&'static str],
+    /// Path of the selector.
+    pub selector: &'static [&'static str],
+}
+
+/// A kind whose objects are stored as another kind's.
+#[derive(Clone, Copy)]
+pub struct Alias {
+    /// The kind they are stored as.
+    pub of: &'static Kind,
+    /// From this kind's shape to the stored one.
+    pub store: fn(&mut Value),
+    /// From the stored shape to this kind's.
+    pub load: fn(&mut Value),
+}
+
+/// One kind of object.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    /// API group; empty for core.
+    pub group: &'static str,
+    /// API version.
+    pub version: &'static str,
+    /// Such as `Pod`.
+    pub kind: &'static str,
+    /// Such as `pods`: the resource.
+    pub plural: &'static str,
+    /// Such as `pod`.
+    pub singular: &'static str,
+    /// Such as `po`.
+    pub short_names: &'static [&'static str],
+    /// Such as `all`.
+    pub categories: &'static [&'static str],
+    /// Namespaced or not.
+    pub scope: Scope,
+    /// Name of its schema, such as `io.k8s.api.core.v1.Pod`.
+    pub schema: &'static str,
+    /// The verbs discovery lists.
+    pub verbs: &'static [&'static str],
+    /// Its subresources.
+    pub subresources: &'static [Subresource],
+    /// The rule its names follow.
+    pub name_rule: NameRule,
+    /// What counts into its generation.
+    pub generation: Generation,
+    /// The columns of its table, the first of which is the name.
+    pub columns: &'static [Column],
+    /// The cells of a row, one for each column.
+    pub row: fn(&Value, Timestamp) -> Vec<Value>,
+    /// Fields that selectors may use, beside `metadata.name` and `metadata.namespace`.
+    pub fields: &'static [&'static str],
+    /// Fills in what Kubernetes fills in.
+    pub defaults: fn(&mut Value),
+    /// Sets what only the server may set on creation, after the status was emptied.
+    pub create: fn(&mut Value),
+    /// Keeps from the old object (second) what a write may not change.
+    pub update: fn(&mut Value, &Value),
+    /// Checks an object beside its metadata.
+    pub checks: fn(&At<'_>, &mut Errors),
+    /// Checks a changed object (first) against the old one (second).
+    pub update_checks: fn(&At<'_>, &At<'_>, &mut Errors),
+    /// Checks a changed status (first) against the old one (second).
+    pub status_checks: fn(&At<'_>, &At<'_>, &mut Errors),
+    /// Whether a write may be lost.
+    pub volatility: fn(Written<'_>) -> Volatility,
+    /// Where `/scale` reads and writes.
+    pub scale: Option<ScalePaths>,
+    /// The kind it is stored as, if not itself.
+    pub alias: Option<Alias>,
+}
+
+/// The verbs of an ordinary kind.
+pub const ALL_VERBS: &[&str] =
+    &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+
+fn plain_row(object: &Value, now: Timestamp) -> Vec<Value> {
+    // As kube-apiserver for kinds without a printer: the time itself, which kubectl turns to an age.
+    let _ = now;
+    vec![meta::name(object).into(), meta::text(object, &["metadata", "creationTimestamp"]).into()]
+}
+
+impl Kind {
+    /// A kind that does nothing of its own; the base of every entry.
+    pub const PLAIN: Kind = Kind {
+        group: "",
+        version: "v1",
+        kind: "",
+        plural: "",
+        singular: "",
+        short_names: &[],
+        categories: &[],
+        scope: Scope::Namespaced,
+        schema: "",
+        verbs: ALL_VERBS,
+        subresources: &[],
+        name_rule: NameRule::Subdomain,
+        generation: Generation::None,
+        columns: &[
+            Column::NAME,
+            Column::new("Created At", "date", "When the object was created."),
+        ],
+        row: plain_row,
+        fields: &[],
+        defaults: |_| {},
+        create: |_| {},
+        update: |_, _| {},
+        checks: |_, _| {},
+        update_checks: |_, _, _| {},
+        status_checks: |_, _, _| {},
+        volatility: |_| Volatility::Durable,
+        scale: None,
+        alias: None,
+    };
+
+    /// `v1`, `apps/v1`.
+    pub fn api_version(&self) -> String {
+        meta::join_api_version(self.group, self.version)
+    }
+
+    /// `/core/pods`, `/apps/deployments`: where its objects are stored; `/<namespace or
+    /// empty>/<name>` follows. An alias is stored where its original is.
+    pub fn key_prefix(&self) -> String {
+        let kind = self.alias.map_or(self, |alias| alias.of);
+        let group = if kind.group.is_empty() { "core" } else { kind.group };
+        format!("/{group}/{}", kind.plural)
+    }
+
+    /// `pods`, `deployments.apps`: the resource as messages name it.
+    pub fn resource(&self) -> String {
+        if self.group.is_empty() { self.plural.to_owned() } else { format!("{}.{}", self.plural, self.group) }
+    }
+
+    /// `Pod`, `Deployment.apps`: the kind as messages name it.
+    pub fn qualified(&self) -> String {
+        if self.group.is_empty() { self.kind.to_owned() } else { format!("{}.{}", self.kind, self.group) }
+    }
+
+    /// Whether its objects live in namespaces.
+    pub fn is_namespaced(&self) -> bool {
+        self.scope == Scope::Namespaced
+    }
+
+    /// Whether it has a subresource.
+    pub fn has(&self, subresource: Subresource) -> bool {
+        self.subresources.contains(&subresource)
+    }
+
+    /// The sentence of an `Invalid` reply.
+    pub fn invalid(&self, name: &str, errors: &[FieldError]) -> String {
+        error::invalid(&self.qualified(), name, errors)
+    }
+
+    /// Fills in what Kubernetes fills in. Idempotent.
+    pub fn default(&self, object: &mut Value) {
+        (self.defaults)(object);
+    }
+
+    /// Makes a new object start as its kind starts: no status of the caller's, generation 1.
+    pub fn prepare_create(&self, object: &mut Value) {
+        if self.has(Subresource::Status)
+            && let Some(object) = object.as_object_mut()
+        {
+            object.remove("status");
+        }
+        match self.generation {
+            Generation::None => drop(meta::unset(object, "generation")),
+            Generation::Spec | Generation::SpecAndAnnotations => meta::set(object, "generation", 1),
+        }
+        (self.create)(object);
+    }
+
+    /// Keeps what this write may not change: the status on a write of the object, everything but
+    /// the status on a write of the status. Counts the generation up when the spec changed.
+    pub fn prepare_update(&self, new: &mut Value, old: &Value, target: Target) {
+        match target {
+            Target::Main => {
+                if self.has(Subresource::Status) {
+                    copy_field(new, old, "status");
+                }
+                self.keep_generation(new, old);
+                (self.update)(new, old);
+            }
+            Target::Status => keep_all_but_status(new, old),
+        }
+    }
+
+    fn keep_generation(&self, new: &mut Value, old: &Value) {
+        if self.generation == Generation::None {
+            meta::unset(new, "generation");
+            return;
+        }
+        let annotations = ["metadata", "annotations"];
+        let noted = self.generation == Generation::SpecAndAnnotations
+            && meta::map(new, &annotations).filter(|m| !m.is_empty())
+                != meta::map(old, &annotations).filter(|m| !m.is_empty());
+        let generation = meta::generation(old);
+        let changed = noted || !same_spec(new, old);
+        meta::set(new, "generation", if changed { generation + 1 } else { generation });
+    }
+
+    /// Everything wrong with an object.
+    pub fn validate(&self, object: &Value) -> Vec<FieldError> {
+        let mut errors = Errors::new();
+        let root = At::root(object);
+        validate::object_meta(&root, self.name_rule, self.is_namespaced(), &mut errors);
+        (self.checks)(&root, &mut errors);
+        errors
+    }
+
+    /// Everything wrong with a changed object: the object itself and the change.
+    pub fn validate_update(&self, new: &Value, old: &Value, target: Target) -> Vec<FieldError> {
+        let mut errors = Errors::new();
+        let (new, old) = (At::root(new), At::root(old));
+        validate::object_meta_update(&new, &old, &mut errors);
+        match target {
+            Target::Main => {
+                (self.checks)(&new, &mut errors);
+                (self.update_checks)(&new, &old, &mut errors);
+            }
+            Target::Status => (self.status_checks)(&new, &old, &mut errors),
+        }
+        errors
+    }
+
+    /// Whether a write may be lost in a power cut.
+    pub fn volatility(&self, written: Written<'_>) -> Volatility {
+        (self.volatility)(written)
+    }
+}
+
+fn copy_field(new: &mut Value, old: &Value, field: &str) {
+    let Some(object) = new.as_object_mut() else { return };
+    match old.get(field) {
+        Some(value) => drop(object.insert(field.to_owned(), value.clone())),
+        None => drop(object.remove(field)),
+    }
+}
+
+/// A status write changes the status, and of the metadata only what Kubernetes lets it.
+fn keep_all_but_status(new: &mut Value, old: &Value) {
+    let status = new.get("status").cloned();
+    let annotations = meta::at(new, &["metadata", "annotations"]).cloned();
+    let managed = meta::at(new, &["metadata", "managedFields"]).cloned();
+    let version = meta::at(new, &["metadata", "resourceVersion"]).cloned();
+    *new = old.clone();
+    let Some(object) = new.as_object_mut() else { return };
+    match status {
+        Some(status) => drop(object.insert("status".to_owned(), status)),
+        None => drop(object.remove("status")),
+    }
+    for (field, value) in [("annotations", annotations), ("managedFields", managed), ("resourceVersion", version)] {
+        match value {
+            Some(value) => meta::set(new, field, value),
+            None => drop(meta::unset(new, field)),
+        }
+    }
+}
+
+/// Whether everything but `metadata`, `status` and the type is equal.
+fn same_spec(a: &Value, b: &Value) -> bool {
+    let spec = |value: &'_ Value| -> Vec<(String, Value)> {
+        let fields = value.as_object().into_iter().flatten();
+        fields
+            .filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status" | "apiVersion" | "kind"))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    };
+    spec(a) == spec(b)
+}

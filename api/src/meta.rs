@@ -1,0 +1,370 @@
+//! Metadata of objects: readers and writers over `Value`, and the small typed parts that every
+//! kind shares.
+//!
+//! Readers never fail: what is absent or of the wrong type is empty. The schema check has refused
+//! wrong types before anything here sees them.
+
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Group, version and kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Gvk {
+    /// Empty for the core group.
+    pub group: String,
+    /// Such as `v1`.
+    pub version: String,
+    /// Such as `Pod`.
+    pub kind: String,
+}
+
+impl Gvk {
+    /// From `apiVersion` and `kind` as objects carry them.
+    pub fn new(api_version: &str, kind: &str) -> Gvk {
+        let (group, version) = split_api_version(api_version);
+        Gvk { group: group.to_owned(), version: version.to_owned(), kind: kind.to_owned() }
+    }
+}
+
+impl fmt::Display for Gvk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, Kind={}", join_api_version(&self.group, &self.version), self.kind)
+    }
+}
+
+/// Group, version and resource.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Gvr {
+    /// Empty for the core group.
+    pub group: String,
+    /// Such as `v1`.
+    pub version: String,
+    /// Such as `pods`.
+    pub resource: String,
+}
+
+/// `apps/v1` → `("apps", "v1")`, `v1` → `("", "v1")`.
+pub fn split_api_version(api_version: &str) -> (&str, &str) {
+    api_version.split_once('/').unwrap_or(("", api_version))
+}
+
+/// `("apps", "v1")` → `apps/v1`, `("", "v1")` → `v1`.
+pub fn join_api_version(group: &str, version: &str) -> String {
+    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+}
+
+/// The value at a path of field names, if it is there.
+pub fn at<'a>(object: &'a Value, path: &[&str]) -> Option<&'a Value> {
+    path.iter().try_fold(object, |value, name| value.get(name))
+}
+
+/// The text at a path, or nothing.
+pub fn text<'a>(object: &'a Value, path: &[&str]) -> &'a str {
+    at(object, path).and_then(Value::as_str).unwrap_or("")
+}
+
+/// The whole number at a path.
+pub fn number(object: &Value, path: &[&str]) -> Option<i64> {
+    at(object, path).and_then(Value::as_i64)
+}
+
+/// The items of the list at a path; none if it is absent.
+pub fn items<'a>(object: &'a Value, path: &[&str]) -> &'a [Value] {
+    at(object, path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// The map at a path, if it is there.
+pub fn map<'a>(object: &'a Value, path: &[&str]) -> Option<&'a Map<String, Value>> {
+    at(object, path).and_then(Value::as_object)
+}
+
+/// The object at a field, made if it is absent or null.
+pub fn object_mut<'a>(object: &'a mut Value, field: &str) -> &'a mut Map<String, Value> {
+    if !object.is_object() {
+        *object = json!({});
+    }
+    let slot = &mut object[field];
+    if !slot.is_object() {
+        *slot = json!({});
+    }
+    slot.as_object_mut().expect("it was made an object above")
+}
+
+/// `metadata.name`
+pub fn name(object: &Value) -> &str {
+    text(object, &["metadata", "name"])
+}
+
+/// `metadata.generateName`
+pub fn generate_name(object: &Value) -> &str {
+    text(object, &["metadata", "generateName"])
+}
+
+/// `metadata.namespace`
+pub fn namespace(object: &Value) -> &str {
+    text(object, &["metadata", "namespace"])
+}
+
+/// `metadata.uid`
+pub fn uid(object: &Value) -> &str {
+    text(object, &["metadata", "uid"])
+}
+
+/// `apiVersion`
+pub fn api_version(object: &Value) -> &str {
+    text(object, &["apiVersion"])
+}
+
+/// `kind`
+pub fn kind(object: &Value) -> &str {
+    text(object, &["kind"])
+}
+
+fn string_map(object: &Value, path: &[&str]) -> BTreeMap<String, String> {
+    let pairs = map(object, path).into_iter().flatten();
+    pairs.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect()
+}
+
+/// `metadata.labels`
+pub fn labels(object: &Value) -> BTreeMap<String, String> {
+    string_map(object, &["metadata", "labels"])
+}
+
+/// One label, if it is set.
+pub fn label<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
+    at(object, &["metadata", "labels", key]).and_then(Value::as_str)
+}
+
+/// `metadata.annotations`
+pub fn annotations(object: &Value) -> BTreeMap<String, String> {
+    string_map(object, &["metadata", "annotations"])
+}
+
+/// One annotation, if it is set.
+pub fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
+    at(object, &["metadata", "annotations", key]).and_then(Value::as_str)
+}
+
+/// `metadata.ownerReferences`; malformed ones are left out.
+pub fn owner_references(object: &Value) -> Vec<OwnerReference> {
+    let references = items(object, &["metadata", "ownerReferences"]);
+    references.iter().filter_map(|r| OwnerReference::deserialize(r).ok()).collect()
+}
+
+/// The owner with `controller: true`, if there is one.
+pub fn controller_of(object: &Value) -> Option<OwnerReference> {
+    owner_references(object).into_iter().find(|owner| owner.controller == Some(true))
+}
+
+/// `metadata.finalizers`
+pub fn finalizers(object: &Value) -> Vec<&str> {
+    items(object, &["metadata", "finalizers"]).iter().filter_map(Value::as_str).collect()
+}
+
+/// `metadata.creationTimestamp`
+pub fn creation_timestamp(object: &Value) -> Option<Timestamp> {
+    Timestamp::parse(text(object, &["metadata", "creationTimestamp"])).ok()
+}
+
+/// `metadata.deletionTimestamp`
+pub fn deletion_timestamp(object: &Value) -> Option<Timestamp> {
+    Timestamp::parse(text(object, &["metadata", "deletionTimestamp"])).ok()
+}
+
+/// `metadata.deletionGracePeriodSeconds`
+pub fn deletion_grace_period_seconds(object: &Value) -> Option<i64> {
+    number(object, &["metadata", "deletionGracePeriodSeconds"])
+}
+
+/// `metadata.generation`, zero if absent.
+pub fn generation(object: &Value) -> i64 {
+    number(object, &["metadata", "generation"]).unwrap_or(0)
+}
+
+/// `metadata.resourceVersion`
+pub fn resource_version(object: &Value) -> &str {
+    text(object, &["metadata", "resourceVersion"])
+}
+
+/// Sets a field of `metadata`.
+pub fn set(object: &mut Value, field: &str, value: impl Into<Value>) {
+    object_mut(object, "metadata").insert(field.to_owned(), value.into());
+}
+
+/// Removes a field of `metadata`; an absent one is left absent.
+pub fn unset(object: &mut Value, field: &str) -> Option<Value> {
+    object.get_mut("metadata")?.as_object_mut()?.remove(field)
+}
+
+/// Sets one label.
+pub fn set_label(object: &mut Value, key: &str, value: &str) {
+    set_in(object, "labels", key, value);
+}
+
+/// Sets one annotation.
+pub fn set_annotation(object: &mut Value, key: &str, value: &str) {
+    set_in(object, "annotations", key, value);
+}
+
+fn set_in(object: &mut Value, field: &str, key: &str, value: &str) {
+    object_mut(object, "metadata");
+    object_mut(&mut object["metadata"], field).insert(key.to_owned(), value.into());
+}
+
+/// The part of `metadata` that controllers and the node read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ObjectMeta {
+    /// Name, unique in the namespace.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Prefix of a generated name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub generate_name: String,
+    /// Namespace; empty for objects of the cluster.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// Identity over time.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub uid: String,
+    /// The revision as text.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub resource_version: String,
+    /// Counts changes of the spec.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub generation: i64,
+    /// When it was created.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub creation_timestamp: Option<Timestamp>,
+    /// When it is to be gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_timestamp: Option<Timestamp>,
+    /// Seconds granted to end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_grace_period_seconds: Option<i64>,
+    /// Labels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Owners.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub owner_references: Vec<OwnerReference>,
+    /// What must happen before it may go.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub finalizers: Vec<String>,
+}
+
+impl ObjectMeta {
+    /// The metadata of an object; empty if it has none or it is malformed.
+    pub fn of(object: &Value) -> ObjectMeta {
+        object.get("metadata").and_then(|m| ObjectMeta::deserialize(m).ok()).unwrap_or_default()
+    }
+
+    /// The owner with `controller: true`.
+    pub fn controller(&self) -> Option<&OwnerReference> {
+        self.owner_references.iter().find(|owner| owner.controller == Some(true))
+    }
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
+/// One owner of an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct OwnerReference {
+    /// Such as `apps/v1`.
+    pub api_version: String,
+    /// Such as `ReplicaSet`.
+    pub kind: String,
+    /// Its name, in the same namespace.
+    pub name: String,
+    /// Its identity.
+    pub uid: String,
+    /// Whether it is the managing controller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub controller: Option<bool>,
+    /// Whether a foreground deletion of the owner waits for this object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block_owner_deletion: Option<bool>,
+}
+
+/// A selector over labels as objects carry it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct LabelSelector {
+    /// Labels that must have exactly these values.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub match_labels: BTreeMap<String, String>,
+    /// Further requirements, all of which must hold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub match_expressions: Vec<LabelSelectorRequirement>,
+}
+
+impl LabelSelector {
+    /// The selector at a path of an object, if it is there and well formed.
+    pub fn at(object: &Value, path: &[&str]) -> Option<LabelSelector> {
+        LabelSelector::deserialize(at(object, path)?).ok()
+    }
+
+    /// Whether nothing is required, so that everything matches.
+    pub fn is_empty(&self) -> bool {
+        self.match_labels.is_empty() && self.match_expressions.is_empty()
+    }
+}
+
+/// One requirement of a [`LabelSelector`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct LabelSelectorRequirement {
+    /// The label.
+    pub key: String,
+    /// `In`, `NotIn`, `Exists` or `DoesNotExist`.
+    pub operator: String,
+    /// The values of `In` and `NotIn`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
+}
+
+/// One condition of a status.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Condition {
+    /// Such as `Ready`.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// One word for machines.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// One sentence for people.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// When `status` last changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_transition_time: Option<Timestamp>,
+    /// When the condition was last looked at (Node).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_heartbeat_time: Option<Timestamp>,
+    /// When the condition was last updated (Deployment).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_update_time: Option<Timestamp>,
+    /// When the condition was last probed (Pod).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_probe_time: Option<Timestamp>,
+    /// The generation the condition speaks of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+}
+
+/// The status (`True`, `False`, `Unknown`) of a condition of an object, if it is there.
+pub fn condition<'a>(object: &'a Value, type_: &str) -> Option<&'a Value> {
+    items(object, &["status", "conditions"]).iter().find(|c| text(c, &["type"]) == type_)
+}

@@ -1,0 +1,100 @@
+//! `meta.k8s.io/v1` Table replies: what kubectl prints.
+//!
+//! One function for a list, one object or one watch event. Negotiation of the content type is the
+//! API server's.
+
+use crate::kind::Kind;
+use crate::meta;
+use crate::time::Timestamp;
+use serde_json::{Value, json};
+
+/// What each row carries of its object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum IncludeObject {
+    /// The metadata alone, as PartialObjectMetadata.
+    #[default]
+    Metadata,
+    /// Nothing.
+    None,
+    /// The whole object.
+    Object,
+}
+
+impl IncludeObject {
+    /// From the query parameter `includeObject`; `None` for a word that does not exist.
+    pub fn from_query(word: &str) -> Option<IncludeObject> {
+        match word {
+            "" | "Metadata" => Some(IncludeObject::Metadata),
+            "None" => Some(IncludeObject::None),
+            "Object" => Some(IncludeObject::Object),
+            _ => None,
+        }
+    }
+}
+
+/// Whether the table says what its columns are. A watch says so once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Headings {
+    /// With `columnDefinitions`.
+    Shown,
+    /// Without.
+    Omitted,
+}
+
+/// The Table of some objects. `list_metadata` is the list's (or, for one object, its revision's)
+/// `metadata`.
+pub fn table<'a>(
+    kind: &Kind,
+    objects: impl IntoIterator<Item = &'a Value>,
+    list_metadata: Value,
+    include: IncludeObject,
+    headings: Headings,
+    now: Timestamp,
+) -> Value {
+    let rows: Vec<Value> = objects.into_iter().map(|object| row(kind, object, include, now)).collect();
+    let columns = match headings {
+        Headings::Shown => columns(kind),
+        Headings::Omitted => Value::Null,
+    };
+    json!({
+        "apiVersion": "meta.k8s.io/v1",
+        "kind": "Table",
+        "metadata": list_metadata,
+        "columnDefinitions": columns,
+        "rows": rows,
+    })
+}
+
+/// The `columnDefinitions` of a kind.
+pub fn columns(kind: &Kind) -> Value {
+    let columns = kind.columns.iter().map(|column| {
+        json!({
+            "name": column.name,
+            "type": column.type_,
+            "format": column.format,
+            "description": column.description,
+            "priority": column.priority,
+        })
+    });
+    columns.collect()
+}
+
+/// One row.
+pub fn row(kind: &Kind, object: &Value, include: IncludeObject, now: Timestamp) -> Value {
+    let mut row = json!({ "cells": (kind.row)(object, now) });
+    match include {
+        IncludeObject::None => {}
+        IncludeObject::Metadata => row["object"] = partial(object),
+        IncludeObject::Object => row["object"] = object.clone(),
+    }
+    row
+}
+
+/// An object's PartialObjectMetadata.
+pub fn partial(object: &Value) -> Value {
+    json!({
+        "apiVersion": "meta.k8s.io/v1",
+        "kind": "PartialObjectMetadata",
+        "metadata": meta::at(object, &["metadata"]).cloned().unwrap_or_else(|| json!({})),
+    })
+}
