@@ -10,6 +10,8 @@ pub mod name;
 pub mod quantity;
 pub mod time;
 
+pub mod schema;
+
 pub mod meta;
 pub mod validate;
 
