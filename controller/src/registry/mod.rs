@@ -5,6 +5,14 @@
 
 mod context;
 mod error;
+mod object;
+mod options;
+mod target;
+mod verbs;
 
 pub use context::{Context, FieldValidation, Warnings};
 pub use error::{ApiError, Cause, Details, Reason};
+pub use object::{Object, encode};
+pub use options::{DeleteOptions, ListOptions, PatchKind, Propagation, VersionMatch, WatchOptions};
+pub use target::Target;
+pub use verbs::{Config, Deleted, List, Patched, Registry, Watch, WatchEvent};
