@@ -1,4 +1,11 @@
 //! The node of edgectl: sandboxes, Pod network, DNS, proxy, and the agent that turns bound Pods into all of these.
+//!
+//! The modules form a line, in the order below; each may use those above it.
 
+pub mod http;
+pub mod table;
+pub mod dns;
+pub mod net;
+pub mod proxy;
 pub mod client;
 pub mod node;
