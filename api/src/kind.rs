@@ -297,6 +297,20 @@ fn plain_row(object: &Value, now: Timestamp) -> Vec<Value> {
     vec![meta::name(object).into(), meta::text(object, &["metadata", "creationTimestamp"]).into()]
 }
 
+impl PartialEq for Kind {
+    fn eq(&self, other: &Kind) -> bool {
+        (self.group, self.version, self.kind) == (other.group, other.version, other.kind)
+    }
+}
+
+impl Eq for Kind {}
+
+impl std::fmt::Debug for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.qualified())
+    }
+}
+
 impl Kind {
     /// A kind that does nothing of its own; the base of every entry.
     pub const PLAIN: Kind = Kind {

@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// A point in time, kept to the microsecond; serialised to the second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 /// A text that is no RFC 3339 time.
