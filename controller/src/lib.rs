@@ -4,6 +4,9 @@ pub mod identity;
 pub mod registry;
 pub mod store;
 
+pub mod mirror;
+pub mod reconcile;
+
 pub mod plane;
 
 pub use plane::{Bound, BuildError, Config, ControlPlane, RunError};

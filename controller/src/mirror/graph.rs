@@ -1,0 +1,83 @@
+//! Who belongs to whom: every object by its uid, its dependents, and what lives in each namespace.
+//!
+//! Since every kind is seen at the same revision, an owner that is not here does not exist.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use edge_api::kind::Kind;
+
+use crate::mirror::object::Meta;
+
+/// An object in the graph.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its kind.
+    pub kind: &'static Kind,
+    /// When it was last written.
+    pub revision: u64,
+    /// Its metadata.
+    pub meta: Arc<Meta>,
+}
+
+/// All objects by identity and ownership.
+#[derive(Debug, Default)]
+pub struct Graph {
+    entries: HashMap<Arc<str>, Entry>,
+    dependents: HashMap<Box<str>, BTreeSet<Arc<str>>>,
+    namespaces: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
+}
+
+impl Graph {
+    /// The object with a uid.
+    pub fn get(&self, uid: &str) -> Option<&Entry> {
+        self.entries.get(uid)
+    }
+
+    /// The objects that name `uid` as an owner.
+    pub fn dependents(&self, uid: &str) -> impl Iterator<Item = &Entry> {
+        self.dependents.get(uid).into_iter().flatten().filter_map(|uid| self.entries.get(uid))
+    }
+
+    /// The objects in a namespace.
+    pub fn in_namespace(&self, namespace: &str) -> impl Iterator<Item = &Entry> {
+        self.namespaces.get(namespace).into_iter().flatten().filter_map(|uid| self.entries.get(uid))
+    }
+
+    /// Every uid.
+    pub fn uids(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.entries.keys()
+    }
+
+    /// Puts an object in.
+    pub fn put(&mut self, entry: Entry) {
+        let uid = entry.meta.uid.clone();
+        self.remove(&uid);
+        for owner in &entry.meta.owner_references {
+            self.dependents.entry(owner.uid.as_str().into()).or_default().insert(uid.clone());
+        }
+        if !entry.meta.namespace.is_empty() {
+            self.namespaces.entry(entry.meta.namespace.clone()).or_default().insert(uid.clone());
+        }
+        self.entries.insert(uid, entry);
+    }
+
+    /// Takes an object out.
+    pub fn remove(&mut self, uid: &str) {
+        let Some(entry) = self.entries.remove(uid) else { return };
+        for owner in &entry.meta.owner_references {
+            if let Some(set) = self.dependents.get_mut(owner.uid.as_str()) {
+                set.remove(uid);
+                if set.is_empty() {
+                    self.dependents.remove(owner.uid.as_str());
+                }
+            }
+        }
+        if let Some(set) = self.namespaces.get_mut(&entry.meta.namespace) {
+            set.remove(uid);
+            if set.is_empty() {
+                self.namespaces.remove(&entry.meta.namespace);
+            }
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! What is in the store, as controllers and the scheduler see it: small structs with indexes, at one revision.
+//!
+//! One writer applies the store's changes in order, so every kind shows the same moment of history and a reader can
+//! tell exactly which writes it has seen. Objects are kept as a small struct of the fields somebody reads plus the
+//! stored bytes, which are the store's own and cost nothing twice. Nothing here decides anything, writes anything or
+//! knows of controllers.
+
+mod object;
+mod selector;
+mod shape;
+
+mod index;
+
+mod capacity;
+mod graph;
+
+mod world;
+
+pub use capacity::{Capacity, Totals, Waiting};
+pub use graph::{Entry, Graph};
+pub use index::Mirror;
+pub use object::{Meta, Name, Object, Owner, Shape, tree};
+pub use selector::{Labels, Requirement, Selector};
+pub use shape::{
+    Bare, Condition, Deployment, EndpointSlice, IntOrPercent, Lease, Namespace, Node, NodeAffinity, NodeCondition,
+    NodeTerm, Phase, Pod, PodPort, PreferredTerm, ReplicaSet, Resources, Rolling, SERVICE_NAME, Service, ServicePort,
+    Strategy, TEMPLATE_HASH, Taint, Toleration, fnv, template_digest,
+};
+pub use world::{Delta, Detail, Failure, Settings, World};

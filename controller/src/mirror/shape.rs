@@ -1,0 +1,68 @@
+//! The small struct of each kind that controllers and the scheduler read.
+//!
+//! They are read straight from the stored bytes, with no tree in between, and hold only what somebody here looks at;
+//! whoever writes an object takes the whole from [`crate::mirror::Object::tree`].
+
+mod network;
+mod node;
+mod pod;
+mod resources;
+mod workload;
+
+
+pub use network::{EndpointSlice, SERVICE_NAME, Service, ServicePort};
+pub use node::{Lease, Node, NodeCondition, Taint};
+pub use pod::{NodeAffinity, NodeTerm, Phase, Pod, PodPort, PreferredTerm, Toleration};
+pub use resources::Resources;
+pub use workload::{
+    Condition, Deployment, IntOrPercent, ReplicaSet, Rolling, Strategy, TEMPLATE_HASH, fnv, template_digest,
+};
+
+use serde::Deserialize;
+
+use crate::mirror::object::Shape;
+
+/// A kind of which controllers read the metadata only.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bare;
+
+impl Shape for Bare {
+    fn read(_: &[u8]) -> serde_json::Result<Bare> {
+        Ok(Bare)
+    }
+}
+
+/// A namespace.
+#[derive(Clone, Debug, Default)]
+pub struct Namespace {
+    /// `Active` or `Terminating`.
+    pub phase: String,
+    /// What must be done before it goes, beside its metadata's finalizers.
+    pub finalizers: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct NamespaceForm {
+    spec: NamespaceSpec,
+    status: NamespaceStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct NamespaceSpec {
+    finalizers: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct NamespaceStatus {
+    phase: String,
+}
+
+impl Shape for Namespace {
+    fn read(source: &[u8]) -> serde_json::Result<Namespace> {
+        let form: NamespaceForm = serde_json::from_slice(source)?;
+        Ok(Namespace { phase: form.status.phase, finalizers: form.spec.finalizers })
+    }
+}

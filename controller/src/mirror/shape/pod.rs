@@ -1,0 +1,285 @@
+//! Pods.
+
+use edge_api::time::Timestamp;
+use serde::Deserialize;
+
+use crate::mirror::object::Shape;
+use crate::mirror::selector::{Labels, Requirement};
+use crate::mirror::shape::resources::{ContainerForm, Resources, effective};
+
+/// Where a Pod is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Phase {
+    /// Not all containers run yet.
+    #[default]
+    Pending,
+    /// At least one container runs.
+    Running,
+    /// All containers ended well.
+    Succeeded,
+    /// All containers ended, one of them badly.
+    Failed,
+    /// The node does not say.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A port of a Pod's container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodPort {
+    /// Its name, or nothing.
+    pub name: String,
+    /// Its number.
+    pub number: i64,
+    /// `TCP`, `UDP` or `SCTP`.
+    pub protocol: String,
+    /// The node's port that leads to it; 0 for none.
+    pub host_port: i64,
+    /// The node's address of that port; empty for all.
+    pub host_ip: String,
+}
+
+/// A taint that a Pod puts up with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Toleration {
+    /// The taint's key; empty for all.
+    pub key: String,
+    /// `Exists`, or `Equal` (also when empty).
+    pub operator: String,
+    /// The taint's value.
+    pub value: String,
+    /// The taint's effect; empty for all.
+    pub effect: String,
+    /// For how long, with the effect `NoExecute`; none for ever.
+    pub toleration_seconds: Option<i64>,
+}
+
+/// Requirements of a node that must hold together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct NodeTerm {
+    /// About its labels.
+    pub match_expressions: Vec<Requirement>,
+    /// About `metadata.name`.
+    pub match_fields: Vec<Requirement>,
+}
+
+/// A term that is liked, and how much.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct PreferredTerm {
+    /// 1 to 100.
+    pub weight: i64,
+    /// What is liked.
+    pub preference: NodeTerm,
+}
+
+/// What a Pod asks of its node beside `nodeSelector`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeAffinity {
+    /// One of these terms must hold; none is no demand.
+    pub required: Option<Vec<NodeTerm>>,
+    /// What is liked.
+    pub preferred: Vec<PreferredTerm>,
+}
+
+/// A Pod.
+#[derive(Clone, Debug)]
+pub struct Pod {
+    /// The node it is bound to.
+    pub node: Option<String>,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Whether its Ready condition is `True`.
+    pub ready: bool,
+    /// Since when that is so, or not.
+    pub ready_since: Option<Timestamp>,
+    /// Its addresses, the first one first.
+    pub ips: Vec<String>,
+    /// Its containers' ports.
+    pub ports: Vec<PodPort>,
+    /// What it needs of its node.
+    pub requests: Resources,
+    /// Labels that its node must have.
+    pub node_selector: Labels,
+    /// What else it asks of its node.
+    pub affinity: Option<Box<NodeAffinity>>,
+    /// Taints it puts up with.
+    pub tolerations: Vec<Toleration>,
+    /// Whether our scheduler is to bind it.
+    pub ours: bool,
+    /// Whether it waits for its scheduling gates.
+    pub gated: bool,
+    /// More important ones go first.
+    pub priority: i64,
+    /// The most restarts of any of its containers.
+    pub restarts: i64,
+    /// The message of its condition `PodScheduled=False`, if it has one.
+    pub unschedulable: Option<String>,
+    /// The name by which its headless Service lists it.
+    pub hostname: String,
+    /// The headless Service that lists it by name.
+    pub subdomain: String,
+    /// When its node began it.
+    pub started: Option<Timestamp>,
+}
+
+impl Pod {
+    /// Whether it has ended for good.
+    pub fn finished(&self) -> bool {
+        matches!(self.phase, Phase::Succeeded | Phase::Failed)
+    }
+
+    /// Whether it has been ready for `seconds`, and if not yet, when it will have been.
+    pub fn available(&self, seconds: i64, now: Timestamp) -> Result<(), Option<Timestamp>> {
+        if !self.ready {
+            return Err(None);
+        }
+        if seconds == 0 {
+            return Ok(());
+        }
+        let Some(since) = self.ready_since else { return Err(None) };
+        let then = since.plus(std::time::Duration::from_secs(seconds.unsigned_abs()));
+        if then <= now { Ok(()) } else { Err(Some(then)) }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Form {
+    spec: Spec,
+    status: Status,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Spec {
+    node_name: String,
+    containers: Vec<ContainerForm>,
+    init_containers: Vec<ContainerForm>,
+    overhead: Option<std::collections::BTreeMap<String, serde_json::Value>>,
+    node_selector: Labels,
+    affinity: AffinityForm,
+    tolerations: Vec<Toleration>,
+    scheduler_name: String,
+    scheduling_gates: Vec<serde::de::IgnoredAny>,
+    priority: i64,
+    hostname: String,
+    subdomain: String,
+    host_network: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct AffinityForm {
+    node_affinity: Option<NodeAffinityForm>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct NodeAffinityForm {
+    required_during_scheduling_ignored_during_execution: Option<TermsForm>,
+    preferred_during_scheduling_ignored_during_execution: Vec<PreferredTerm>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct TermsForm {
+    node_selector_terms: Vec<NodeTerm>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Status {
+    phase: Phase,
+    conditions: Vec<ConditionForm>,
+    #[serde(rename = "podIP")]
+    pod_ip: String,
+    #[serde(rename = "podIPs")]
+    pod_ips: Vec<Address>,
+    container_statuses: Vec<ContainerStatus>,
+    start_time: Option<Timestamp>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ConditionForm {
+    r#type: String,
+    status: String,
+    message: String,
+    last_transition_time: Option<Timestamp>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Address {
+    ip: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ContainerStatus {
+    restart_count: i64,
+}
+
+impl Shape for Pod {
+    const LABELLED: bool = true;
+
+    fn read(source: &[u8]) -> serde_json::Result<Pod> {
+        let Form { spec, status } = serde_json::from_slice(source)?;
+        let condition = |kind: &str| status.conditions.iter().find(|c| c.r#type == kind);
+        let ready = condition("Ready");
+        let scheduled = condition("PodScheduled").filter(|c| c.status == "False");
+        let mut ips: Vec<String> = status.pod_ips.into_iter().map(|a| a.ip).collect();
+        if ips.is_empty() && !status.pod_ip.is_empty() {
+            ips.push(status.pod_ip);
+        }
+        Ok(Pod {
+            requests: effective(&spec.containers, &spec.init_containers, spec.overhead.as_ref()),
+            ports: ports(&spec.containers, &spec.init_containers, spec.host_network),
+            affinity: affinity(spec.affinity),
+            node: Some(spec.node_name).filter(|n| !n.is_empty()),
+            phase: status.phase,
+            ready: ready.is_some_and(|c| c.status == "True"),
+            ready_since: ready.and_then(|c| c.last_transition_time),
+            ips,
+            node_selector: spec.node_selector,
+            tolerations: spec.tolerations,
+            ours: matches!(spec.scheduler_name.as_str(), "" | "default-scheduler"),
+            gated: !spec.scheduling_gates.is_empty(),
+            priority: spec.priority,
+            restarts: status.container_statuses.iter().map(|c| c.restart_count).max().unwrap_or(0),
+            unschedulable: scheduled.map(|c| c.message.clone()),
+            hostname: spec.hostname,
+            subdomain: spec.subdomain,
+            started: status.start_time,
+        })
+    }
+
+    fn node(&self) -> Option<&str> {
+        self.node.as_deref()
+    }
+}
+
+fn affinity(form: AffinityForm) -> Option<Box<NodeAffinity>> {
+    let form = form.node_affinity?;
+    Some(Box::new(NodeAffinity {
+        required: form.required_during_scheduling_ignored_during_execution.map(|t| t.node_selector_terms),
+        preferred: form.preferred_during_scheduling_ignored_during_execution,
+    }))
+}
+
+fn ports(containers: &[ContainerForm], init: &[ContainerForm], host_network: bool) -> Vec<PodPort> {
+    let sidecars = init.iter().filter(|c| c.sidecar());
+    let forms = containers.iter().chain(sidecars).flat_map(|c| &c.ports);
+    forms
+        .map(|port| PodPort {
+            name: port.name.clone(),
+            number: port.container_port,
+            protocol: if port.protocol.is_empty() { "TCP".to_owned() } else { port.protocol.clone() },
+            host_port: if host_network && port.host_port == 0 { port.container_port } else { port.host_port },
+            host_ip: port.host_ip.clone(),
+        })
+        .collect()
+}

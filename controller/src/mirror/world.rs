@@ -1,0 +1,284 @@
+//! All mirrors together, at one revision.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, LazyLock};
+
+use bytes::Bytes;
+use edge_api::kind::Kind;
+use edge_api::kinds::KINDS;
+use edge_api::time::Timestamp;
+use serde::Deserialize;
+
+use crate::mirror::capacity::Capacity;
+use crate::mirror::graph::{Entry, Graph};
+use crate::mirror::index::Mirror;
+use crate::mirror::object::{Meta, Name, Object, Shape};
+use crate::mirror::shape::{Bare, Deployment, EndpointSlice, Lease, Namespace, Node, Pod, ReplicaSet, Service};
+
+/// What controllers know of the cluster beside its objects.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The addresses of Pods, such as `10.42.0.0/16`.
+    pub pod_range: String,
+    /// The certificate of the cluster's authority, PEM.
+    pub authority: String,
+}
+
+/// Why the last plan of the key at hand could not be carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The write that failed, as conditions name it: `FailedCreate`, `FailedDelete` or `FailedUpdate`.
+    pub reason: &'static str,
+    /// What the API said.
+    pub message: String,
+}
+
+/// Everything a plan may look at.
+#[derive(Debug, Default)]
+pub struct World {
+    /// The time for which plans are made.
+    pub now: Timestamp,
+    /// The revision that all mirrors show.
+    pub revision: u64,
+    /// Why the last plan of the key at hand failed, if it did.
+    pub failure: Option<Failure>,
+    /// What is configured.
+    pub settings: Settings,
+    /// Namespaces.
+    pub namespaces: Mirror<Namespace>,
+    /// Nodes.
+    pub nodes: Mirror<Node>,
+    /// The Leases of nodes.
+    pub leases: Mirror<Lease>,
+    /// Pods.
+    pub pods: Mirror<Pod>,
+    /// ReplicaSets.
+    pub replica_sets: Mirror<ReplicaSet>,
+    /// Deployments.
+    pub deployments: Mirror<Deployment>,
+    /// Services.
+    pub services: Mirror<Service>,
+    /// EndpointSlices.
+    pub slices: Mirror<EndpointSlice>,
+    /// Endpoints.
+    pub endpoints: Mirror<Bare>,
+    /// ServiceAccounts.
+    pub service_accounts: Mirror<Bare>,
+    /// ConfigMaps named `kube-root-ca.crt`; nobody here reads others.
+    pub root_cas: Mirror<Bare>,
+    /// Who belongs to whom, all kinds but Events.
+    pub graph: Graph,
+    /// What nodes have left and who waits for it.
+    pub capacity: Capacity,
+    /// Events by when they were last seen.
+    pub events: BTreeSet<(Timestamp, Name)>,
+    event_times: HashMap<Name, Timestamp>,
+    named: HashMap<(&'static str, Name), Arc<Meta>>,
+}
+
+/// The name of the ConfigMap with the authority's certificate.
+pub const ROOT_CA: &str = "kube-root-ca.crt";
+
+/// An object's change, before and after.
+#[derive(Debug)]
+pub struct Delta {
+    /// The kind.
+    pub kind: &'static Kind,
+    /// Which object.
+    pub key: Name,
+    /// Its metadata before; none if it is new.
+    pub before: Option<Arc<Meta>>,
+    /// Its metadata now; none if it is gone.
+    pub after: Option<Arc<Meta>>,
+    /// The same with what its kind has beside.
+    pub detail: Detail,
+}
+
+/// Before and after of the kinds that controllers read.
+#[derive(Debug)]
+pub enum Detail {
+    /// A Namespace.
+    Namespace(Pair<Namespace>),
+    /// A Node.
+    Node(Pair<Node>),
+    /// A Lease.
+    Lease(Pair<Lease>),
+    /// A Pod.
+    Pod(Pair<Pod>),
+    /// A ReplicaSet.
+    ReplicaSet(Pair<ReplicaSet>),
+    /// A Deployment.
+    Deployment(Pair<Deployment>),
+    /// A Service.
+    Service(Pair<Service>),
+    /// An EndpointSlice.
+    EndpointSlice(Pair<EndpointSlice>),
+    /// An Endpoints.
+    Endpoints(Pair<Bare>),
+    /// A ServiceAccount.
+    ServiceAccount(Pair<Bare>),
+    /// A ConfigMap with the authority's certificate.
+    RootCa(Pair<Bare>),
+    /// An Event.
+    Event,
+    /// Anything else.
+    Other,
+}
+
+/// An object before and after.
+pub type Pair<T> = (Option<Arc<Object<T>>>, Option<Arc<Object<T>>>);
+
+static BY_PREFIX: LazyLock<HashMap<String, &'static Kind>> = LazyLock::new(|| {
+    let originals = KINDS.iter().filter(|kind| kind.alias.is_none());
+    originals.map(|kind| (kind.key_prefix(), *kind)).collect()
+});
+
+/// The kind and the name of a store key; none for what is no object of ours.
+fn parse_key(key: &str) -> Option<(&'static Kind, &str, &str)> {
+    let (rest, name) = key.rsplit_once('/')?;
+    let (prefix, namespace) = rest.rsplit_once('/')?;
+    Some((BY_PREFIX.get(prefix)?, namespace, name))
+}
+
+#[derive(Deserialize)]
+struct MetaForm {
+    metadata: Meta,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EventForm {
+    metadata: Meta,
+    #[serde(default)]
+    last_timestamp: Option<Timestamp>,
+}
+
+/// A stored object on its way into its mirror.
+struct Seen<'a> {
+    revision: u64,
+    namespace: &'a str,
+    name: &'a str,
+    now: Option<(&'a Arc<Meta>, &'a Bytes)>,
+}
+
+/// Brings one mirror up to date.
+fn follow<T: Shape>(
+    mirror: &mut Mirror<T>,
+    wrap: fn(Pair<T>) -> Detail,
+    seen: &Seen<'_>,
+) -> serde_json::Result<(Option<Arc<Meta>>, Detail)> {
+    let pair = match seen.now {
+        Some((meta, source)) => {
+            let body = T::read(source)?;
+            let (meta, source) = (meta.clone(), source.clone());
+            let object = Arc::new(Object { revision: seen.revision, meta, body, source });
+            (mirror.put(object.clone()), Some(object))
+        }
+        None => (mirror.remove(seen.namespace, seen.name), None),
+    };
+    Ok((pair.0.as_ref().map(|object| object.meta.clone()), wrap(pair)))
+}
+
+impl World {
+    /// An empty world with these settings.
+    pub fn new(settings: Settings) -> World {
+        World { settings, ..World::default() }
+    }
+
+    /// Follows one change of the store. `after` is none for a deletion. Keys of no kind are passed over.
+    pub fn apply(&mut self, key: &str, revision: u64, after: Option<&Bytes>) -> Option<Delta> {
+        self.revision = self.revision.max(revision);
+        let (kind, namespace, name) = parse_key(key)?;
+        let read = |error: serde_json::Error| {
+            tracing::error!(kind = kind.kind, namespace, name, revision, %error, "cannot be read, controllers pass it over");
+        };
+        if kind.plural == "events" {
+            self.event(namespace, name, after).map_err(read).ok()?;
+            let key = Name::new(namespace, name);
+            return Some(Delta { kind, key, before: None, after: None, detail: Detail::Event });
+        }
+        let meta = match after {
+            Some(source) => Some(Arc::new(serde_json::from_slice::<MetaForm>(source).map_err(read).ok()?.metadata)),
+            None => None,
+        };
+        let now = meta.as_ref().zip(after);
+        let seen = Seen { revision, namespace, name, now };
+        let (before, detail) = self.follow(kind, &seen).map_err(read).ok()?;
+        match (&detail, &meta) {
+            (Detail::Pod((old, new)), _) => self.capacity.pod(old.as_deref(), new.as_deref(), revision),
+            (Detail::Node((old, new)), _) => self.capacity.node(old.as_deref(), new.as_deref(), revision),
+            _ => {}
+        }
+        let before = before.or_else(|| self.named.get(&(kind.plural, Name::new(namespace, name))).cloned());
+        self.identify(kind, revision, before.as_ref(), meta.as_ref());
+        Some(Delta { kind, key: Name::new(namespace, name), before, after: meta, detail })
+    }
+
+    fn follow(&mut self, kind: &Kind, seen: &Seen<'_>) -> serde_json::Result<(Option<Arc<Meta>>, Detail)> {
+        match (kind.group, kind.plural) {
+            ("", "namespaces") => follow(&mut self.namespaces, Detail::Namespace, seen),
+            ("", "nodes") => follow(&mut self.nodes, Detail::Node, seen),
+            ("coordination.k8s.io", "leases") => follow(&mut self.leases, Detail::Lease, seen),
+            ("", "pods") => follow(&mut self.pods, Detail::Pod, seen),
+            ("apps", "replicasets") => follow(&mut self.replica_sets, Detail::ReplicaSet, seen),
+            ("apps", "deployments") => follow(&mut self.deployments, Detail::Deployment, seen),
+            ("", "services") => follow(&mut self.services, Detail::Service, seen),
+            ("discovery.k8s.io", "endpointslices") => follow(&mut self.slices, Detail::EndpointSlice, seen),
+            ("", "endpoints") => follow(&mut self.endpoints, Detail::Endpoints, seen),
+            ("", "serviceaccounts") => follow(&mut self.service_accounts, Detail::ServiceAccount, seen),
+            ("", "configmaps") if seen.name == ROOT_CA => follow(&mut self.root_cas, Detail::RootCa, seen),
+            _ => Ok((None, Detail::Other)),
+        }
+    }
+
+    /// Keeps the graph. Kinds without a mirror are remembered by name, since a deletion does not say the uid.
+    fn identify(&mut self, kind: &'static Kind, revision: u64, before: Option<&Arc<Meta>>, after: Option<&Arc<Meta>>) {
+        if let Some(old) = before
+            && after.is_none_or(|new| new.uid != old.uid)
+        {
+            self.graph.remove(&old.uid);
+            self.named.remove(&(kind.plural, old.key()));
+        }
+        if let Some(meta) = after {
+            self.named.insert((kind.plural, meta.key()), meta.clone());
+            self.graph.put(Entry { kind, revision, meta: meta.clone() });
+        }
+    }
+
+    fn event(&mut self, namespace: &str, name: &str, after: Option<&Bytes>) -> serde_json::Result<()> {
+        let key = Name::new(namespace, name);
+        if let Some(time) = self.event_times.remove(&key) {
+            self.events.remove(&(time, key.clone()));
+        }
+        if let Some(source) = after {
+            let form: EventForm = serde_json::from_slice(source)?;
+            let time = form.last_timestamp.or(form.metadata.creation_timestamp).unwrap_or(Timestamp::from_seconds(0));
+            self.events.insert((time, key.clone()));
+            self.event_times.insert(key, time);
+        }
+        Ok(())
+    }
+
+    /// Shows a whole new state, at `revision`: what was missed is told as changes, also for what is gone.
+    pub fn reset<'a>(&mut self, revision: u64, items: impl Iterator<Item = (&'a str, u64, &'a Bytes)>) -> Vec<Delta> {
+        let mut gone: HashSet<(&'static str, Name)> = self.named.keys().cloned().collect();
+        self.events.clear();
+        self.event_times.clear();
+        let mut deltas = Vec::new();
+        for (key, revision, source) in items {
+            let delta = self.apply(key, revision, Some(source));
+            if let Some(delta) = &delta {
+                gone.remove(&(delta.kind.plural, delta.key.clone()));
+            }
+            deltas.extend(delta);
+        }
+        for (plural, name) in gone {
+            let Some(prefix) = BY_PREFIX.iter().find(|(_, kind)| kind.plural == plural).map(|(prefix, _)| prefix) else {
+                continue;
+            };
+            deltas.extend(self.apply(&format!("{prefix}/{}/{}", name.namespace, name.name), revision, None));
+        }
+        self.revision = self.revision.max(revision);
+        deltas
+    }
+}

@@ -1,0 +1,345 @@
+//! Which key is planned next: each once, never twice at a time, not before the mirrors have caught up with what its
+//! last plan wrote, later after failures, and at the time it asked for.
+//!
+//! Pure: time and revisions are handed in. Nothing here polls; [`Queue::next_timer`] says when to look again.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+use edge_api::time::Timestamp;
+
+use crate::mirror::{Failure, Name};
+
+/// A key of a controller, which is named by its place in the table.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Job {
+    /// The place in the table of controllers.
+    pub controller: usize,
+    /// The key.
+    pub key: Name,
+}
+
+/// How a plan ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All of it was done.
+    Done,
+    /// It was made on a state that is no more: plan again.
+    Stale,
+    /// A write failed: plan again, later.
+    Failed(Failure),
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    state: State,
+    again: bool,
+    attempts: u32,
+    barrier: u64,
+    timer: Option<Timestamp>,
+    failure: Option<Failure>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Idle,
+    Ready,
+    Running,
+    Held,
+}
+
+/// The queue of all controllers.
+#[derive(Debug, Default)]
+pub struct Queue {
+    entries: HashMap<Job, Entry>,
+    ready: VecDeque<Job>,
+    held: BTreeSet<(u64, Job)>,
+    timers: BTreeSet<(Timestamp, Job)>,
+    revision: u64,
+}
+
+/// The first delay after a failure; it doubles up to [`LONGEST_DELAY`].
+const FIRST_DELAY: Duration = Duration::from_millis(5);
+/// The longest delay after failures.
+const LONGEST_DELAY: Duration = Duration::from_secs(300);
+
+fn delay(attempts: u32) -> Duration {
+    let doubled = FIRST_DELAY.saturating_mul(1_u32.checked_shl(attempts.saturating_sub(1).min(31)).unwrap_or(u32::MAX));
+    doubled.min(LONGEST_DELAY)
+}
+
+impl Queue {
+    /// Something changed that concerns this key.
+    pub fn wake(&mut self, job: Job) {
+        let entry = self.entries.entry(job.clone()).or_default();
+        match entry.state {
+            State::Idle if entry.barrier > self.revision => {
+                entry.state = State::Held;
+                entry.again = true;
+                self.held.insert((entry.barrier, job));
+            }
+            State::Idle => {
+                entry.state = State::Ready;
+                self.ready.push_back(job);
+            }
+            State::Running | State::Held => entry.again = true,
+            State::Ready => {}
+        }
+    }
+
+    /// The mirrors show `revision`.
+    pub fn reached(&mut self, revision: u64) {
+        self.revision = self.revision.max(revision);
+        while let Some((barrier, _)) = self.held.first()
+            && *barrier <= self.revision
+            && let Some((_, job)) = self.held.pop_first()
+        {
+            let entry = self.entries.entry(job.clone()).or_default();
+            entry.state = State::Idle;
+            if std::mem::take(&mut entry.again) {
+                entry.state = State::Ready;
+                self.ready.push_back(job);
+            } else {
+                self.forget(&job);
+            }
+        }
+    }
+
+    /// Wakes the keys whose time has come.
+    pub fn due(&mut self, now: Timestamp) {
+        while let Some((time, _)) = self.timers.first()
+            && *time <= now
+            && let Some((_, job)) = self.timers.pop_first()
+        {
+            if let Some(entry) = self.entries.get_mut(&job) {
+                entry.timer = None;
+            }
+            self.wake(job);
+        }
+    }
+
+    /// When [`Queue::due`] has something to do.
+    pub fn next_timer(&self) -> Option<Timestamp> {
+        self.timers.first().map(|(time, _)| *time)
+    }
+
+    /// The next key to plan, and why its last plan failed if it did.
+    pub fn take(&mut self) -> Option<(Job, Option<Failure>)> {
+        let job = self.ready.pop_front()?;
+        let entry = self.entries.entry(job.clone()).or_default();
+        entry.state = State::Running;
+        entry.again = false;
+        if let Some(time) = entry.timer.take() {
+            self.timers.remove(&(time, job.clone()));
+        }
+        let failure = entry.failure.clone();
+        Some((job, failure))
+    }
+
+    /// The plan of a key ended. `barrier` is the highest revision it may have written, 0 for none.
+    pub fn finish(&mut self, job: Job, outcome: Outcome, barrier: u64, wake_at: Option<Timestamp>, now: Timestamp) {
+        let entry = self.entries.entry(job.clone()).or_default();
+        entry.state = State::Idle;
+        entry.barrier = entry.barrier.max(barrier);
+        let mut timer = wake_at;
+        match outcome {
+            Outcome::Done => {
+                entry.attempts = 0;
+                entry.failure = None;
+            }
+            Outcome::Stale => {
+                entry.attempts += 1;
+                // Once or twice is ordinary: somebody else wrote the object meanwhile, which the mirrors show by then.
+                if entry.attempts <= 2 {
+                    entry.again = true;
+                } else {
+                    timer = Some(now.plus(delay(entry.attempts)));
+                }
+            }
+            Outcome::Failed(failure) => {
+                entry.attempts += 1;
+                entry.failure = Some(failure);
+                timer = Some(now.plus(delay(entry.attempts)));
+            }
+        }
+        if let Some(time) = timer {
+            entry.timer = Some(time);
+            self.timers.insert((time, job.clone()));
+        }
+        if std::mem::take(&mut entry.again) {
+            self.wake(job);
+        } else {
+            self.forget(&job);
+        }
+    }
+
+    /// Keys about which there is nothing to remember take no memory.
+    fn forget(&mut self, job: &Job) {
+        let idle = self.entries.get(job).is_some_and(|entry| {
+            entry.state == State::Idle
+                && entry.timer.is_none()
+                && entry.failure.is_none()
+                && entry.attempts == 0
+                && entry.barrier <= self.revision
+        });
+        if idle {
+            self.entries.remove(job);
+        } else if let Some(entry) = self.entries.get_mut(job)
+            && entry.state == State::Idle
+            && entry.barrier > self.revision
+        {
+            entry.state = State::Held;
+            self.held.insert((entry.barrier, job.clone()));
+        }
+    }
+
+    /// Keys of a controller: ready, running or held, and waiting for a time.
+    pub fn counts(&self, controllers: usize) -> Vec<Counts> {
+        let mut all = vec![Counts::default(); controllers];
+        for (job, entry) in &self.entries {
+            let Some(counts) = all.get_mut(job.controller) else { continue };
+            match entry.state {
+                State::Idle => {}
+                State::Ready => counts.ready += 1,
+                State::Running => counts.running += 1,
+                State::Held => counts.held += 1,
+            }
+            counts.timers += usize::from(entry.timer.is_some());
+            counts.failing += usize::from(entry.failure.is_some());
+        }
+        all
+    }
+
+    /// Whether nothing is ready, running or held; timers may be set.
+    pub fn is_quiet(&self) -> bool {
+        self.ready.is_empty() && self.held.is_empty() && self.entries.values().all(|e| e.state == State::Idle)
+    }
+}
+
+/// How many keys of a controller are in which state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// Waiting to be planned.
+    pub ready: usize,
+    /// With a plan being carried out.
+    pub running: usize,
+    /// Waiting for the mirrors to show what they wrote.
+    pub held: usize,
+    /// Waiting for a time.
+    pub timers: usize,
+    /// Whose last plan failed.
+    pub failing: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(name: &str) -> Job {
+        Job { controller: 0, key: Name::new("", name) }
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_seconds(seconds)
+    }
+
+    fn failure() -> Failure {
+        Failure { reason: "FailedCreate", message: "no".to_owned() }
+    }
+
+    fn taken(queue: &mut Queue) -> Option<String> {
+        queue.take().map(|(job, _)| job.key.name.to_string())
+    }
+
+    #[test]
+    fn a_key_woken_twice_is_planned_once() {
+        let mut queue = Queue::default();
+        queue.wake(job("a"));
+        queue.wake(job("a"));
+        assert_eq!(taken(&mut queue).as_deref(), Some("a"));
+        assert_eq!(taken(&mut queue), None);
+    }
+
+    #[test]
+    fn a_key_woken_while_it_runs_runs_again_after_it() {
+        let mut queue = Queue::default();
+        queue.wake(job("a"));
+        queue.take().unwrap();
+        queue.wake(job("a"));
+        assert_eq!(taken(&mut queue), None);
+        queue.finish(job("a"), Outcome::Done, 0, None, at(0));
+        assert_eq!(taken(&mut queue).as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn a_key_waits_until_the_mirrors_show_what_it_wrote() {
+        let mut queue = Queue::default();
+        queue.wake(job("a"));
+        queue.take().unwrap();
+        queue.finish(job("a"), Outcome::Done, 7, None, at(0));
+        queue.wake(job("a"));
+        queue.reached(6);
+        assert_eq!(taken(&mut queue), None);
+        queue.reached(7);
+        assert_eq!(taken(&mut queue).as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn a_timer_does_not_break_the_barrier() {
+        let mut queue = Queue::default();
+        queue.wake(job("a"));
+        queue.take().unwrap();
+        queue.finish(job("a"), Outcome::Done, 7, Some(at(5)), at(0));
+        queue.due(at(5));
+        assert_eq!(taken(&mut queue), None);
+        queue.reached(9);
+        assert_eq!(taken(&mut queue).as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn failures_are_retried_later_and_later_and_told_to_the_plan() {
+        let mut queue = Queue::default();
+        queue.wake(job("a"));
+        let mut delays = Vec::new();
+        for _ in 0..20 {
+            queue.take().unwrap();
+            queue.finish(job("a"), Outcome::Failed(failure()), 0, None, at(0));
+            assert_eq!(taken(&mut queue), None);
+            let time = queue.next_timer().unwrap();
+            delays.push(time.as_micros() / 1000);
+            queue.due(time);
+        }
+        assert_eq!(delays[..4], [5, 10, 20, 40]);
+        assert_eq!(delays[19], 300_000);
+        assert_eq!(queue.take().unwrap().1, Some(failure()));
+        queue.finish(job("a"), Outcome::Done, 0, None, at(0));
+        assert!(queue.is_quiet() && queue.entries.is_empty());
+    }
+
+    #[test]
+    fn a_stale_plan_is_made_again_at_once_but_not_for_ever() {
+        let mut queue = Queue::default();
+        queue.wake(job("a"));
+        for _ in 0..2 {
+            queue.take().unwrap();
+            queue.finish(job("a"), Outcome::Stale, 0, None, at(0));
+        }
+        queue.take().unwrap();
+        queue.finish(job("a"), Outcome::Stale, 0, None, at(0));
+        assert_eq!(taken(&mut queue), None);
+        assert!(queue.next_timer().is_some());
+    }
+
+    #[test]
+    fn planning_anew_replaces_the_time_asked_for_before() {
+        let mut queue = Queue::default();
+        queue.wake(job("a"));
+        queue.take().unwrap();
+        queue.finish(job("a"), Outcome::Done, 0, Some(at(100)), at(0));
+        queue.wake(job("a"));
+        queue.take().unwrap();
+        queue.finish(job("a"), Outcome::Done, 0, None, at(1));
+        assert_eq!(queue.next_timer(), None);
+    }
+}
