@@ -156,8 +156,7 @@ impl Column {
     };
 
     /// The `Age` column.
-    pub const AGE: Column =
-        Column::new("Age", "string", "Time since the object was created.");
+    pub const AGE: Column = Column::new("Age", "string", "Time since the object was created.");
 
     /// A column that is always shown.
     pub const fn new(name: &'static str, type_: &'static str, description: &'static str) -> Column {
@@ -327,10 +326,7 @@ impl Kind {
         subresources: &[],
         name_rule: NameRule::Subdomain,
         generation: Generation::None,
-        columns: &[
-            Column::NAME,
-            Column::new("Created At", "date", "When the object was created."),
-        ],
+        columns: &[Column::NAME, Column::new("Created At", "date", "When the object was created.")],
         row: plain_row,
         fields: &[],
         defaults: |_| {},
@@ -480,7 +476,9 @@ fn keep_all_but_status(new: &mut Value, old: &Value) {
         Some(status) => drop(object.insert("status".to_owned(), status)),
         None => drop(object.remove("status")),
     }
-    for (field, value) in [("annotations", annotations), ("managedFields", managed), ("resourceVersion", version)] {
+    for (field, value) in
+        [("annotations", annotations), ("managedFields", managed), ("resourceVersion", version)]
+    {
         match value {
             Some(value) => meta::set(new, field, value),
             None => drop(meta::unset(new, field)),

@@ -5,7 +5,9 @@
 //! no clock, no randomness, no I/O and no async: `now` is an argument. Control plane, node and
 //! command line all speak through this crate and through nothing else they share.
 
+pub mod compact;
 pub mod error;
+pub mod int_or_string;
 pub mod name;
 pub mod quantity;
 pub mod time;

@@ -368,3 +368,8 @@ pub struct Condition {
 pub fn condition<'a>(object: &'a Value, type_: &str) -> Option<&'a Value> {
     items(object, &["status", "conditions"]).iter().find(|c| text(c, &["type"]) == type_)
 }
+
+/// Reads a typed object, or a typed part of one, from a tree.
+pub fn read<'a, T: Deserialize<'a>>(value: &'a Value) -> Result<T, serde_json::Error> {
+    T::deserialize(value)
+}

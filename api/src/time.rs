@@ -198,7 +198,9 @@ mod tests {
             assert_eq!(time.seconds(), seconds, "{text}");
             assert_eq!(time.micros(), micros, "{text}");
         }
-        for wrong in ["", "2026-11-22", "2026-11-22 23:30:00Z", "2026-11-22T23:30:00", "now", "2026-13-01T00:00:00Z"] {
+        for wrong in
+            ["", "2026-11-22", "2026-11-22 23:30:00Z", "2026-11-22T23:30:00", "now", "2026-13-01T00:00:00Z"]
+        {
             assert!(Timestamp::parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -1,7 +1,35 @@
 //! Namespace: a room for names.
 
+use crate::compact::object;
 use crate::kind::{Kind, Scope, Subresource};
+use crate::meta::{Condition, ObjectMeta};
 use crate::name::NameRule;
+
+object! {
+    /// A Namespace.
+    struct Namespace {
+        /// Metadata.
+        metadata: ObjectMeta,
+        /// What is wished.
+        spec: NamespaceSpec,
+        /// What is.
+        status: NamespaceStatus,
+    }
+
+    /// What is wished of a Namespace.
+    struct NamespaceSpec {
+        /// What must happen before it may go.
+        finalizers: Vec<String>,
+    }
+
+    /// What a Namespace is.
+    struct NamespaceStatus {
+        /// `Active` or `Terminating`.
+        phase: String,
+        /// Why it is not gone yet.
+        conditions: Vec<Condition>,
+    }
+}
 
 /// The table entry.
 pub static KIND: Kind = Kind {
