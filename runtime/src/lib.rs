@@ -7,5 +7,7 @@ pub mod table;
 pub mod dns;
 pub mod net;
 pub mod proxy;
+pub mod sandbox;
+pub mod code;
 pub mod client;
 pub mod node;

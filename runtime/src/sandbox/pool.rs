@@ -1,0 +1,56 @@
+//! wasmtime engines: one configuration, instantiated as pools or on demand.
+//!
+//! All engines of a node share one configuration, so that code compiled once runs in each.
+
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::sandbox::config::Tunables;
+
+/// Core instances a component may consist of, on average: adapter and shims count.
+const CORE_INSTANCES: u32 = 6;
+
+/// What every engine has in common, and compiled code depends on.
+fn common(tunables: &Tunables) -> Config {
+    let mut config = Config::new();
+    config
+        .memory_reservation(tunables.memory_reservation)
+        .memory_guard_size(tunables.memory_guard)
+        .gc_heap_reservation(tunables.memory_reservation)
+        .gc_heap_guard_size(tunables.memory_guard)
+        .memory_init_cow(true)
+        .async_stack_zeroing(true)
+        .epoch_interruption(true)
+        .wasm_component_model(true)
+        .wasm_component_model_async(true);
+    config
+}
+
+/// An engine that compiles and allocates nothing.
+pub(super) fn compiling_engine(tunables: &Tunables) -> wasmtime::Result<Engine> {
+    Engine::new(&common(tunables))
+}
+
+/// An engine whose instances are made on demand, without limits of a slot.
+pub(super) fn on_demand_engine(tunables: &Tunables) -> wasmtime::Result<Engine> {
+    Engine::new(&common(tunables))
+}
+
+/// An engine with `slots` preallocated instances.
+pub(super) fn pooled_engine(tunables: &Tunables, slots: u32) -> wasmtime::Result<Engine> {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(slots)
+        .total_core_instances(slots * CORE_INSTANCES)
+        .total_memories(slots)
+        .total_tables(slots * 2)
+        .total_stacks(slots)
+        .total_gc_heaps(slots / 8 + 1)
+        .max_core_instances_per_component(64)
+        .max_memories_per_component(8)
+        .max_tables_per_component(32)
+        .max_tables_per_module(4)
+        .max_memories_per_module(2)
+        .max_unused_warm_slots(32);
+    let mut config = common(tunables);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Engine::new(&config)
+}
