@@ -9,6 +9,7 @@ use crate::name::NameRule;
 use crate::time::Timestamp;
 use crate::validate::{self, At, Errors};
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// Whether objects of a kind live in namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,6 +170,40 @@ impl Column {
     }
 }
 
+/// A field that selectors may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Its name in selectors, such as `spec.nodeName`.
+    pub name: &'static str,
+    /// Where it is in the object as stored.
+    pub path: &'static [&'static str],
+    /// What its absence counts as.
+    pub absent: &'static str,
+}
+
+impl Field {
+    /// What every kind's selectors may use.
+    pub const METADATA: [Field; 2] = [
+        Field::new("metadata.name", &["metadata", "name"]),
+        Field::new("metadata.namespace", &["metadata", "namespace"]),
+    ];
+
+    /// A text that is empty when absent.
+    pub const fn new(name: &'static str, path: &'static [&'static str]) -> Field {
+        Field { name, path, absent: "" }
+    }
+
+    /// Its value in an object, as text.
+    pub fn value(self, object: &Value) -> Cow<'_, str> {
+        match meta::at(object, self.path) {
+            Some(Value::String(text)) => Cow::Borrowed(text),
+            Some(Value::Bool(truth)) => Cow::Borrowed(if *truth { "true" } else { "false" }),
+            Some(Value::Number(number)) => Cow::Owned(number.to_string()),
+            _ => Cow::Borrowed(self.absent),
+        }
+    }
+}
+
 /// Which changes count into `metadata.generation`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Generation {
@@ -265,7 +300,7 @@ pub struct Kind {
     /// The cells of a row, one for each column.
     pub row: fn(&Value, Timestamp) -> Vec<Value>,
     /// Fields that selectors may use, beside `metadata.name` and `metadata.namespace`.
-    pub fields: &'static [&'static str],
+    pub fields: &'static [Field],
     /// Fills in what Kubernetes fills in.
     pub defaults: fn(&mut Value),
     /// Sets what only the server may set on creation, after the status was emptied.

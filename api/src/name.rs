@@ -214,3 +214,76 @@ impl NameRule {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_their_rules() {
+        type Rule = fn(&str) -> Result<(), String>;
+        let long_label = "a".repeat(64);
+        let long_subdomain = "a.".repeat(127);
+        let cases: &[(Rule, &str, &str)] = &[
+            (dns1123_label, "my-name", ""),
+            (dns1123_label, "123-abc", ""),
+            (dns1123_label, "", LABEL_1123),
+            (dns1123_label, "My", LABEL_1123),
+            (dns1123_label, "-a", LABEL_1123),
+            (dns1123_label, "a-", LABEL_1123),
+            (dns1123_label, "a.b", LABEL_1123),
+            (dns1123_label, "ä", LABEL_1123),
+            (dns1123_label, &long_label, "must be no more than 63 bytes"),
+            (dns1123_subdomain, "a.b-c.d", ""),
+            (dns1123_subdomain, "a..b", SUBDOMAIN_1123),
+            (dns1123_subdomain, "a.b.", SUBDOMAIN_1123),
+            (dns1123_subdomain, "a_b", SUBDOMAIN_1123),
+            (dns1123_subdomain, &long_subdomain, "must be no more than 253 bytes"),
+            (wildcard_dns1123_subdomain, "*.a.b", ""),
+            (wildcard_dns1123_subdomain, "*a.b", WILDCARD_1123),
+            (wildcard_dns1123_subdomain, "*.*.a", WILDCARD_1123),
+            (dns1035_label, "abc-123", ""),
+            (dns1035_label, "1abc", LABEL_1035),
+            (label_key, "app", ""),
+            (label_key, "example.com/My.Name_1", ""),
+            (label_key, "/x", "prefix part must be non-empty"),
+            (label_key, "a/", "name part must be non-empty"),
+            (label_key, "", "name part must be non-empty"),
+            (label_key, "a/b/c", QUALIFIED_SHAPE),
+            (label_key, "-a", QUALIFIED),
+            (label_key, &long_label, "name part must be no more than 63 bytes"),
+            (label_value, "", ""),
+            (label_value, "a b", LABEL_VALUE),
+            (label_value, &long_label, "must be no more than 63 bytes"),
+            (env_var, "MY.VAR-1 x", ""),
+            (env_var, "A=B", ENV_VAR),
+            (env_var, "", ENV_VAR),
+            (config_key, "key.name", ""),
+            (config_key, "..x", "must not start with '..'"),
+            (config_key, "..", "must not be '..'"),
+            (config_key, "a/b", CONFIG_KEY),
+            (port_name, "http-1", ""),
+            (port_name, "1234", "must contain at least one letter (a-z)"),
+            (port_name, "a--b", "must not contain consecutive hyphens"),
+            (port_name, "-a", "must not begin or end with a hyphen"),
+            (port_name, "abcdefghijklmnop", "must be no more than 15 characters"),
+            (port_name, "HTTP", "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)"),
+            (path_segment, "system:node", ""),
+            (path_segment, "a/b", "may not contain '/'"),
+            (path_segment, "..", "may not be '..'"),
+        ];
+        for (rule, text, expected) in cases {
+            assert_eq!(rule(text).err().unwrap_or_default(), *expected, "{text:?}");
+        }
+        assert_eq!(port_number(0).unwrap_err(), "must be between 1 and 65535, inclusive");
+        assert!(port_number(65535).is_ok());
+    }
+
+    #[test]
+    fn a_prefix_may_end_in_a_dash() {
+        assert!(NameRule::Subdomain.check("web-", true).is_ok());
+        assert!(NameRule::Subdomain.check("web-", false).is_err());
+        assert!(NameRule::Subdomain.check("-", true).is_err());
+        assert!(NameRule::Label1035.check("1-", true).is_err());
+    }
+}

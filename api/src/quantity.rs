@@ -55,7 +55,7 @@ impl Quantity {
             return Err(QuantityError::Numeric);
         }
         let nano = match scale {
-            Scale::Ten(power) => decimal_nano(whole, fraction, power + 9),
+            Scale::Ten(power) => decimal_nano(whole, fraction, i64::from(power) + 9),
             Scale::Two(bits) => binary_nano(whole, fraction, bits),
         };
         // A number below one nano or with binary digits below one is a decimal one, as upstream.
@@ -166,9 +166,9 @@ fn suffix_scale(suffix: &str) -> Option<(Scale, Format)> {
 }
 
 /// `whole.fraction` times ten to the power, rounded up; saturates at [`MAX`].
-fn decimal_nano(whole: &str, fraction: &str, power: i32) -> i128 {
+fn decimal_nano(whole: &str, fraction: &str, power: i64) -> i128 {
     let digits = whole.bytes().chain(fraction.bytes()).skip_while(|&c| c == b'0');
-    let mut power = i64::from(power) - fraction.len() as i64;
+    let mut power = power - fraction.len() as i64;
     let mut value: i128 = 0;
     let mut dropped = false;
     for digit in digits {
@@ -309,5 +309,113 @@ impl<'de> Deserialize<'de> for Quantity {
             serde_json::Value::Null => Ok(Quantity::ZERO),
             _ => Err(serde::de::Error::custom(QuantityError::Format)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantities_print_canonically() {
+        let cases = [
+            ("0", "0"),
+            ("0m", "0"),
+            ("100m", "100m"),
+            ("1000m", "1"),
+            ("1", "1"),
+            ("0.5", "500m"),
+            (".5", "500m"),
+            ("1.", "1"),
+            ("+1", "1"),
+            ("-1", "-1"),
+            ("1500", "1500"),
+            ("1000", "1k"),
+            ("1000k", "1M"),
+            ("1024", "1024"),
+            ("1Ki", "1Ki"),
+            ("1024Ki", "1Mi"),
+            ("1.5Gi", "1536Mi"),
+            ("0.5Ki", "512"),
+            ("0.5Mi", "512Ki"),
+            ("1025Ki", "1025Ki"),
+            ("1e3", "1e3"),
+            ("1E3", "1e3"),
+            ("12e6", "12e6"),
+            ("1e-3", "1e-3"),
+            ("1u", "1u"),
+            ("1n", "1n"),
+            ("0.1n", "1n"),
+            ("1.1n", "2n"),
+            ("1E", "1E"),
+            ("8Ei", "9223372036854775807"),
+            ("100E", "9223372036854775807"),
+            ("129e6", "129e6"),
+            ("128974848", "128974848"),
+            ("123Mi", "123Mi"),
+            ("00010", "10"),
+        ];
+        for (text, expected) in cases {
+            let quantity = Quantity::parse(text).expect(text);
+            assert_eq!(quantity.to_string(), expected, "{text}");
+            let again = Quantity::parse(expected).expect(expected);
+            assert_eq!(again, quantity, "{text} reads back as itself");
+        }
+    }
+
+    #[test]
+    fn wrong_quantities_are_refused() {
+        use QuantityError::{Format, Numeric, Suffix};
+        let cases = [
+            ("", Format),
+            ("abc", Format),
+            ("1 Gi", Format),
+            ("-", Format),
+            ("1GB", Format),
+            ("1gi", Format),
+            ("1KiB", Format),
+            ("1.2.3", Numeric),
+            (".", Numeric),
+            ("1K", Suffix),
+            ("1mi", Suffix),
+            ("1e", Suffix),
+            ("1e1e", Format),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(Quantity::parse(text).expect_err(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn amounts_compare_add_and_convert() {
+        let q = |text| Quantity::parse(text).expect(text);
+        assert_eq!(q("1"), q("1000m"));
+        assert!(q("1Gi") > q("1G"));
+        assert!(q("-1") < q("1n"));
+        assert_eq!(q("1Gi").add(&q("1Mi")).to_string(), "1025Mi");
+        assert_eq!(q("0").add(&q("1Mi")).to_string(), "1Mi");
+        assert_eq!(q("1").sub(&q("100m")).to_string(), "900m");
+        assert_eq!((q("100m").milli(), q("0.1m").milli(), q("2").milli()), (100, 1, 2000));
+        assert_eq!((q("64Mi").bytes(), q("1.5").bytes(), q("-1").bytes()), (67_108_864, 2, 0));
+        assert_eq!(q("-1.5").units(), -1);
+        assert_eq!(serde_json::from_str::<Quantity>("2").expect("numbers are quantities"), q("2"));
+        assert!(serde_json::from_str::<Quantity>("true").is_err());
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused_in_no_time() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let letters: Vec<char> = "0123456789.+-eEinumkKMGTP".chars().collect();
+        for _ in 0..20_000 {
+            let text: String =
+                (0..random.usize(0..40)).map(|_| letters[random.usize(0..letters.len())]).collect();
+            if let Ok(quantity) = Quantity::parse(&text) {
+                let again = Quantity::parse(&quantity.to_string()).expect("canonical form is read");
+                assert_eq!(again, quantity, "{text}");
+                assert_eq!(again.to_string(), quantity.to_string(), "{text}");
+            }
+        }
+        assert!(Quantity::parse("1e2147483647").is_ok());
+        assert!(Quantity::parse("1e-2147483648").is_ok());
     }
 }

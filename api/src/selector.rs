@@ -3,7 +3,7 @@
 //! Matching is pure and does not allocate. Who may select by what, and over which objects, is
 //! not known here.
 
-use crate::kind::Kind;
+use crate::kind::{Field, Kind};
 use crate::meta;
 use crate::name;
 use serde_json::Value;
@@ -57,14 +57,20 @@ impl LabelSelector {
 
     /// Reads `a=b,c!=d,e in (f,g),h notin (i),j,!k,l>1,m<2`.
     pub fn parse(text: &str) -> Result<LabelSelector, SelectorError> {
-        let _ = text;
-        Err(SelectorError("not yet".to_owned()))
+        check_size(text)?;
+        let mut requirements = Parser::new(text).requirements()?;
+        requirements.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(LabelSelector { requirements, nothing: false })
     }
 
-    /// From the form objects carry.
+    /// From the form objects carry. `key` and `values` are checked as in a query.
     pub fn from_meta(selector: &meta::LabelSelector) -> Result<LabelSelector, SelectorError> {
-        let _ = selector;
-        Err(SelectorError("not yet".to_owned()))
+        let mut requirements = LabelSelector::from_map(&selector.match_labels).requirements;
+        for expression in &selector.match_expressions {
+            requirements.push(requirement_of(expression)?);
+        }
+        requirements.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(LabelSelector { requirements, nothing: false })
     }
 
     /// From a plain map, as Services and ReplicationControllers carry it.
@@ -139,7 +145,7 @@ pub struct FieldSelector {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct FieldTerm {
-    field: String,
+    field: Field,
     equal: bool,
     value: String,
 }
@@ -148,8 +154,19 @@ impl FieldSelector {
     /// Reads `metadata.name=a,status.phase!=Running` for a kind; other fields than the kind's are
     /// errors.
     pub fn parse(text: &str, kind: &Kind) -> Result<FieldSelector, SelectorError> {
-        let _ = (text, kind, name::LABEL_MAX);
-        Err(SelectorError("not yet".to_owned()))
+        check_size(text)?;
+        let mut terms = Vec::new();
+        for part in split_terms(text) {
+            let (name, equal, value) = split_term(part).ok_or_else(|| {
+                SelectorError(format!("invalid selector: '{text}'; can't understand '{part}'"))
+            })?;
+            let value = unescape(value).map_err(SelectorError)?;
+            terms.push(FieldTerm { field: selectable(name, kind)?, equal, value });
+        }
+        if terms.len() > MAX_REQUIREMENTS {
+            return Err(too_many());
+        }
+        Ok(FieldSelector { terms })
     }
 
     /// Whether everything matches.
@@ -159,13 +176,12 @@ impl FieldSelector {
 
     /// The value a field must equal, if the selector says so: lets a list be answered by key.
     pub fn exact(&self, field: &str) -> Option<&str> {
-        self.terms.iter().find(|t| t.equal && t.field == field).map(|t| t.value.as_str())
+        self.terms.iter().find(|t| t.equal && t.field.name == field).map(|t| t.value.as_str())
     }
 
     /// Whether an object matches.
     pub fn matches(&self, object: &Value) -> bool {
-        let _ = object;
-        self.terms.is_empty()
+        self.terms.iter().all(|term| (term.field.value(object) == term.value.as_str()) == term.equal)
     }
 }
 
@@ -174,8 +190,409 @@ impl fmt::Display for FieldSelector {
         for (i, term) in self.terms.iter().enumerate() {
             let comma = if i == 0 { "" } else { "," };
             let sign = if term.equal { "=" } else { "!=" };
-            write!(f, "{comma}{}{sign}{}", term.field, term.value)?;
+            write!(f, "{comma}{}{sign}{}", term.field.name, escape(&term.value))?;
         }
         Ok(())
+    }
+}
+
+fn too_many() -> SelectorError {
+    SelectorError(format!("a selector may have at most {MAX_REQUIREMENTS} requirements"))
+}
+
+fn check_size(text: &str) -> Result<(), SelectorError> {
+    if text.len() > MAX_BYTES {
+        return Err(SelectorError(format!("a selector may have at most {MAX_BYTES} bytes")));
+    }
+    Ok(())
+}
+
+fn requirement_of(expression: &meta::LabelSelectorRequirement) -> Result<Requirement, SelectorError> {
+    let meta::LabelSelectorRequirement { key, operator, values } = expression;
+    let test = match operator.as_str() {
+        "In" => Test::In(values.clone()),
+        "NotIn" => Test::NotIn(values.clone()),
+        "Exists" => Test::Exists,
+        "DoesNotExist" => Test::Absent,
+        other => return Err(SelectorError(format!("{other:?} is not a valid label selector operator"))),
+    };
+    checked(key, test)
+}
+
+/// A requirement whose key and values may be a label's.
+fn checked(key: &str, test: Test) -> Result<Requirement, SelectorError> {
+    let wrong = |path: &str, value: &str, why: &str| {
+        SelectorError(format!("{path}: Invalid value: {value:?}: {why}"))
+    };
+    name::label_key(key).map_err(|why| wrong("key", key, &why))?;
+    if let Test::In(values) | Test::NotIn(values) = &test {
+        if values.is_empty() {
+            let why = "for 'in', 'notin' operators, values set can't be empty";
+            return Err(SelectorError(format!("values: Invalid value: []: {why}")));
+        }
+        for (i, value) in values.iter().enumerate() {
+            name::label_value(value).map_err(|why| wrong(&format!("values[{i}][{key}]"), value, &why))?;
+        }
+    }
+    Ok(Requirement { key: key.to_owned(), test })
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Token<'a> {
+    Word(&'a str),
+    Sign(&'a str),
+    End,
+}
+
+impl<'a> Token<'a> {
+    fn text(self) -> &'a str {
+        match self {
+            Token::Word(text) | Token::Sign(text) => text,
+            Token::End => "",
+        }
+    }
+}
+
+/// A recursive-descent reader of the query form; the words of its errors are Kubernetes'.
+struct Parser<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Parser<'a> {
+    fn new(text: &'a str) -> Parser<'a> {
+        Parser { rest: text }
+    }
+
+    fn next(&mut self) -> Token<'a> {
+        let rest = self.rest.trim_start_matches([' ', '\t', '\r', '\n']);
+        let special = |c: char| matches!(c, '=' | '!' | '(' | ')' | ',' | '>' | '<');
+        let (token, length) = match rest.chars().next() {
+            None => (Token::End, 0),
+            Some(first) if special(first) => {
+                let length = if rest.starts_with("==") || rest.starts_with("!=") { 2 } else { 1 };
+                (Token::Sign(&rest[..length]), length)
+            }
+            Some(_) => {
+                let end = rest.find(|c: char| special(c) || matches!(c, ' ' | '\t' | '\r' | '\n'));
+                let length = end.unwrap_or(rest.len());
+                (Token::Word(&rest[..length]), length)
+            }
+        };
+        self.rest = &rest[length..];
+        token
+    }
+
+    fn peek(&self) -> Token<'a> {
+        Parser { rest: self.rest }.next()
+    }
+
+    fn expected<T>(found: Token<'_>, what: &str) -> Result<T, SelectorError> {
+        Err(SelectorError(format!("found '{}', expected: {what}", found.text())))
+    }
+
+    fn requirements(&mut self) -> Result<Vec<Requirement>, SelectorError> {
+        let mut requirements = Vec::new();
+        loop {
+            match self.peek() {
+                Token::End => return Ok(requirements),
+                Token::Word(_) | Token::Sign("!") => {}
+                other => return Parser::expected(other, "!, identifier, or 'end of string'"),
+            }
+            let requirement = self.requirement();
+            requirements
+                .push(requirement.map_err(|e| SelectorError(format!("unable to parse requirement: {e}")))?);
+            if requirements.len() > MAX_REQUIREMENTS {
+                return Err(too_many());
+            }
+            match self.next() {
+                Token::End => return Ok(requirements),
+                Token::Sign(",") => match self.peek() {
+                    Token::Word(_) | Token::Sign("!") => {}
+                    other => return Parser::expected(other, "identifier after ','"),
+                },
+                other => return Parser::expected(other, "',' or 'end of string'"),
+            }
+        }
+    }
+
+    fn requirement(&mut self) -> Result<Requirement, SelectorError> {
+        let absent = self.peek() == Token::Sign("!");
+        if absent {
+            self.next();
+        }
+        let key = match self.next() {
+            Token::Word(key) => key,
+            other => return Parser::expected(other, "identifier"),
+        };
+        // Kubernetes prints the missing path of a key as `<nil>`.
+        name::label_key(key).map_err(|why| SelectorError(format!("<nil>: Invalid value: {key:?}: {why}")))?;
+        if absent {
+            return checked(key, Test::Absent);
+        }
+        if matches!(self.peek(), Token::End | Token::Sign(",")) {
+            return checked(key, Test::Exists);
+        }
+        let test = match self.next() {
+            Token::Sign("=" | "==") => Test::In(vec![self.value()?]),
+            Token::Sign("!=") => Test::NotIn(vec![self.value()?]),
+            Token::Sign(">") => Test::Greater(self.whole()?),
+            Token::Sign("<") => Test::Less(self.whole()?),
+            Token::Word("in") => Test::In(self.values()?),
+            Token::Word("notin") => Test::NotIn(self.values()?),
+            other => return Parser::expected(other, "in, notin, =, ==, !=, gt, lt"),
+        };
+        checked(key, test)
+    }
+
+    fn value(&mut self) -> Result<String, SelectorError> {
+        if matches!(self.peek(), Token::End | Token::Sign(",")) {
+            return Ok(String::new());
+        }
+        match self.next() {
+            Token::Word(value) => Ok(value.to_owned()),
+            other => Parser::expected(other, "identifier"),
+        }
+    }
+
+    fn whole(&mut self) -> Result<i64, SelectorError> {
+        let value = self.value()?;
+        value.parse().map_err(|_| {
+            let why = "for 'Gt', 'Lt' operators, the value must be an integer";
+            SelectorError(format!("values[0]: Invalid value: {value:?}: {why}"))
+        })
+    }
+
+    /// `(a,b)`; a missing name between commas is the empty value.
+    fn values(&mut self) -> Result<Vec<String>, SelectorError> {
+        match self.next() {
+            Token::Sign("(") => {}
+            other => return Err(SelectorError(format!("found '{}' expected: '('", other.text()))),
+        }
+        let mut values: Vec<String> = Vec::new();
+        if self.peek() == Token::Sign(")") {
+            self.next();
+            return Ok(values);
+        }
+        loop {
+            let value = match self.peek() {
+                Token::Word(value) => {
+                    self.next();
+                    value
+                }
+                Token::Sign("," | ")") => "",
+                other => return Parser::expected(other, "',', ')' or identifier"),
+            };
+            if !values.iter().any(|one| one == value) {
+                values.push(value.to_owned());
+            }
+            match self.next() {
+                Token::Sign(",") => {}
+                Token::Sign(")") => {
+                    values.sort();
+                    return Ok(values);
+                }
+                other => return Parser::expected(other, "',' or ')'"),
+            }
+        }
+    }
+}
+
+/// Parts between commas that no backslash precedes; empty ones are left out.
+fn split_terms(text: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let (mut start, mut escaped) = (0, false);
+    for (i, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            ',' => {
+                parts.push(&text[start..i]);
+                start = i + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[start..]);
+    parts.retain(|part| !part.is_empty());
+    parts
+}
+
+fn split_term(part: &str) -> Option<(&str, bool, &str)> {
+    let at = part.find(['=', '!'])?;
+    let (name, rest) = part.split_at(at);
+    let signs = [("!=", false), ("==", true), ("=", true)];
+    signs.into_iter().find_map(|(sign, equal)| Some((name, equal, rest.strip_prefix(sign)?)))
+}
+
+fn unescape(text: &str) -> Result<String, String> {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => match chars.next() {
+                Some(next @ ('\\' | ',' | '=')) => out.push(next),
+                Some(next) => {
+                    return Err(format!("invalid field selector: invalid escape sequence: \\{next}"));
+                }
+                None => return Err("invalid field selector: invalid escape sequence: \\".to_owned()),
+            },
+            ',' | '=' => return Err(format!("invalid field selector: unescaped character in value: {c}")),
+            _ => out.push(c),
+        }
+    }
+    Ok(out)
+}
+
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\").replace(',', "\\,").replace('=', "\\=")
+}
+
+fn selectable(name: &str, kind: &Kind) -> Result<Field, SelectorError> {
+    let found = Field::METADATA.iter().chain(kind.fields).find(|field| field.name == name);
+    found.copied().ok_or_else(|| {
+        SelectorError(match kind.fields {
+            [] => format!(
+                "{name:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+            ),
+            _ => format!("field label not supported: {name}"),
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn label_selectors_match() {
+        let web = labels(&[("app", "web"), ("tier", "1"), ("empty", "")]);
+        let cases = [
+            ("", true),
+            ("app=web", true),
+            ("app==web", true),
+            (" app = web , tier = 1 ", true),
+            ("app!=web", false),
+            ("none!=web", true),
+            ("app in (web,db)", true),
+            ("app in (db)", false),
+            ("app notin (db,web)", false),
+            ("none notin (db)", true),
+            ("app", true),
+            ("!app", false),
+            ("!none", true),
+            ("none", false),
+            ("tier>0", true),
+            ("tier<1", false),
+            ("app>0", false),
+            ("empty=", true),
+            ("empty in (,x)", true),
+            ("app=,tier=1", false),
+            ("in in (in)", false),
+            ("app=web,app=db", false),
+        ];
+        for (text, expected) in cases {
+            let selector = LabelSelector::parse(text).expect(text);
+            assert_eq!(selector.matches(&web), expected, "{text}");
+            let again = LabelSelector::parse(&selector.to_string()).expect("what it prints it reads");
+            assert_eq!(again, selector, "{text}");
+        }
+        assert!(!LabelSelector::nothing().matches(&web));
+    }
+
+    #[test]
+    fn wrong_label_selectors_are_told_apart() {
+        let cases = [
+            ("a=b=c", "found '=', expected: ',' or 'end of string'"),
+            (",", "found ',', expected: !, identifier, or 'end of string'"),
+            ("a=b,", "found '', expected: identifier after ','"),
+            ("a in b", "unable to parse requirement: found 'b' expected: '('"),
+            ("a in (b", "unable to parse requirement: found '', expected: ',' or ')'"),
+            (
+                "a in ()",
+                "unable to parse requirement: values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty",
+            ),
+            ("a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),
+            (
+                "a>b",
+                "unable to parse requirement: values[0]: Invalid value: \"b\": for 'Gt', 'Lt' operators, the value must be an integer",
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(LabelSelector::parse(text).expect_err(text).0, expected, "{text}");
+        }
+        let key = LabelSelector::parse("-a=b").expect_err("a key may not begin with a dash").0;
+        assert!(
+            key.starts_with("unable to parse requirement: <nil>: Invalid value: \"-a\": name part"),
+            "{key}"
+        );
+        let value = LabelSelector::parse("a=-b").expect_err("nor may a value").0;
+        assert!(value.contains("values[0][a]: Invalid value: \"-b\": a valid label must be"), "{value}");
+    }
+
+    #[test]
+    fn large_selectors_are_refused() {
+        let many = vec!["a=b"; MAX_REQUIREMENTS + 1].join(",");
+        assert!(LabelSelector::parse(&many).is_err());
+        assert!(LabelSelector::parse(&"a".repeat(MAX_BYTES + 1)).is_err());
+        assert!(FieldSelector::parse(&"a".repeat(MAX_BYTES + 1), &Kind::PLAIN).is_err());
+    }
+
+    #[test]
+    fn selectors_of_objects_are_read() {
+        let selector: meta::LabelSelector = serde_json::from_value(json!({
+            "matchLabels": {"app": "web"},
+            "matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["2", "3"]},
+                                 {"key": "old", "operator": "DoesNotExist"}],
+        }))
+        .expect("it is well formed");
+        let selector = LabelSelector::from_meta(&selector).expect("it is well formed");
+        assert_eq!(selector.to_string(), "app=web,!old,tier notin (2,3)");
+        assert!(selector.matches(&labels(&[("app", "web")])));
+        assert!(!selector.matches(&labels(&[("app", "web"), ("old", "")])));
+    }
+
+    #[test]
+    fn field_selectors_match() {
+        const FIELDS: &[Field] = &[
+            Field::new("spec.nodeName", &["spec", "nodeName"]),
+            Field { name: "spec.hostNetwork", path: &["spec", "hostNetwork"], absent: "false" },
+        ];
+        let kind = Kind { fields: FIELDS, ..Kind::PLAIN };
+        let object = json!({"metadata": {"name": "a", "namespace": "b"}, "spec": {"nodeName": "edge,1"}});
+        let cases = [
+            ("", true),
+            ("metadata.name=a", true),
+            ("metadata.name==a,metadata.namespace!=c", true),
+            ("metadata.name!=a", false),
+            ("spec.nodeName=", false),
+            ("spec.nodeName=edge\\,1", true),
+            ("spec.hostNetwork=false", true),
+            ("spec.hostNetwork!=true,", true),
+        ];
+        for (text, expected) in cases {
+            let selector = FieldSelector::parse(text, &kind).expect(text);
+            assert_eq!(selector.matches(&object), expected, "{text}");
+            let again = FieldSelector::parse(&selector.to_string(), &kind).expect("what it prints it reads");
+            assert_eq!(again, selector);
+        }
+        let name = FieldSelector::parse("metadata.name=a", &kind).expect("it is well formed");
+        assert_eq!(name.exact("metadata.name"), Some("a"));
+        let wrong = [
+            ("a", "invalid selector: 'a'; can't understand 'a'"),
+            ("spec.x=a", "field label not supported: spec.x"),
+        ];
+        for (text, expected) in wrong {
+            assert_eq!(FieldSelector::parse(text, &kind).expect_err(text).0, expected);
+        }
+        let plain = FieldSelector::parse("spec.x=a", &Kind::PLAIN).expect_err("no such field").0;
+        assert_eq!(
+            plain,
+            "\"spec.x\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+        );
     }
 }
