@@ -14,6 +14,8 @@ pub mod time;
 
 pub mod schema;
 
+pub mod patch;
+
 pub mod meta;
 pub mod validate;
 

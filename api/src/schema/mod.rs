@@ -68,7 +68,7 @@ pub enum ListType {
 }
 
 /// Which of strategic merge patch's strategies a field names (`x-kubernetes-patch-strategy`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PatchStrategy(u8);
 
 impl PatchStrategy {
