@@ -20,7 +20,8 @@ pub struct Options {
 pub fn bench(options: &Options) -> Result<()> {
     build::guests()?;
     let binaries = build::release()?;
-    let mut bench = cargo(&["run", "--locked", "--quiet", "--profile", build::QUICK, "--package", "edge-bench", "--"]);
+    let mut bench =
+        cargo(&["run", "--locked", "--quiet", "--profile", build::QUICK, "--package", "edge-bench", "--"]);
     bench.args(&options.names).env("EDGE_BINARIES", binaries);
     run(bench)
 }

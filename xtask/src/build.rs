@@ -43,6 +43,9 @@ pub fn guests() -> Result<()> {
         build.env_remove(name);
     }
     run(build).context("the guests could not be built")?;
-    anyhow::ensure!(root().join("guests/dist/hello-http.wasm").is_file(), "guests/build.sh made no hello-http.wasm");
+    anyhow::ensure!(
+        root().join("guests/dist/hello-http.wasm").is_file(),
+        "guests/build.sh made no hello-http.wasm"
+    );
     Ok(())
 }

@@ -11,7 +11,18 @@ use crate::run::{cargo, run};
 /// With the first that fails.
 pub fn check() -> Result<()> {
     run(cargo(&["fmt", "--all", "--check"]))?;
-    run(cargo(&["clippy", "--locked", "--profile", QUICK, "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
+    run(cargo(&[
+        "clippy",
+        "--locked",
+        "--profile",
+        QUICK,
+        "--workspace",
+        "--all-targets",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
     let mut doc = cargo(&["doc", "--locked", "--profile", QUICK, "--workspace", "--no-deps", "--quiet"]);
     doc.env("RUSTDOCFLAGS", "-D warnings");
     run(doc)

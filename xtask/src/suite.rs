@@ -46,7 +46,16 @@ pub fn test(options: &Options) -> Result<()> {
     });
     if options.tier >= Tier::System {
         let _ = outcome.suite("system", || {
-            let mut tests = cargo(&["test", "--locked", "--profile", build::QUICK, "--workspace", "--test", "*", "--no-fail-fast"]);
+            let mut tests = cargo(&[
+                "test",
+                "--locked",
+                "--profile",
+                build::QUICK,
+                "--workspace",
+                "--test",
+                "*",
+                "--no-fail-fast",
+            ]);
             tests.env("EDGE_BINARIES", target_dir().join(build::QUICK));
             run(tests)
         });

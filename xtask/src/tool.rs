@@ -91,14 +91,18 @@ fn fetch(place: &Path, tool: &Tool) -> Result<()> {
 
 fn fetch_wheel(work: &Path, wheel: &str, version: &str, sha256: &str) -> Result<PathBuf> {
     let wanted = format!("{wheel}=={version}");
-    let mut pip = command("python3", &["-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check", "--dest"]);
+    let mut pip = command(
+        "python3",
+        &["-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check", "--dest"],
+    );
     pip.arg(work).arg(&wanted);
     output(pip).with_context(|| format!("pip cannot fetch {wanted}"))?;
     let file = std::fs::read_dir(work)?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
         .with_context(|| format!("pip brought no wheel of {wanted}"))?;
-    let digest: String = Sha256::digest(std::fs::read(&file)?).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest: String =
+        Sha256::digest(std::fs::read(&file)?).iter().map(|byte| format!("{byte:02x}")).collect();
     ensure!(digest == sha256, "{wanted} has SHA-256 {digest}, tools.toml says {sha256}");
     Ok(file)
 }

@@ -36,7 +36,10 @@ pub fn up(options: &Options) -> Result<()> {
     let binaries = if options.release { build::release()? } else { build::binaries()? };
     let mut node = Node::start(&binaries, &options.edged)?;
     node.edgectl(&binaries, &["apply", "-f", "manifests/quickstart"])?;
-    node.edgectl(&binaries, &["wait", "--for=condition=available", "--timeout=120s", "-n", "quickstart", "deployment/hello"])?;
+    node.edgectl(
+        &binaries,
+        &["wait", "--for=condition=available", "--timeout=120s", "-n", "quickstart", "deployment/hello"],
+    )?;
     node.explain(&binaries);
     if options.once {
         return node.stop();
