@@ -4,6 +4,7 @@
 //! columns all derive from it. It holds functions, not state; it never does I/O.
 
 use crate::error::{self, FieldError};
+use crate::fill;
 use crate::meta;
 use crate::name::NameRule;
 use crate::time::Timestamp;
@@ -413,8 +414,9 @@ impl Kind {
         error::invalid(&self.qualified(), name, errors)
     }
 
-    /// Fills in what Kubernetes fills in. Idempotent.
+    /// Fills in what Kubernetes fills in, and removes nulls, which count as absent. Idempotent.
     pub fn default(&self, object: &mut Value) {
+        fill::prune_nulls(object);
         (self.defaults)(object);
     }
 

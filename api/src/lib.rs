@@ -7,6 +7,7 @@
 
 pub mod compact;
 pub mod error;
+pub mod fill;
 pub mod int_or_string;
 pub mod name;
 pub mod quantity;

@@ -5,8 +5,9 @@
 //! a wrong type takes the value for absent.
 
 use crate::error::FieldError;
-use crate::meta;
 use crate::name::{self, NameRule};
+use crate::quantity::Quantity;
+use serde::Deserialize;
 use serde_json::Value;
 
 static NULL: Value = Value::Null;
@@ -91,16 +92,415 @@ impl<'a> At<'a> {
     }
 }
 
-/// Whether an object's own name may be checked as a prefix.
-const NAME_REQUIRED: &str = "name or generateName is required";
-const IMMUTABLE: &str = "field is immutable";
+/// What an immutable field's error says.
+pub const IMMUTABLE: &str = "field is immutable";
+const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
+const ANNOTATIONS_MAX: usize = 256 * 1024;
+
+/// The value must be there and, if text, not empty; returns whether it is.
+pub fn required(at: &At<'_>, detail: &str, errors: &mut Errors) -> bool {
+    let missing = at.value.is_null() || at.value.as_str() == Some("");
+    if missing {
+        errors.push(FieldError::required(&at.path, detail));
+    }
+    !missing
+}
+
+/// A rule of [`crate::name`] on the text.
+pub fn follows(at: &At<'_>, rule: impl Fn(&str) -> Result<(), String>, errors: &mut Errors) {
+    if let Err(why) = rule(at.text()) {
+        errors.push(FieldError::invalid(&at.path, at.text(), &why));
+    }
+}
+
+/// A text that must be there and follow a rule.
+pub fn required_name(at: &At<'_>, rule: impl Fn(&str) -> Result<(), String>, errors: &mut Errors) {
+    if required(at, "", errors) {
+        follows(at, rule, errors);
+    }
+}
+
+/// A text that follows a rule if it is there.
+pub fn optional_name(at: &At<'_>, rule: impl Fn(&str) -> Result<(), String>, errors: &mut Errors) {
+    if !at.text().is_empty() {
+        follows(at, rule, errors);
+    }
+}
+
+/// One of a fixed list of texts, which must be there.
+pub fn one_of(at: &At<'_>, supported: &[&str], errors: &mut Errors) {
+    if required(at, "", errors) && !supported.contains(&at.text()) {
+        errors.push(FieldError::not_supported(&at.path, at.value, supported));
+    }
+}
+
+/// One of a fixed list of texts, or absent.
+pub fn optional_one_of(at: &At<'_>, supported: &[&str], errors: &mut Errors) {
+    if at.is_set() && !supported.contains(&at.text()) {
+        errors.push(FieldError::not_supported(&at.path, at.value, supported));
+    }
+}
+
+/// A number that is not negative, or absent.
+pub fn not_negative(at: &At<'_>, errors: &mut Errors) {
+    if let Some(number) = at.number()
+        && number < 0
+    {
+        errors.push(FieldError::invalid(&at.path, number, NOT_NEGATIVE));
+    }
+}
+
+/// A number within bounds, or absent.
+pub fn between(at: &At<'_>, low: i64, high: i64, errors: &mut Errors) {
+    if let Some(number) = at.number()
+        && !(low..=high).contains(&number)
+    {
+        errors.push(FieldError::invalid(&at.path, number, &name::not_between(low, high)));
+    }
+}
+
+/// The number of a port, which must be there.
+pub fn port(at: &At<'_>, errors: &mut Errors) {
+    match at.number() {
+        None | Some(0) => errors.push(FieldError::required(&at.path, "")),
+        Some(_) => between(at, 1, 65535, errors),
+    }
+}
+
+/// Number or name of a port.
+pub fn port_or_name(at: &At<'_>, errors: &mut Errors) {
+    match at.value {
+        Value::String(_) => follows(at, name::port_name, errors),
+        _ => {
+            let number = at.number().unwrap_or(0);
+            if let Err(why) = name::port_number(number) {
+                errors.push(FieldError::invalid(&at.path, number, &why));
+            }
+        }
+    }
+}
+
+/// An IP address.
+pub fn ip(at: &At<'_>, errors: &mut Errors) {
+    if at.text().parse::<std::net::IpAddr>().is_err() {
+        let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+        errors.push(FieldError::invalid(&at.path, at.text(), why));
+    }
+}
+
+/// A relative path that stays below where it starts.
+pub fn relative_path(at: &At<'_>, errors: &mut Errors) {
+    if at.text().starts_with('/') {
+        errors.push(FieldError::invalid(&at.path, at.text(), "must be a relative path"));
+    }
+    no_way_up(at, errors);
+}
+
+/// A path without `..`.
+pub fn no_way_up(at: &At<'_>, errors: &mut Errors) {
+    if at.text().split('/').any(|part| part == "..") {
+        errors.push(FieldError::invalid(&at.path, at.text(), "must not contain '..'"));
+    }
+}
+
+/// The value must be the old one.
+pub fn immutable(new: &At<'_>, old: &At<'_>, errors: &mut Errors) {
+    if new.value != old.value {
+        errors.push(FieldError::invalid(&new.path, new.value, IMMUTABLE));
+    }
+}
+
+/// No text occurs twice; `seen` is kept by the caller.
+pub fn unique<'a>(at: &At<'a>, seen: &mut Vec<&'a str>, errors: &mut Errors) {
+    if at.text().is_empty() {
+        return;
+    }
+    if seen.contains(&at.text()) {
+        errors.push(FieldError::duplicate(&at.path, at.value));
+    } else {
+        seen.push(at.text());
+    }
+}
+
+/// A quantity that can be read and is not negative. An absent one is none.
+pub fn quantity(at: &At<'_>, errors: &mut Errors) -> Option<Quantity> {
+    if !at.is_set() {
+        return None;
+    }
+    match Quantity::deserialize(at.value) {
+        Ok(quantity) if quantity.is_negative() => {
+            errors.push(FieldError::invalid(&at.path, at.value, NOT_NEGATIVE));
+            None
+        }
+        Ok(quantity) => Some(quantity),
+        Err(why) => {
+            errors.push(FieldError::invalid(&at.path, at.value, &why.to_string()));
+            None
+        }
+    }
+}
+
+/// A map of labels.
+pub fn labels(at: &At<'_>, errors: &mut Errors) {
+    for (key, value) in at.entries() {
+        if let Err(why) = name::label_key(key) {
+            errors.push(FieldError::invalid(&at.path, key, &why));
+        }
+        if let Err(why) = name::label_value(value.text()) {
+            errors.push(FieldError::invalid(&at.path, value.text(), &why));
+        }
+    }
+}
+
+/// A map of annotations.
+pub fn annotations(at: &At<'_>, errors: &mut Errors) {
+    let mut size = 0;
+    for (key, value) in at.entries() {
+        if let Err(why) = name::label_key(&key.to_lowercase()) {
+            errors.push(FieldError::invalid(&at.path, key, &why));
+        }
+        size += key.len() + value.text().len();
+    }
+    if size > ANNOTATIONS_MAX {
+        errors.push(FieldError::too_long(&at.path, ANNOTATIONS_MAX));
+    }
+}
+
+/// A selector over labels, as objects carry it.
+pub fn label_selector(at: &At<'_>, errors: &mut Errors) {
+    labels(&at.get("matchLabels"), errors);
+    for expression in at.get("matchExpressions").items() {
+        let values = expression.get("values");
+        match expression.get("operator").text() {
+            "In" | "NotIn" if values.is_empty() => {
+                let detail = "must be specified when `operator` is 'In' or 'NotIn'";
+                errors.push(FieldError::required(&values.path, detail));
+            }
+            "In" | "NotIn" => {}
+            "Exists" | "DoesNotExist" => {
+                if !values.is_empty() {
+                    let detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+                    errors.push(FieldError::forbidden(&values.path, detail));
+                }
+            }
+            other => {
+                let field = expression.field("operator");
+                errors.push(FieldError::invalid(field, other, "not a valid selector operator"));
+            }
+        }
+        follows(&expression.get("key"), name::label_key, errors);
+        for value in values.items() {
+            follows(&value, name::label_value, errors);
+        }
+    }
+}
 
 /// Checks `metadata` of a new object.
 pub fn object_meta(object: &At<'_>, rule: NameRule, namespaced: bool, errors: &mut Errors) {
-    let _ = (meta::name(object.value), name::too_long(0), rule, namespaced, NAME_REQUIRED, IMMUTABLE, errors);
+    let metadata = object.get("metadata");
+    let (name, generate) = (metadata.get("name"), metadata.get("generateName"));
+    if !generate.text().is_empty() {
+        follows(&generate, |text| rule.check(text, true), errors);
+    }
+    if name.text().is_empty() {
+        errors.push(FieldError::required(&name.path, "name or generateName is required"));
+    } else {
+        follows(&name, |text| rule.check(text, false), errors);
+    }
+    let namespace = metadata.get("namespace");
+    if namespaced {
+        required_name(&namespace, name::dns1123_label, errors);
+    } else if !namespace.text().is_empty() {
+        errors.push(FieldError::forbidden(&namespace.path, "not allowed on this type"));
+    }
+    not_negative(&metadata.get("generation"), errors);
+    meta_contents(&metadata, errors);
+}
+
+/// What may change in metadata: labels, annotations, owners, finalizers.
+fn meta_contents(metadata: &At<'_>, errors: &mut Errors) {
+    labels(&metadata.get("labels"), errors);
+    annotations(&metadata.get("annotations"), errors);
+    owners(&metadata.get("ownerReferences"), errors);
+    finalizers(&metadata.get("finalizers"), errors);
+}
+
+fn owners(references: &At<'_>, errors: &mut Errors) {
+    let mut controller: Option<&str> = None;
+    for reference in references.items() {
+        let empty = [
+            ("apiVersion", "version must not be empty"),
+            ("kind", "must not be empty"),
+            ("name", "must not be empty"),
+            ("uid", "must not be empty"),
+        ];
+        for (field, why) in empty {
+            if reference.get(field).text().is_empty() {
+                errors.push(FieldError::invalid(references.field(field), "", why));
+            }
+        }
+        let (api_version, kind) = (reference.get("apiVersion").text(), reference.get("kind").text());
+        if (api_version, kind) == ("v1", "Event") {
+            let why = format!("{api_version}, Kind={kind} is disallowed from being an owner");
+            errors.push(FieldError::invalid(&references.path, reference.value, &why));
+        }
+        if reference.get("controller").truth() {
+            let name = reference.get("name").text();
+            match controller {
+                None => controller = Some(name),
+                Some(first) => {
+                    let why = format!(
+                        "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {name}"
+                    );
+                    errors.push(FieldError::invalid(&references.path, references.value, &why));
+                }
+            }
+        }
+    }
+}
+
+fn finalizers(finalizers: &At<'_>, errors: &mut Errors) {
+    let has = |name: &str| finalizers.items().any(|item| item.text() == name);
+    for item in finalizers.items() {
+        let known = ["kubernetes", "orphan", "foregroundDeletion"].contains(&item.text());
+        match name::label_key(item.text()) {
+            Err(why) => errors.push(FieldError::invalid(&finalizers.path, item.text(), &why)),
+            Ok(()) if !known && !item.text().contains('/') => {
+                let why = "name is neither a standard finalizer name nor is it fully qualified";
+                errors.push(FieldError::invalid(&item.path, item.text(), why));
+            }
+            Ok(()) => {}
+        }
+    }
+    if has("orphan") && has("foregroundDeletion") {
+        let why = "finalizer orphan and foregroundDeletion cannot be both set";
+        errors.push(FieldError::invalid(&finalizers.path, finalizers.value, why));
+    }
 }
 
 /// Checks `metadata` of a changed object against the old one.
 pub fn object_meta_update(new: &At<'_>, old: &At<'_>, errors: &mut Errors) {
-    let _ = (new, old, errors);
+    let (new, old) = (new.get("metadata"), old.get("metadata"));
+    for field in ["name", "namespace", "uid", "creationTimestamp"] {
+        immutable(&new.get(field), &old.get(field), errors);
+    }
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
+        let changed = new.get(field);
+        if changed.value != old.get(field).value {
+            let why = "field is immutable; may only be changed via deletion";
+            errors.push(FieldError::invalid(&changed.path, changed.value, why));
+        }
+    }
+    let generation = |metadata: &At<'_>| metadata.get("generation").number().unwrap_or(0);
+    if generation(&new) < generation(&old) {
+        let why = "must not be decremented";
+        errors.push(FieldError::invalid(new.field("generation"), generation(&new), why));
+    }
+    if old.get("deletionTimestamp").is_set() {
+        let before = old.get("finalizers");
+        let fresh: Vec<String> = new
+            .get("finalizers")
+            .items()
+            .filter(|item| before.items().all(|one| one.text() != item.text()))
+            .map(|item| format!("{:?}", item.text()))
+            .collect();
+        if !fresh.is_empty() {
+            let detail = format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                fresh.join(", ")
+            );
+            errors.push(FieldError::forbidden(new.field("finalizers"), &detail));
+        }
+    }
+    meta_contents(&new, errors);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn found(object: &Value, namespaced: bool) -> Vec<String> {
+        let mut errors = Errors::new();
+        object_meta(&At::root(object), NameRule::Subdomain, namespaced, &mut errors);
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn metadata_is_checked() {
+        let good = json!({"metadata": {"name": "a", "namespace": "b", "labels": {"app": "web"},
+            "annotations": {"Example.com/X": "any thing"}, "finalizers": ["example.com/x", "foregroundDeletion"]}});
+        assert_eq!(found(&good, true), Vec::<String>::new());
+        assert_eq!(found(&good, false), ["metadata.namespace: Forbidden: not allowed on this type"]);
+        let cases = [
+            (json!({}), "metadata.name: Required value: name or generateName is required"),
+            (json!({"name": "a"}), "metadata.namespace: Required value"),
+            (
+                json!({"name": "a", "namespace": "b", "annotations": {"a": "x".repeat(ANNOTATIONS_MAX)}}),
+                "metadata.annotations: Too long: may not be more than 262144 bytes",
+            ),
+            (
+                json!({"name": "a", "namespace": "b", "finalizers": ["x"]}),
+                "metadata.finalizers[0]: Invalid value: \"x\": name is neither a standard finalizer name nor is it fully qualified",
+            ),
+            (
+                json!({"name": "a", "namespace": "b", "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "x"}]}),
+                "metadata.ownerReferences.uid: Invalid value: \"\": must not be empty",
+            ),
+            (
+                json!({"name": "a", "namespace": "b", "generation": -1}),
+                "metadata.generation: Invalid value: -1: must be greater than or equal to 0",
+            ),
+        ];
+        for (metadata, expected) in cases {
+            let errors = found(&json!({ "metadata": metadata }), true);
+            assert!(errors.iter().any(|error| error == expected), "{expected}\n{errors:#?}");
+        }
+        let label =
+            found(&json!({"metadata": {"name": "a", "namespace": "b", "labels": {"a": "b c"}}}), true);
+        assert!(
+            label[0].starts_with("metadata.labels: Invalid value: \"b c\": a valid label must be"),
+            "{label:?}"
+        );
+    }
+
+    #[test]
+    fn what_identifies_an_object_stays() {
+        let old = json!({"metadata": {"name": "a", "uid": "1", "generation": 2,
+            "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["a/b"]}});
+        let new = json!({"metadata": {"name": "b", "uid": "1", "generation": 1,
+            "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["a/b", "a/c"]}});
+        let mut errors = Errors::new();
+        object_meta_update(&At::root(&new), &At::root(&old), &mut errors);
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            errors,
+            [
+                "metadata.name: Invalid value: \"b\": field is immutable",
+                "metadata.generation: Invalid value: 1: must not be decremented",
+                "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{\"a/c\"}",
+            ]
+        );
+    }
+
+    #[test]
+    fn label_selectors_are_checked() {
+        let selector = json!({"matchLabels": {"-": "x"}, "matchExpressions": [
+            {"key": "a", "operator": "In"},
+            {"key": "a", "operator": "Exists", "values": ["b"]},
+            {"key": "a", "operator": "Is", "values": ["b c"]}]});
+        let mut errors = Errors::new();
+        label_selector(&At::new(&selector, "spec.selector"), &mut errors);
+        let fields: Vec<&str> = errors.iter().map(|error| error.field.as_str()).collect();
+        assert_eq!(
+            fields,
+            [
+                "spec.selector.matchLabels",
+                "spec.selector.matchExpressions[0].values",
+                "spec.selector.matchExpressions[1].values",
+                "spec.selector.matchExpressions[2].operator",
+                "spec.selector.matchExpressions[2].values[0]",
+            ]
+        );
+    }
 }
