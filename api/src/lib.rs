@@ -16,6 +16,7 @@ pub mod time;
 pub mod schema;
 
 pub mod patch;
+pub mod protobuf;
 
 pub mod meta;
 pub mod validate;

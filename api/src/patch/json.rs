@@ -4,6 +4,7 @@ use json_patch::{PatchErrorKind, PatchOperation};
 use serde_json::Value;
 
 use crate::patch::PatchError;
+use crate::schema::depth;
 
 /// As kube-apiserver.
 const MOST_OPERATIONS: usize = 10_000;
@@ -87,20 +88,17 @@ fn apply(doc: &mut Value, index: usize, operation: PatchOperation) -> Result<(),
 
 /// Roughly how many bytes a value is as JSON, and how many levels deep.
 fn measure(value: &Value) -> (usize, usize) {
-    let deepest =
-        |(size, depth): (usize, usize), (more, below): (usize, usize)| (size + more + 1, depth.max(below));
+    (size(value), depth(value))
+}
+
+fn size(value: &Value) -> usize {
     match value {
-        Value::Null | Value::Bool(_) => (4, 0),
-        Value::Number(_) => (8, 0),
-        Value::String(text) => (text.len() + 2, 0),
-        Value::Array(items) => {
-            let (size, depth) = items.iter().map(measure).fold((2, 0), deepest);
-            (size, depth + 1)
-        }
+        Value::Null | Value::Bool(_) => 4,
+        Value::Number(_) => 8,
+        Value::String(text) => text.len() + 2,
+        Value::Array(items) => items.iter().map(|item| size(item) + 1).sum::<usize>() + 2,
         Value::Object(fields) => {
-            let keys: usize = fields.keys().map(|key| key.len() + 3).sum();
-            let (size, depth) = fields.values().map(measure).fold((2 + keys, 0), deepest);
-            (size, depth + 1)
+            fields.iter().map(|(key, value)| key.len() + size(value) + 4).sum::<usize>() + 2
         }
     }
 }

@@ -246,7 +246,7 @@ fn scalar(shape: Shape, value: &Value) -> Result<(), Mismatch> {
             .decode(text)
             .map(|_| ())
             .map_err(|error| Mismatch::Malformed(base64_message(&error))),
-        (Shape::Time, Value::String(text)) => match text.parse::<jiff::Timestamp>() {
+        (Shape::Time, Value::String(text)) => match crate::time::Timestamp::parse(text) {
             Ok(_) => Ok(()),
             Err(_) => Err(Mismatch::Malformed(format!(
                 "parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?} as \"2006\""

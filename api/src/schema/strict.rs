@@ -27,6 +27,15 @@ pub fn strict_json(bytes: &[u8]) -> Result<(Value, Vec<String>), StrictError> {
     Ok((value, duplicates.into_inner()))
 }
 
+/// How many levels of lists and objects a value has; a scalar has none.
+pub(crate) fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
 /// Where the reader is: a list on the stack, rendered only when there is something to say.
 struct Step<'a> {
     parent: Option<&'a Step<'a>>,
