@@ -29,6 +29,8 @@ pub struct Context {
     pub dry_run: bool,
     /// How unknown fields are treated.
     pub field_validation: FieldValidation,
+    /// Paths of fields that the body gave twice.
+    pub duplicates: Vec<String>,
     /// What the caller is to be told beside the result.
     pub warnings: Warnings,
 }

@@ -1,4 +1,9 @@
-//! Why a request failed, in Kubernetes' vocabulary.
+//! Why a request failed, in Kubernetes' vocabulary and wording.
+
+use edge_api::error::FieldError;
+use edge_api::kind::Kind;
+
+use crate::store::{ReadError, Revision, WriteError};
 
 /// The machine-readable reason of a failed request; it decides the status code, which only the HTTP layer knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +104,86 @@ impl ApiError {
         self
     }
 
+    /// There is no such object.
+    pub fn not_found(kind: &Kind, name: &str) -> ApiError {
+        let message = format!("{} {name:?} not found", kind.resource());
+        ApiError::new(Reason::NotFound, message).about(kind, name)
+    }
+
+    /// There is such an object already.
+    pub fn already_exists(kind: &Kind, name: &str) -> ApiError {
+        let message = format!("{} {name:?} already exists", kind.resource());
+        ApiError::new(Reason::AlreadyExists, message).about(kind, name)
+    }
+
+    /// A precondition does not hold, because of `why`.
+    pub fn conflict(kind: &Kind, name: &str, why: &str) -> ApiError {
+        let message = format!("Operation cannot be fulfilled on {} {name:?}: {why}", kind.resource());
+        ApiError::new(Reason::Conflict, message).about(kind, name)
+    }
+
+    /// Somebody else wrote first.
+    pub fn modified(kind: &Kind, name: &str) -> ApiError {
+        let why = "the object has been modified; please apply your changes to the latest version and try again";
+        ApiError::conflict(kind, name, why)
+    }
+
+    /// Not allowed, because of `why`; an empty name speaks of the collection.
+    pub fn forbidden(kind: &Kind, name: &str, why: &str) -> ApiError {
+        let resource = kind.resource();
+        let message = if name.is_empty() {
+            format!("{resource} is forbidden: {why}")
+        } else {
+            format!("{resource} {name:?} is forbidden: {why}")
+        };
+        ApiError::new(Reason::Forbidden, message).about(kind, name)
+    }
+
+    /// The object breaks rules of its kind.
+    pub fn invalid(kind: &Kind, name: &str, errors: &[FieldError]) -> ApiError {
+        let causes = errors.iter().map(|error| Cause {
+            reason: error.reason.wire().to_owned(),
+            message: error.message.clone(),
+            field: error.field.clone(),
+        });
+        ApiError::new(Reason::Invalid, kind.invalid(name, errors)).with_details(Details {
+            name: name.to_owned(),
+            group: kind.group.to_owned(),
+            kind: kind.kind.to_owned(),
+            causes: causes.collect(),
+            ..Details::default()
+        })
+    }
+
+    /// The kind or subresource does not know the verb.
+    pub fn not_supported(kind: &Kind, verb: &str) -> ApiError {
+        let message = format!("{verb} is not supported on resources of kind \"{}\"", kind.resource());
+        ApiError::new(Reason::MethodNotAllowed, message).about(kind, "")
+    }
+
+    /// The revision has not been reached.
+    pub fn too_large_version(asked: Revision, head: Revision) -> ApiError {
+        let message = format!("Too large resource version: {asked}, current: {head}");
+        ApiError::new(Reason::Timeout, format!("Timeout: {message}")).with_details(Details {
+            causes: vec![Cause {
+                reason: "ResourceVersionTooLarge".to_owned(),
+                message: "Too large resource version".to_owned(),
+                field: String::new(),
+            }],
+            retry_after_seconds: Some(1),
+            ..Details::default()
+        })
+    }
+
+    fn about(self, kind: &Kind, name: &str) -> ApiError {
+        self.with_details(Details {
+            name: name.to_owned(),
+            group: kind.group.to_owned(),
+            kind: kind.plural.to_owned(),
+            ..Details::default()
+        })
+    }
+
     /// Whether the object does not exist.
     pub fn is_not_found(&self) -> bool {
         self.reason == Reason::NotFound
@@ -112,5 +197,30 @@ impl ApiError {
     /// Whether a precondition did not hold.
     pub fn is_conflict(&self) -> bool {
         self.reason == Reason::Conflict
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> ApiError {
+        match error {
+            ReadError::Compacted { asked, floor } => {
+                ApiError::new(Reason::Expired, format!("too old resource version: {asked} ({floor})"))
+            }
+            ReadError::Future { asked, head } => ApiError::too_large_version(asked, head),
+            ReadError::Closed => ApiError::new(Reason::ServiceUnavailable, "the server is shutting down"),
+            ReadError::Engine(_) => ApiError::internal(error),
+        }
+    }
+}
+
+impl From<WriteError> for ApiError {
+    /// Conflicts mean something different to every verb, which handles them before.
+    fn from(error: WriteError) -> ApiError {
+        match error {
+            WriteError::Closed => ApiError::new(Reason::ServiceUnavailable, "the server is shutting down"),
+            WriteError::Full => ApiError::new(Reason::ServiceUnavailable, error.to_string()),
+            WriteError::Conflict { .. } => ApiError::new(Reason::Conflict, error.to_string()),
+            WriteError::Engine(_) => ApiError::internal(error),
+        }
     }
 }

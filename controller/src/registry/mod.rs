@@ -1,18 +1,96 @@
 //! What the API server does with objects: authorise, admit, stamp, default, validate, store.
 //!
 //! Promises Kubernetes' semantics of every verb over [`crate::store`]. Knows no HTTP: the HTTP layer and the
-//! controllers of this process call the same [`Registry`].
+//! controllers of this process call the same [`Registry`]. A verb is a file.
 
 mod context;
 mod error;
 mod object;
 mod options;
 mod target;
-mod verbs;
+
+mod allocate;
+mod authorise;
+mod references;
+mod select;
+
+mod check;
+mod service_account;
+
+mod create;
+mod delete;
+mod patch;
+mod read;
+mod update;
+mod watch;
+
+mod pod;
+mod token;
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use edge_api::time::Timestamp;
 
 pub use context::{Context, FieldValidation, Warnings};
+pub use delete::Deleted;
 pub use error::{ApiError, Cause, Details, Reason};
-pub use object::{Object, encode};
+pub use object::{Header, Object, encode};
 pub use options::{DeleteOptions, ListOptions, PatchKind, Propagation, VersionMatch, WatchOptions};
+pub use patch::Patched;
+pub use read::List;
 pub use target::Target;
-pub use verbs::{Config, Deleted, List, Patched, Registry, Watch, WatchEvent};
+pub use watch::{Watch, WatchEvent};
+
+use crate::identity::Pki;
+use crate::registry::allocate::Services;
+use crate::store::Store;
+
+/// What a registry needs to know of its cluster.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The range of Service addresses, as network and prefix length.
+    pub service_range: (Ipv4Addr, u8),
+    /// The present, as the API sees it.
+    pub now: fn() -> Timestamp,
+}
+
+/// The objects of the cluster under Kubernetes' rules. Cheap to clone.
+#[derive(Clone)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    pki: Arc<Pki>,
+    config: Config,
+    services: Services,
+}
+
+impl Registry {
+    /// The registry over a store.
+    pub fn new(store: Store, pki: Arc<Pki>, config: Config) -> Registry {
+        let services = Services::of(&store, config.service_range);
+        Registry { inner: Arc::new(Inner { store, pki, config, services }) }
+    }
+
+    /// The store below, for readers that follow its history themselves.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// The identity of the cluster.
+    pub fn pki(&self) -> &Arc<Pki> {
+        &self.inner.pki
+    }
+
+    /// The present.
+    pub fn now(&self) -> Timestamp {
+        (self.inner.config.now)()
+    }
+
+    fn services(&self) -> &Services {
+        &self.inner.services
+    }
+}

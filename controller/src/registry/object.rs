@@ -4,14 +4,39 @@
 //! revision can be spliced into the metadata on the way out without reading the rest, and so that nothing a user
 //! wrote comes before the place where it goes.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use edge_api::watch;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::store::Revision;
 
 /// What every stored object has exactly once before anything that a user chose.
 const METADATA: &[u8] = b"\"metadata\":{";
+
+/// The part of the metadata that decisions about many objects need, read without reading the object.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Header<'a> {
+    /// The name.
+    #[serde(borrow)]
+    pub name: Cow<'a, str>,
+    /// The namespace; empty for cluster-scoped objects.
+    #[serde(borrow)]
+    pub namespace: Cow<'a, str>,
+    /// The uid.
+    #[serde(borrow)]
+    pub uid: Cow<'a, str>,
+    /// The labels.
+    #[serde(borrow)]
+    pub labels: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
+    /// When the object is to be gone.
+    #[serde(borrow)]
+    pub deletion_timestamp: Option<Cow<'a, str>>,
+}
 
 /// An object with the revision at which it is current. Cheap to clone; parsed only on request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,9 +89,10 @@ impl Object {
         out.extend_from_slice(b"}\n");
     }
 
-    /// The JSON of `metadata` and everything after it; enough to read the metadata alone.
-    pub fn from_metadata(&self) -> &[u8] {
-        &self.stored[self.metadata_start().saturating_sub(1)..]
+    /// The header, read from the metadata alone.
+    pub fn header(&self) -> Header<'_> {
+        let metadata = &self.stored[self.metadata_start().saturating_sub(1)..];
+        Header::deserialize(&mut serde_json::Deserializer::from_slice(metadata)).unwrap_or_default()
     }
 
     fn write_from(&self, start: usize, out: &mut Vec<u8>) {
@@ -158,6 +184,14 @@ mod tests {
         let mut expected = object().value();
         expected.as_object_mut().unwrap().retain(|key, _| key != "kind" && key != "apiVersion");
         assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_header_is_read_alone() {
+        let object = object();
+        let header = object.header();
+        assert_eq!((header.name.as_ref(), header.labels["x"].as_ref()), ("a", "y"));
+        assert!(header.deletion_timestamp.is_none());
     }
 
     #[test]

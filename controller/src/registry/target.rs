@@ -2,6 +2,8 @@
 
 use edge_api::kind::Kind;
 
+use crate::store::Key;
+
 /// A kind, and where it applies a namespace, a name and a subresource.
 #[derive(Clone, Copy)]
 pub struct Target<'a> {
@@ -29,5 +31,19 @@ impl<'a> Target<'a> {
     /// A subresource of the same object.
     pub fn sub(self, subresource: &'a str) -> Target<'a> {
         Target { subresource, ..self }
+    }
+
+    /// The key of the object in the store.
+    pub fn key(&self) -> Key {
+        Key::new(format!("{}/{}/{}", self.kind.key_prefix(), self.namespace, self.name))
+    }
+
+    /// What the keys of the collection begin with.
+    pub fn prefix(&self) -> String {
+        let prefix = self.kind.key_prefix();
+        match self.namespace {
+            "" if self.kind.is_namespaced() => format!("{prefix}/"),
+            namespace => format!("{prefix}/{namespace}/"),
+        }
     }
 }

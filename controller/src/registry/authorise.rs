@@ -1,0 +1,133 @@
+//! Who may do what: administrators and controllers of this process everything, a node what a node needs, everybody
+//! else nothing yet. One table and the two questions that it cannot answer: is the Pod bound to this node, and does
+//! such a Pod use this Secret.
+
+use edge_api::meta;
+use serde_json::Value;
+
+use crate::identity::{GROUP_IN_PROCESS, GROUP_MASTERS, User};
+use crate::registry::references::{self, Used};
+use crate::registry::{ApiError, Object, Registry, Target};
+use crate::store::{Key, RangeOptions};
+
+const READ: &[&str] = &["get", "list", "watch"];
+
+/// Under which condition a node may.
+#[derive(Clone, Copy)]
+enum When {
+    /// Always.
+    Always,
+    /// If the object has the node's own name, in this namespace if one is given.
+    Itself(&'static str),
+    /// If the Pod is bound to the node.
+    BoundPod,
+    /// If a Pod bound to the node uses the object, or an Ingress names it.
+    UsedByPod,
+}
+
+/// Resource with group, subresource, verbs, condition.
+type Rule = (&'static str, &'static str, &'static [&'static str], When);
+
+/// What a node may do.
+const NODE_RULES: &[Rule] = &[
+    ("nodes", "", READ, When::Always),
+    ("nodes", "", &["create", "update", "patch"], When::Itself("")),
+    ("nodes", "status", &["get", "update", "patch"], When::Itself("")),
+    ("pods", "", READ, When::Always),
+    ("pods", "", &["delete"], When::BoundPod),
+    ("pods", "status", &["get", "update", "patch"], When::BoundPod),
+    ("namespaces", "", READ, When::Always),
+    ("services", "", READ, When::Always),
+    ("endpoints", "", READ, When::Always),
+    ("endpointslices.discovery.k8s.io", "", READ, When::Always),
+    ("ingresses.networking.k8s.io", "", READ, When::Always),
+    ("ingresses.networking.k8s.io", "status", &["get", "update", "patch"], When::Always),
+    ("ingressclasses.networking.k8s.io", "", READ, When::Always),
+    ("configmaps", "", READ, When::UsedByPod),
+    ("secrets", "", READ, When::UsedByPod),
+    ("serviceaccounts", "", READ, When::UsedByPod),
+    ("serviceaccounts", "token", &["create"], When::UsedByPod),
+    ("events", "", &["create", "update", "patch"], When::Always),
+    ("events.events.k8s.io", "", &["create", "update", "patch"], When::Always),
+    (
+        "leases.coordination.k8s.io",
+        "",
+        &["get", "list", "watch", "create", "update", "patch", "delete"],
+        When::Itself("kube-node-lease"),
+    ),
+];
+
+impl Registry {
+    /// Refuses what the user may not do. `name` is the name of the target where it is known from elsewhere, such as a
+    /// field selector.
+    pub(crate) fn authorise(&self, user: &User, verb: &str, target: &Target<'_>, name: &str) -> Result<(), ApiError> {
+        if user.is_in(GROUP_MASTERS) || user.is_in(GROUP_IN_PROCESS) {
+            return Ok(());
+        }
+        let allowed = user.node_name().is_some_and(|node| self.node_may(node, verb, target, name));
+        if allowed { Ok(()) } else { Err(refusal(user, verb, target)) }
+    }
+
+    fn node_may(&self, node: &str, verb: &str, target: &Target<'_>, name: &str) -> bool {
+        let resource = target.kind.resource();
+        let rules = NODE_RULES.iter().filter(|(of, sub, verbs, _)| {
+            *of == resource && *sub == target.subresource && verbs.contains(&verb)
+        });
+        rules.map(|rule| rule.3).any(|when| match when {
+            When::Always => true,
+            When::Itself(namespace) => name == node && target.namespace == namespace,
+            When::BoundPod => self.is_bound(node, target.namespace, name),
+            When::UsedByPod => !name.is_empty() && self.is_used(node, &resource, target.namespace, name),
+        })
+    }
+
+    fn is_bound(&self, node: &str, namespace: &str, name: &str) -> bool {
+        let pod = self.store().get(&Key::of("core", "pods", namespace, name));
+        pod.is_some_and(|pod| node_of(&Object { revision: pod.revision, stored: pod.value }.value()) == node)
+    }
+
+    /// Looks only into objects whose bytes mention both names, so that a large namespace costs little.
+    fn is_used(&self, node: &str, resource: &str, namespace: &str, name: &str) -> bool {
+        let used = Used { resource, name };
+        let pods = self.mentioning("pods", "core", namespace, &[node, name]);
+        if pods.iter().any(|pod| node_of(pod) == node && references::of_pod(pod, &used)) {
+            return true;
+        }
+        resource == "secrets"
+            && self.mentioning("ingresses", "networking.k8s.io", namespace, &[name]).iter().any(|ingress| {
+                let tls = meta::items(ingress, &["spec", "tls"]);
+                tls.iter().any(|entry| meta::text(entry, &["secretName"]) == name)
+            })
+    }
+
+    fn mentioning(&self, plural: &str, group: &str, namespace: &str, words: &[&str]) -> Vec<Value> {
+        let prefix = format!("/{group}/{plural}/{namespace}/");
+        let Ok(page) = self.store().range(&prefix, &RangeOptions::default()) else { return Vec::new() };
+        let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+        let mentions = |bytes: &[u8]| quoted.iter().all(|word| contains(bytes, word.as_bytes()));
+        let found = page.items.into_iter().filter(|(_, stored)| mentions(&stored.value));
+        found.filter_map(|(_, stored)| serde_json::from_slice(&stored.value).ok()).collect()
+    }
+}
+
+fn contains(bytes: &[u8], word: &[u8]) -> bool {
+    bytes.windows(word.len()).any(|window| window == word)
+}
+
+fn node_of(pod: &Value) -> &str {
+    meta::text(pod, &["spec", "nodeName"])
+}
+
+fn refusal(user: &User, verb: &str, target: &Target<'_>) -> ApiError {
+    let kind = target.kind;
+    let slash = if target.subresource.is_empty() { "" } else { "/" };
+    let scope = match target.namespace {
+        "" => "at the cluster scope".to_owned(),
+        namespace => format!("in the namespace {namespace:?}"),
+    };
+    let why = format!(
+        "User {:?} cannot {verb} resource \"{}{slash}{}\" in API group {:?} {scope}",
+        user.name, kind.plural, target.subresource, kind.group
+    );
+    ApiError::forbidden(kind, target.name, &why)
+}

@@ -1,0 +1,155 @@
+//! create.
+
+use edge_api::kind::Kind;
+use edge_api::meta;
+use serde_json::Value;
+
+use crate::registry::check::{self, Refused};
+use crate::registry::object::Object;
+use crate::registry::read::{present, stamp};
+use crate::registry::{ApiError, Cause, Context, Details, Reason, Registry, Target};
+use crate::store::{Condition, Key, Revision, Stored};
+
+/// What generated names end with: no vowels, so that no words arise, and nothing that looks alike.
+const SUFFIX: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+/// Length of that.
+const SUFFIX_LENGTH: usize = 5;
+/// The longest prefix of a generated name.
+const PREFIX_LENGTH: usize = 63 - SUFFIX_LENGTH;
+/// How often a generated name that is taken, or a namespace that changes meanwhile, is tried again.
+const ATTEMPTS: usize = 8;
+
+impl Registry {
+    /// Creates the object, or posts to a subresource: `binding` and `eviction` answer the Pod, `token` the
+    /// TokenRequest.
+    pub async fn create(&self, cx: &Context, target: &Target<'_>, object: Value) -> Result<Object, ApiError> {
+        match target.subresource {
+            "" => self.create_object(cx, target, object).await,
+            "binding" => self.bind(cx, target, object).await,
+            "eviction" => self.evict(cx, target, object).await,
+            "token" => self.request_token(cx, target, object).await,
+            _ => Err(ApiError::not_supported(target.kind, "create")),
+        }
+    }
+
+    async fn create_object(&self, cx: &Context, target: &Target<'_>, mut object: Value) -> Result<Object, ApiError> {
+        let kind = target.kind;
+        self.authorise(&cx.user, "create", target, meta::name(&object))?;
+        if kind.is_namespaced() && target.namespace.is_empty() {
+            return Err(ApiError::bad_request("an empty namespace may not be set during creation"));
+        }
+        check::place(target, &mut object)?;
+        check::conform(cx, kind.schema, kind.kind, &mut object)?;
+        check::place(target, &mut object)?;
+        if !matches!(meta::resource_version(&object), "" | "0") {
+            return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
+        }
+        self.start(kind, &mut object);
+        let generated = meta::name(&object).is_empty() && !meta::generate_name(&object).is_empty();
+        for attempt in 1..=ATTEMPTS {
+            if generated {
+                let name = generate(meta::generate_name(&object));
+                meta::set(&mut object, "name", name);
+            }
+            match self.create_named(cx, target, object.clone()).await {
+                Err(error) if error.is_already_exists() && generated && attempt < ATTEMPTS => {}
+                other => return other,
+            }
+        }
+        Err(ApiError::internal("no free name was found"))
+    }
+
+    /// What a new object begins with.
+    fn start(&self, kind: &Kind, object: &mut Value) {
+        for field in [
+            "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields",
+            "resourceVersion",
+        ] {
+            meta::unset(object, field);
+        }
+        meta::set(object, "uid", uuid::Uuid::new_v4().to_string());
+        meta::set(object, "creationTimestamp", stamp(self.now()));
+        kind.prepare_create(object);
+        kind.default(object);
+    }
+
+    async fn create_named(&self, cx: &Context, target: &Target<'_>, mut object: Value) -> Result<Object, ApiError> {
+        let kind = target.kind;
+        let name = meta::name(&object).to_owned();
+        let target = Target { name: &name, ..*target };
+        for _ in 0..ATTEMPTS {
+            let mut when = vec![(target.key(), Condition::Absent)];
+            if kind.is_namespaced() {
+                when.push(self.live_namespace(kind, &target)?);
+            }
+            self.admit_pod(kind, &target, &mut object).await?;
+            let reservation = self.services().admit(kind, &mut object, None)?;
+            let errors = kind.validate(&object);
+            if !errors.is_empty() {
+                return Err(ApiError::invalid(kind, &name, &errors));
+            }
+            let durability = check::durability(cx, kind, &Value::Null, &object);
+            let bytes = check::stored(kind, object.clone())?;
+            if self.store().get(&target.key()).is_some() {
+                return Err(ApiError::already_exists(kind, &name));
+            }
+            if cx.dry_run {
+                return Ok(present(kind, Stored { revision: Revision::ZERO, value: bytes }));
+            }
+            match self.commit(check::put(&target, bytes.clone(), when, durability)).await {
+                Ok(revision) => {
+                    reservation.keep();
+                    return Ok(present(kind, Stored { revision, value: bytes }));
+                }
+                Err(Refused::Conflict(key)) if key == target.key() => {
+                    return Err(ApiError::already_exists(kind, &name));
+                }
+                Err(Refused::Conflict(_)) => {}
+                Err(Refused::Failed(error)) => return Err(error),
+            }
+        }
+        Err(ApiError::conflict(kind, &name, "the namespace keeps changing"))
+    }
+
+    /// The condition that the namespace is as it was when it was found to be alive.
+    fn live_namespace(&self, kind: &Kind, target: &Target<'_>) -> Result<(Key, Condition), ApiError> {
+        let namespaces = &edge_api::kinds::namespace::KIND;
+        let namespace = target.namespace;
+        let key = Target::one(namespaces, "", namespace).key();
+        let stored = self.store().get(&key).ok_or_else(|| ApiError::not_found(namespaces, namespace))?;
+        let found = Object { revision: stored.revision, stored: stored.value };
+        if found.header().deletion_timestamp.is_none() {
+            return Ok((key, Condition::At(stored.revision)));
+        }
+        let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+        let mut error = ApiError::forbidden(kind, target.name, &why);
+        let cause = Cause {
+            reason: "NamespaceTerminating".to_owned(),
+            message: format!("namespace {namespace} is being terminated"),
+            field: "metadata.namespace".to_owned(),
+        };
+        let details = error.details.take().map(|details| *details).unwrap_or_default();
+        Err(ApiError::new(Reason::Forbidden, error.message).with_details(Details { causes: vec![cause], ..details }))
+    }
+}
+
+/// A name that begins as asked and ends at random.
+fn generate(prefix: &str) -> String {
+    let mut end = prefix.len().min(PREFIX_LENGTH);
+    while !prefix.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut name = prefix[..end].to_owned();
+    name.extend((0..SUFFIX_LENGTH).map(|_| char::from(SUFFIX[fastrand::usize(..SUFFIX.len())])));
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn generated_names_are_short_enough() {
+        assert!(super::generate("web-").starts_with("web-"));
+        assert_eq!(super::generate(&"a".repeat(200)).len(), 63);
+        assert_ne!(super::generate("a"), super::generate("a"));
+    }
+}

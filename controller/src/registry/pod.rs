@@ -1,0 +1,159 @@
+//! What only Pods have: admission's additions, binding and eviction.
+
+use edge_api::kind::Kind;
+use edge_api::meta::{items, text};
+use edge_api::meta;
+use serde_json::{Value, json};
+
+use crate::registry::check;
+use crate::registry::read::stamp;
+use crate::registry::update::{ATTEMPTS, Outcome};
+use crate::registry::{ApiError, Context, Deleted, DeleteOptions, Object, Registry, Target};
+
+/// Seconds that a Pod stays on a node that does not answer.
+const TOLERATED: i64 = 300;
+/// The taints that every Pod tolerates for that long.
+const TAINTS: &[&str] = &["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
+
+impl Registry {
+    /// Gives a new Pod its ServiceAccount, tolerations and priority.
+    pub(crate) async fn admit_pod(&self, kind: &Kind, target: &Target<'_>, pod: &mut Value) -> Result<(), ApiError> {
+        if kind.kind != "Pod" || !kind.group.is_empty() {
+            return Ok(());
+        }
+        self.admit_service_account(kind, target, pod).await?;
+        let spec = meta::object_mut(pod, "spec");
+        let tolerations = spec.entry("tolerations").or_insert_with(|| json!([]));
+        if let Some(tolerations) = tolerations.as_array_mut() {
+            tolerate(tolerations);
+        }
+        let priority = match spec.get("priorityClassName").and_then(Value::as_str).unwrap_or_default() {
+            "system-node-critical" => 2_000_001_000,
+            "system-cluster-critical" => 2_000_000_000,
+            _ => 0,
+        };
+        spec.entry("priority").or_insert(priority.into());
+        spec.entry("preemptionPolicy").or_insert("PreemptLowerPriority".into());
+        Ok(())
+    }
+
+    /// Binds the Pod to a node.
+    pub(crate) async fn bind(&self, cx: &Context, target: &Target<'_>, mut binding: Value) -> Result<Object, ApiError> {
+        self.authorise(&cx.user, "create", target, target.name)?;
+        check::as_type("v1", "Binding", &mut binding)?;
+        check::conform(cx, "io.k8s.api.core.v1.Binding", "Binding", &mut binding)?;
+        let node = text(&binding, &["target", "name"]).to_owned();
+        if node.is_empty() || !matches!(text(&binding, &["target", "kind"]), "" | "Node") {
+            return Err(ApiError::bad_request("target: a binding names a Node"));
+        }
+        let whole = Target { subresource: "", ..*target };
+        for _ in 0..ATTEMPTS {
+            let current = self.current(&whole)?;
+            let pod = current.value();
+            self.bindable(target, &binding, &pod)?;
+            let bound = self.bound(pod, &node, &binding);
+            if let Outcome::Done(object) = self.replace_bound(cx, &whole, &current, bound).await? {
+                return Ok(object);
+            }
+        }
+        Err(ApiError::modified(target.kind, target.name))
+    }
+
+    fn bindable(&self, target: &Target<'_>, binding: &Value, pod: &Value) -> Result<(), ApiError> {
+        let name = target.name;
+        let conflict = |why: String| {
+            let message = format!("Operation cannot be fulfilled on pods/binding {name:?}: {why}");
+            Err(ApiError { message, ..ApiError::conflict(target.kind, name, "") })
+        };
+        let (uid, wished) = (meta::uid(pod), meta::uid(binding));
+        let (is, version) = (meta::resource_version(pod), meta::resource_version(binding));
+        match text(pod, &["spec", "nodeName"]) {
+            _ if !wished.is_empty() && wished != uid => {
+                conflict(format!("Precondition failed: UID in precondition: {wished}, UID in object meta: {uid}"))
+            }
+            _ if !version.is_empty() && version != is => {
+                conflict("the object has been modified; please apply your changes to the latest version".to_owned())
+            }
+            "" if meta::deletion_timestamp(pod).is_some() => {
+                conflict(format!("pod {name} is being deleted, cannot be assigned to a host"))
+            }
+            "" => Ok(()),
+            node => conflict(format!("pod {name} is already assigned to node {node:?}")),
+        }
+    }
+
+    fn bound(&self, mut pod: Value, node: &str, binding: &Value) -> Value {
+        pod["spec"]["nodeName"] = node.into();
+        for (key, value) in meta::annotations(binding) {
+            meta::set_annotation(&mut pod, &key, &value);
+        }
+        let scheduled = json!({
+            "type": "PodScheduled", "status": "True", "lastProbeTime": null,
+            "lastTransitionTime": stamp(self.now()),
+        });
+        let status = meta::object_mut(&mut pod, "status");
+        let conditions = status.entry("conditions").or_insert_with(|| json!([]));
+        if let Some(conditions) = conditions.as_array_mut() {
+            conditions.retain(|condition| text(condition, &["type"]) != "PodScheduled");
+            conditions.push(scheduled);
+        }
+        pod
+    }
+
+    /// Binding writes spec and status at once, which no other write does, and needs no validation of the spec.
+    async fn replace_bound(
+        &self,
+        cx: &Context,
+        target: &Target<'_>,
+        current: &Object,
+        bound: Value,
+    ) -> Result<Outcome, ApiError> {
+        use crate::registry::check::Refused;
+        use crate::store::{Condition, Durability};
+        let bytes = check::stored(target.kind, bound)?;
+        if cx.dry_run {
+            return Ok(Outcome::Done(Object { revision: current.revision, stored: bytes }));
+        }
+        let when = vec![(target.key(), Condition::At(current.revision))];
+        match self.commit(check::put(target, bytes.clone(), when, Durability::Durable)).await {
+            Ok(revision) => Ok(Outcome::Done(Object { revision, stored: bytes })),
+            Err(Refused::Conflict(_)) => Ok(Outcome::Raced),
+            Err(Refused::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Deletes the Pod as its budget allows; there are no budgets yet.
+    pub(crate) async fn evict(&self, cx: &Context, target: &Target<'_>, mut eviction: Value) -> Result<Object, ApiError> {
+        self.authorise(&cx.user, "create", target, target.name)?;
+        check::as_type("policy/v1", "Eviction", &mut eviction)?;
+        check::conform(cx, "io.k8s.api.policy.v1.Eviction", "Eviction", &mut eviction)?;
+        let sent = &eviction["deleteOptions"];
+        let word = |path: &[&str]| Some(text(sent, path).to_owned()).filter(|word| !word.is_empty());
+        let options = DeleteOptions {
+            grace_period_seconds: meta::number(sent, &["gracePeriodSeconds"]),
+            uid: word(&["preconditions", "uid"]),
+            resource_version: word(&["preconditions", "resourceVersion"]),
+            propagation: None,
+        };
+        let dry = !items(sent, &["dryRun"]).is_empty();
+        let cx = Context { dry_run: cx.dry_run || dry, ..cx.clone() };
+        match self.remove(&cx, &Target { subresource: "", ..*target }, &options).await? {
+            Deleted::Gone(pod) | Deleted::Waiting(pod) => Ok(pod),
+        }
+    }
+}
+
+/// Adds what is tolerated for a while, unless the Pod says something about it.
+fn tolerate(tolerations: &mut Vec<Value>) {
+    for taint in TAINTS {
+        let said = tolerations.iter().any(|toleration| {
+            matches!(text(toleration, &["key"]), key if key == *taint || key.is_empty())
+                && matches!(text(toleration, &["effect"]), "" | "NoExecute")
+        });
+        if !said {
+            tolerations.push(json!({
+                "key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": TOLERATED,
+            }));
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! get and list.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use edge_api::kind::Kind;
+use edge_api::{scale, time};
+use serde::{Deserialize, Serialize};
+
+use crate::registry::select::Selection;
+use crate::registry::{ApiError, Context, ListOptions, Object, Reason, Registry, Target, VersionMatch, encode};
+use crate::store::{Key, Page, RangeOptions, ReadError, Revision, Stored};
+
+/// Objects read at once while a selector is looking for a page's worth.
+const STRIDE: usize = 1000;
+
+/// A list at one revision.
+#[derive(Clone, Debug, Default)]
+pub struct List {
+    /// The objects in the order of namespace and name.
+    pub items: Vec<Object>,
+    /// The revision of the whole.
+    pub revision: Revision,
+    /// What to ask the next page with; empty on the last.
+    pub continue_token: String,
+    /// How many follow, where that is known.
+    pub remaining: Option<u64>,
+}
+
+/// What a continue token says: the revision of the list, and after which key to go on.
+#[derive(Serialize, Deserialize)]
+struct Continue {
+    rv: u64,
+    start: String,
+}
+
+impl Registry {
+    /// The object or its subresource.
+    pub async fn get(&self, cx: &Context, target: &Target<'_>) -> Result<Object, ApiError> {
+        self.authorise(&cx.user, "get", target, target.name)?;
+        let object = self.current(target)?;
+        match target.subresource {
+            "scale" => scale::of(target.kind, &object.value())
+                .map(|scale| Object { revision: object.revision, stored: encode(scale) })
+                .ok_or_else(|| ApiError::not_found(target.kind, target.name)),
+            "" | "status" | "ephemeralcontainers" | "resize" => Ok(object),
+            other => Err(ApiError::not_supported(target.kind, &format!("get of {other}"))),
+        }
+    }
+
+    /// The objects of a collection.
+    pub async fn list(&self, cx: &Context, target: &Target<'_>, options: &ListOptions) -> Result<List, ApiError> {
+        let selection = Selection::parse(target.kind, &options.label_selector, &options.field_selector)?;
+        self.authorise(&cx.user, "list", target, selection.name())?;
+        self.select(target, &selection, options)
+    }
+
+    /// The object of a target, in the shape of the target's kind.
+    pub(crate) fn current(&self, target: &Target<'_>) -> Result<Object, ApiError> {
+        let stored = self.store().get(&target.key());
+        stored.map(|stored| present(target.kind, stored)).ok_or_else(|| ApiError::not_found(target.kind, target.name))
+    }
+
+    /// A list without asking who wants it.
+    pub(crate) fn select(
+        &self,
+        target: &Target<'_>,
+        selection: &Selection,
+        options: &ListOptions,
+    ) -> Result<List, ApiError> {
+        let prefix = target.prefix();
+        let (at, mut after) = self.list_position(&prefix, options)?;
+        let limit = usize::try_from(options.limit).unwrap_or(usize::MAX);
+        let wanted = if limit == 0 { usize::MAX } else { limit };
+        if let Some(list) = self.by_name(target, selection, at, after.as_ref()) {
+            return Ok(list);
+        }
+        let mut list = List { revision: at.unwrap_or_default(), ..List::default() };
+        loop {
+            let stride = if selection.is_everything() { limit } else { limit.max(STRIDE) };
+            let range = RangeOptions {
+                at: if list.revision > Revision::ZERO { Some(list.revision) } else { None },
+                after: after.take(),
+                limit: (limit > 0).then_some(stride),
+            };
+            let page = self.store().range(&prefix, &range).map_err(|error| expired_page(error, options))?;
+            list.revision = page.revision;
+            let (more, remaining) = (page.more, page.remaining);
+            let last = take_page(&mut list, page, target.kind, selection, wanted);
+            let full = list.items.len() >= wanted;
+            let left_over = last.as_ref().is_some_and(|(_, left_over)| *left_over);
+            if full || !more {
+                if let Some((key, _)) = last.filter(|_| full && (more || left_over)) {
+                    list.continue_token = token(list.revision, &prefix, &key);
+                    list.remaining = selection.is_everything().then_some(remaining);
+                }
+                return Ok(list);
+            }
+            after = last.map(|(key, _)| key);
+        }
+    }
+
+    /// Where a list begins: the revision, if it is not the newest, and the key after which.
+    fn list_position(&self, prefix: &str, options: &ListOptions) -> Result<(Option<Revision>, Option<Key>), ApiError> {
+        if !options.continue_token.is_empty() {
+            if !matches!(options.resource_version.as_str(), "" | "0") {
+                return Err(ApiError::bad_request("specifying resource version is not allowed when using continue"));
+            }
+            let (revision, key) = read_token(&options.continue_token, prefix)?;
+            return Ok((Some(revision), Some(key)));
+        }
+        let asked = revision(&options.resource_version)?;
+        let head = self.store().head();
+        if asked > head {
+            return Err(ApiError::too_large_version(asked, head));
+        }
+        match options.version_match {
+            VersionMatch::Exact if asked == Revision::ZERO => Err(ApiError::bad_request(
+                "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\" or unset",
+            )),
+            VersionMatch::Exact => Ok((Some(asked), None)),
+            VersionMatch::Unset if options.limit > 0 && asked > Revision::ZERO => Ok((Some(asked), None)),
+            _ => Ok((None, None)),
+        }
+    }
+
+    /// A selector that names one object is answered by its key.
+    fn by_name(
+        &self,
+        target: &Target<'_>,
+        selection: &Selection,
+        at: Option<Revision>,
+        after: Option<&Key>,
+    ) -> Option<List> {
+        let name = selection.name();
+        let in_one_place = !target.namespace.is_empty() || !target.kind.is_namespaced();
+        if name.is_empty() || at.is_some() || after.is_some() || !in_one_place {
+            return None;
+        }
+        // The head first: what is read afterwards is at least as new.
+        let head = self.store().head();
+        let found = self.store().get(&Target { name, ..*target }.key());
+        let items: Vec<Object> = found
+            .map(|stored| present(target.kind, stored))
+            .filter(|object| selection.matches(object))
+            .into_iter()
+            .collect();
+        let newest = items.iter().map(|object| object.revision).max().unwrap_or_default();
+        Some(List { items, revision: head.max(newest), ..List::default() })
+    }
+}
+
+/// Adds what a page holds until the list is full; the last key that was looked at, and whether the page held more.
+fn take_page(list: &mut List, page: Page, kind: &Kind, selection: &Selection, wanted: usize) -> Option<(Key, bool)> {
+    let mut last = None;
+    let mut items = page.items.into_iter();
+    for (key, stored) in items.by_ref() {
+        let object = present(kind, stored);
+        if selection.matches(&object) {
+            list.items.push(object);
+        }
+        last = Some(key);
+        if list.items.len() >= wanted {
+            break;
+        }
+    }
+    last.map(|key| (key, items.len() > 0))
+}
+
+/// A stored object in the shape of `kind`, which may be an alias of the kind it is stored as.
+pub(crate) fn present(kind: &Kind, stored: Stored) -> Object {
+    let object = Object { revision: stored.revision, stored: stored.value };
+    let Some(alias) = kind.alias else { return object };
+    let mut value = object.value();
+    (alias.load)(&mut value);
+    value["apiVersion"] = kind.api_version().into();
+    value["kind"] = kind.kind.into();
+    Object { revision: object.revision, stored: encode(value) }
+}
+
+/// Reads a `resourceVersion` as clients send it; empty is zero.
+pub(crate) fn revision(text: &str) -> Result<Revision, ApiError> {
+    if text.is_empty() {
+        return Ok(Revision::ZERO);
+    }
+    let parsed = text.parse().map(Revision);
+    parsed.map_err(|_| ApiError::bad_request(format!("Invalid value: {text:?}: resourceVersion must be a number")))
+}
+
+fn token(revision: Revision, prefix: &str, last: &Key) -> String {
+    let start = last.as_str().strip_prefix(prefix).unwrap_or_default().to_owned();
+    let json = serde_json::to_vec(&Continue { rv: revision.0, start }).expect("a number and a string are JSON");
+    URL_SAFE_NO_PAD.encode(json)
+}
+
+fn read_token(token: &str, prefix: &str) -> Result<(Revision, Key), ApiError> {
+    let bytes = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).ok();
+    let parsed = bytes.and_then(|bytes| serde_json::from_slice::<Continue>(&bytes).ok());
+    let Continue { rv, start } = parsed.ok_or_else(|| ApiError::bad_request("continue key is not valid"))?;
+    Ok((Revision(rv), Key::new(format!("{prefix}{start}"))))
+}
+
+fn expired_page(error: ReadError, options: &ListOptions) -> ApiError {
+    match error {
+        ReadError::Compacted { .. } if !options.continue_token.is_empty() => ApiError::new(
+            Reason::Expired,
+            "The provided continue parameter is too old to display a consistent list result. You can start a new list \
+             without the continue parameter.",
+        ),
+        ReadError::Future { .. } if !options.continue_token.is_empty() => {
+            ApiError::bad_request("continue key is not valid")
+        }
+        other => other.into(),
+    }
+}
+
+/// The time as `metadata` holds it.
+pub(crate) fn stamp(now: time::Timestamp) -> serde_json::Value {
+    now.seconds().into()
+}

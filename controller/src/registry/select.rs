@@ -1,0 +1,50 @@
+//! Which objects of a collection a request means.
+
+use edge_api::kind::Kind;
+use edge_api::selector::{FieldSelector, LabelSelector};
+
+use crate::registry::{ApiError, Object};
+
+/// Label and field selectors of a request. Empty ones cost nothing.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    labels: LabelSelector,
+    fields: FieldSelector,
+}
+
+impl Selection {
+    /// Reads both selectors as sent.
+    pub fn parse(kind: &Kind, labels: &str, fields: &str) -> Result<Selection, ApiError> {
+        let bad = |error: edge_api::selector::SelectorError| ApiError::bad_request(error.to_string());
+        Ok(Selection {
+            labels: if labels.is_empty() { LabelSelector::everything() } else { LabelSelector::parse(labels).map_err(bad)? },
+            fields: if fields.is_empty() { FieldSelector::default() } else { FieldSelector::parse(fields, kind).map_err(bad)? },
+        })
+    }
+
+    /// Whether it means everything.
+    pub fn is_everything(&self) -> bool {
+        self.labels.is_empty() && self.fields.is_empty()
+    }
+
+    /// The only name it can mean; empty if there is no such.
+    pub fn name(&self) -> &str {
+        self.fields.exact("metadata.name").unwrap_or_default()
+    }
+
+    /// Whether it means this object.
+    pub fn matches(&self, object: &Object) -> bool {
+        self.is_everything() || self.matches_header(object) && self.matches_fields(object)
+    }
+
+    /// The labels and, since most field selectors are of this kind, the name.
+    fn matches_header(&self, object: &Object) -> bool {
+        let header = object.header();
+        let label = |key: &str| header.labels.get(key).map(AsRef::as_ref);
+        self.labels.matches_with(label) && self.fields.exact("metadata.name").is_none_or(|name| name == header.name)
+    }
+
+    fn matches_fields(&self, object: &Object) -> bool {
+        self.fields.is_empty() || self.fields.matches(&object.value())
+    }
+}

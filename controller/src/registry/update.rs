@@ -1,0 +1,183 @@
+//! update: of objects, their status, their scale, and the finalizers of namespaces.
+
+use edge_api::kind::{Kind, Target as Part};
+use edge_api::{meta, scale};
+use serde_json::Value;
+
+use crate::registry::check::{self, Refused};
+use crate::registry::read::present;
+use crate::registry::{ApiError, Context, Object, Registry, Target, encode};
+use crate::store::{Condition, Op, Stored, Write};
+
+/// How often a write without a precondition is tried again when somebody else was first.
+pub(crate) const ATTEMPTS: usize = 100;
+
+/// What a write did.
+pub(crate) enum Outcome {
+    /// This is the object now.
+    Done(Object),
+    /// Somebody else wrote first.
+    Raced,
+}
+
+impl Registry {
+    /// Replaces the object or its subresource. A `resourceVersion` in the object is a precondition; without one the
+    /// last writer wins.
+    pub async fn update(&self, cx: &Context, target: &Target<'_>, object: Value) -> Result<Object, ApiError> {
+        self.authorise(&cx.user, "update", target, target.name)?;
+        let mut object = object;
+        if target.subresource == "scale" {
+            check::as_type("autoscaling/v1", "Scale", &mut object)?;
+            check::conform(cx, "io.k8s.api.autoscaling.v1.Scale", "Scale", &mut object)?;
+        } else {
+            check::place(target, &mut object)?;
+            check::conform(cx, target.kind.schema, target.kind.kind, &mut object)?;
+            check::place(target, &mut object)?;
+        }
+        for _ in 0..ATTEMPTS {
+            let current = self.current(target)?;
+            let wished = match target.subresource {
+                "scale" => scaled(target, &current, &object)?,
+                _ => object.clone(),
+            };
+            if let Outcome::Done(done) = self.replace(cx, target, &current, wished).await? {
+                return as_asked(target, done);
+            }
+        }
+        Err(ApiError::modified(target.kind, target.name))
+    }
+
+    /// Writes `wished` in place of `current`, as the subresource allows.
+    pub(crate) async fn replace(
+        &self,
+        cx: &Context,
+        target: &Target<'_>,
+        current: &Object,
+        mut wished: Value,
+    ) -> Result<Outcome, ApiError> {
+        let kind = target.kind;
+        let old = current.value();
+        preconditions(target, &old, &wished)?;
+        keep_identity(&mut wished, &old);
+        let part = match target.subresource {
+            "status" => Part::Status,
+            _ => Part::Main,
+        };
+        if target.subresource == "finalize" {
+            wished = finalized(&old, &wished);
+        }
+        kind.default(&mut wished);
+        kind.prepare_update(&mut wished, &old, part);
+        kind.default(&mut wished);
+        let reservation = self.services().admit(kind, &mut wished, Some(&old))?;
+        let errors = kind.validate_update(&wished, &old, part);
+        if !errors.is_empty() {
+            return Err(ApiError::invalid(kind, target.name, &errors));
+        }
+        let gone = may_go(kind, &old, &wished);
+        let durability = check::durability(cx, kind, &old, &wished);
+        let bytes = check::stored(kind, wished)?;
+        let unchanged = !gone && self.store().get(&target.key()).is_some_and(|stored| stored.value == bytes);
+        if unchanged {
+            return Ok(Outcome::Done(current.clone()));
+        }
+        if cx.dry_run {
+            return Ok(Outcome::Done(present(kind, Stored { revision: current.revision, value: bytes })));
+        }
+        let when = vec![(target.key(), Condition::At(current.revision))];
+        let write = if gone {
+            Write { key: target.key(), op: Op::Delete, when, durability: crate::store::Durability::Durable }
+        } else {
+            check::put(target, bytes.clone(), when, durability)
+        };
+        match self.commit(write).await {
+            Ok(revision) => {
+                reservation.keep();
+                if gone {
+                    self.services().release(kind, &old);
+                }
+                Ok(Outcome::Done(present(kind, Stored { revision, value: bytes })))
+            }
+            Err(Refused::Conflict(_)) => Ok(Outcome::Raced),
+            Err(Refused::Failed(error)) => Err(error),
+        }
+    }
+}
+
+/// What the writer of a subresource gets back.
+pub(crate) fn as_asked(target: &Target<'_>, object: Object) -> Result<Object, ApiError> {
+    if target.subresource != "scale" {
+        return Ok(object);
+    }
+    let scale = scale::of(target.kind, &object.value());
+    let scale = scale.ok_or_else(|| ApiError::not_found(target.kind, target.name))?;
+    Ok(Object { revision: object.revision, stored: encode(scale) })
+}
+
+/// The object with the replicas of a Scale; the Scale's revision binds.
+pub(crate) fn scaled(target: &Target<'_>, current: &Object, sent: &Value) -> Result<Value, ApiError> {
+    let mut object = current.value();
+    let replicas = meta::number(sent, &["spec", "replicas"]).unwrap_or(0);
+    if replicas < 0 {
+        let error = edge_api::error::FieldError::invalid("spec.replicas", replicas, "must be greater than or equal to 0");
+        let message = edge_api::error::invalid("Scale.autoscaling", target.name, std::slice::from_ref(&error));
+        return Err(ApiError { message, ..ApiError::invalid(target.kind, target.name, &[error]) });
+    }
+    if !scale::apply(target.kind, &mut object, sent) {
+        return Err(ApiError::not_found(target.kind, target.name));
+    }
+    match meta::resource_version(sent) {
+        "" => drop(meta::unset(&mut object, "resourceVersion")),
+        version => meta::set(&mut object, "resourceVersion", version),
+    }
+    Ok(object)
+}
+
+/// A `resourceVersion` or uid in the object must be the current one.
+fn preconditions(target: &Target<'_>, old: &Value, wished: &Value) -> Result<(), ApiError> {
+    let version = meta::resource_version(wished);
+    if !matches!(version, "" | "0") && version != meta::resource_version(old) {
+        return Err(ApiError::modified(target.kind, target.name));
+    }
+    let (sent, is) = (meta::uid(wished), meta::uid(old));
+    if sent.is_empty() || sent == is {
+        return Ok(());
+    }
+    let why = format!("Precondition failed: UID in precondition: {sent}, UID in object meta: {is}");
+    Err(ApiError::conflict(target.kind, target.name, &why))
+}
+
+/// What an update cannot touch.
+fn keep_identity(wished: &mut Value, old: &Value) {
+    for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+        match meta::at(old, &["metadata", field]) {
+            Some(value) => meta::set(wished, field, value.clone()),
+            None => drop(meta::unset(wished, field)),
+        }
+    }
+}
+
+/// A namespace with the finalizers that the finalize subresource leaves.
+fn finalized(old: &Value, wished: &Value) -> Value {
+    let mut object = old.clone();
+    let finalizers = meta::at(wished, &["spec", "finalizers"]).cloned();
+    match finalizers {
+        Some(finalizers) => object["spec"]["finalizers"] = finalizers,
+        None => drop(meta::object_mut(&mut object, "spec").remove("finalizers")),
+    }
+    object
+}
+
+/// Whether the object was only waiting for what this write takes away.
+pub(crate) fn may_go(kind: &Kind, old: &Value, wished: &Value) -> bool {
+    meta::deletion_timestamp(old).is_some()
+        && meta::deletion_grace_period_seconds(old).unwrap_or(0) == 0
+        && has_no_finalizers(kind, wished)
+}
+
+/// Whether nothing holds the object, in the metadata or, for namespaces, in the spec.
+pub(crate) fn has_no_finalizers(kind: &Kind, object: &Value) -> bool {
+    let in_spec = kind.kind == "Namespace" && kind.group.is_empty();
+    meta::finalizers(object).is_empty() && !(in_spec && !meta::items(object, &["spec", "finalizers"]).is_empty())
+}
+

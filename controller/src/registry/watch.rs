@@ -1,0 +1,167 @@
+//! watch: a cursor over the store's history, seen through selectors.
+
+use std::time::Duration;
+
+use edge_api::kind::Kind;
+use edge_api::watch::Event;
+use tokio::time::{Instant, sleep_until};
+
+use crate::registry::read::{present, revision};
+use crate::registry::select::Selection;
+use crate::registry::{ApiError, Context, ListOptions, Object, Reason, Registry, Target, VersionMatch, WatchOptions};
+use crate::store::{Change, Cursor, Revision, Stored};
+
+/// How long a watcher that wants bookmarks waits for one at most.
+const BOOKMARK: Duration = Duration::from_secs(60);
+
+/// One event of a watch.
+#[derive(Clone, Debug)]
+pub enum WatchEvent {
+    /// An object was added, modified or deleted, seen through the selectors.
+    Object(Event, Object),
+    /// Everything up to this revision was told; `initial` closes the present state at the beginning.
+    Bookmark {
+        /// The revision.
+        revision: Revision,
+        /// Whether this is the end of the initial events.
+        initial: bool,
+    },
+}
+
+/// A running watch. Dropping it ends it.
+pub struct Watch {
+    kind: &'static Kind,
+    selection: Selection,
+    cursor: Cursor,
+    ready: Vec<WatchEvent>,
+    bookmarks: Option<Instant>,
+    told: Revision,
+    end: Option<Instant>,
+    ended: bool,
+}
+
+impl Registry {
+    /// The changes of a collection.
+    pub async fn watch(&self, cx: &Context, target: &Target<'_>, options: &WatchOptions) -> Result<Watch, ApiError> {
+        let mut fields = options.field_selector.clone();
+        if !target.name.is_empty() {
+            fields = format!("metadata.name={}", target.name);
+        }
+        let selection = Selection::parse(target.kind, &options.label_selector, &fields)?;
+        self.authorise(&cx.user, "watch", target, selection.name())?;
+        check_options(options)?;
+        let asked = revision(&options.resource_version)?;
+        let initial = options.send_initial_events.unwrap_or(asked == Revision::ZERO);
+        let mut ready = Vec::new();
+        let after = if initial {
+            self.initial_events(target, &selection, options, &mut ready)?
+        } else if asked == Revision::ZERO {
+            self.store().head()
+        } else {
+            asked
+        };
+        let head = self.store().head();
+        if after.max(asked) > head {
+            return Err(ApiError::too_large_version(asked, head));
+        }
+        let now = Instant::now();
+        Ok(Watch {
+            kind: target.kind,
+            selection,
+            cursor: self.store().watch(&target.prefix(), after)?,
+            ready,
+            bookmarks: options.bookmarks.then_some(now + BOOKMARK),
+            told: after,
+            end: options.timeout.map(|timeout| now + timeout),
+            ended: false,
+        })
+    }
+
+    fn initial_events(
+        &self,
+        target: &Target<'_>,
+        selection: &Selection,
+        options: &WatchOptions,
+        ready: &mut Vec<WatchEvent>,
+    ) -> Result<Revision, ApiError> {
+        let list = self.select(target, selection, &ListOptions::default())?;
+        ready.extend(list.items.into_iter().map(|object| WatchEvent::Object(Event::Added, object)));
+        if options.send_initial_events == Some(true) && options.bookmarks {
+            ready.push(WatchEvent::Bookmark { revision: list.revision, initial: true });
+        }
+        Ok(list.revision)
+    }
+}
+
+impl Watch {
+    /// The next events, at least one; waits when there are none; `None` when the watch's time is over. An error ends
+    /// the watch; `Expired` means to list again. Cancel safe.
+    pub async fn next(&mut self) -> Result<Option<Vec<WatchEvent>>, ApiError> {
+        if !self.ready.is_empty() {
+            return Ok(Some(std::mem::take(&mut self.ready)));
+        }
+        while !self.ended {
+            let wake = self.bookmarks.into_iter().chain(self.end).min();
+            tokio::select! {
+                changes = self.cursor.next() => {
+                    let events: Vec<WatchEvent> = changes?.iter().filter_map(|change| self.see(change)).collect();
+                    if !events.is_empty() {
+                        self.told = self.cursor.position();
+                        return Ok(Some(events));
+                    }
+                }
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
+                    if let Some(bookmark) = self.wake() {
+                        return Ok(Some(vec![bookmark]));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// A bookmark is due, or the end has come, before which a bookmark saves the next watch some reading.
+    fn wake(&mut self) -> Option<WatchEvent> {
+        let now = Instant::now();
+        self.ended = self.end.is_some_and(|end| now >= end);
+        let due = self.bookmarks.is_some_and(|due| now >= due);
+        if due {
+            self.bookmarks = Some(now + BOOKMARK);
+        }
+        if !(due || self.ended && self.bookmarks.is_some()) {
+            return None;
+        }
+        let revision = self.cursor.catch_up();
+        let news = revision > self.told;
+        self.told = revision;
+        news.then_some(WatchEvent::Bookmark { revision, initial: false })
+    }
+
+    /// A change as somebody sees it who knows only what the selection means.
+    fn see(&self, change: &Change) -> Option<WatchEvent> {
+        let at = |bytes: &bytes::Bytes| {
+            present(self.kind, Stored { revision: change.revision, value: bytes.clone() })
+        };
+        let after = change.after.as_ref().map(at);
+        let before = change.before.as_ref().map(|stored| at(&stored.value));
+        let was = before.as_ref().is_some_and(|object| self.selection.matches(object));
+        let is = after.as_ref().is_some_and(|object| self.selection.matches(object));
+        match (was, is) {
+            (false, true) => after.map(|object| WatchEvent::Object(Event::Added, object)),
+            (true, true) => after.map(|object| WatchEvent::Object(Event::Modified, object)),
+            (true, false) => before.map(|object| WatchEvent::Object(Event::Deleted, object)),
+            (false, false) => None,
+        }
+    }
+}
+
+/// Kubernetes' rules about which options go together.
+fn check_options(options: &WatchOptions) -> Result<(), ApiError> {
+    let why = match (options.send_initial_events, options.version_match) {
+        (Some(_), VersionMatch::NotOlderThan) | (None, VersionMatch::Unset) => return Ok(()),
+        (Some(_), _) => "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        (None, _) => "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+    };
+    let message = format!("ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: {why}");
+    Err(ApiError::new(Reason::Invalid, message))
+}
