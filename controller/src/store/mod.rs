@@ -1,102 +1,243 @@
 //! Objects, their history, and watching it: bytes, keys, revisions and preconditions.
+//!
+//! The promises: a durable write is on disk before it is acknowledged; a revision that left the
+//! process is never used again, crashes included; a list shows one revision, the whole of it and
+//! nothing else; a watch hands out every change once, in order, or fails with
+//! [`ReadError::Compacted`]; reads and watches of the present touch no disk; an idle store writes
+//! nothing.
+//!
+//! What it deliberately does not do: know kinds, JSON or HTTP, expire anything, or decide what may
+//! be volatile beyond asking its configuration.
+//!
+//! Reading order: [`record`] (the words), [`engine`] (the seam below) with its two sides
+//! [`redb`](self::redb) and [`memory`], [`lane`] and [`view`] (the memory everyone reads),
+//! [`watch`], [`writer`] (the one thread that changes anything).
 
-mod error;
 mod record;
 
+mod error;
+
+mod engine;
+
+mod decide;
+
+mod retention;
+
+mod memory;
+
+mod redb;
+
+mod lane;
+
+mod view;
+
+mod watch;
+
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::store::engine::{Engine, Loaded, Log};
+use crate::store::lane::lane_of;
+use crate::store::memory::MemoryEngine;
+use crate::store::redb::{Place, RedbEngine};
+use crate::store::view::{Publisher, View};
+use crate::store::writer::{Message, Request};
 
 pub use crate::store::error::{OpenError, ReadError, WriteError};
 pub use crate::store::record::{
     Change, Condition, Durability, Key, Op, Page, RangeOptions, Revision, Stored, Verb, Write,
 };
+pub use crate::store::retention::Retain;
+pub use crate::store::watch::Cursor;
+
+/// The most bytes of writes that wait for the writer, in units of [`ROOM_UNIT`].
+const ROOM: usize = 32 << 10;
+
+/// What a permit of the queue stands for, in bytes.
+const ROOM_UNIT: usize = 1 << 10;
 
 /// How a store is kept.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The directory of the store, made with mode 0700 when missing.
+    /// The directory of the store, its own; made when missing. Mode 0700, its file 0600.
     pub directory: PathBuf,
     /// Whether keys of a prefix `/<group>/<resource>/` may be written [`Durability::Volatile`].
+    /// Also asked with whole keys.
     pub volatile_prefix: fn(&str) -> bool,
+    /// The most bytes of recent changes kept in memory.
+    pub tail_bytes: usize,
+    /// How much history is kept on disk.
+    pub retain: Retain,
+}
+
+impl Config {
+    /// The usual sizes, in a directory.
+    pub fn new(directory: PathBuf, volatile_prefix: fn(&str) -> bool) -> Config {
+        Config { directory, volatile_prefix, tail_bytes: 8 << 20, retain: Retain::default() }
+    }
+}
+
+/// How a store is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The newest revision.
+    pub head: Revision,
+    /// The oldest revision that can be read.
+    pub floor: Revision,
+    /// How many objects there are.
+    pub objects: usize,
+    /// How many transactions were written to the disk since the start.
+    pub commits: u64,
 }
 
 /// The store. Cheap to clone; reads answer from memory.
 #[derive(Clone, Debug)]
 pub struct Store {
-    prefix: Arc<str>,
+    view: Arc<View>,
+    messages: mpsc::Sender<Message>,
+    room: Arc<Semaphore>,
 }
 
-/// Owns the store's writer thread. Dropping it writes what is volatile and ends the thread.
+/// Owns the store's writer thread. Dropping it writes what is volatile and ends the thread, which
+/// blocks for as long as one transaction takes.
 #[derive(Debug)]
-pub struct StoreTask {}
+pub struct StoreTask {
+    messages: mpsc::Sender<Message>,
+    thread: Option<JoinHandle<()>>,
+    ended: oneshot::Receiver<()>,
+}
 
 impl StoreTask {
     /// Writes what is volatile, closes the store and waits for its thread.
-    pub async fn close(self) {}
+    pub async fn close(mut self) {
+        self.end();
+        self.stopped().await;
+    }
 
     /// Resolves when the writer thread has ended, which without `close` is a failure.
-    pub async fn stopped(&mut self) {}
+    pub async fn stopped(&mut self) {
+        // The thread holds the other end and never sends: an error is its end.
+        let _ = (&mut self.ended).await;
+    }
+
+    fn end(&self) {
+        // It may have ended already.
+        let _ = self.messages.send(Message::Close);
+    }
+}
+
+impl Drop for StoreTask {
+    fn drop(&mut self) {
+        self.end();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the store's writer panicked");
+        }
+    }
 }
 
 impl Store {
-    /// Opens the store of a directory, making an empty one when there is none.
+    /// Opens the store of a directory, making an empty one when there is none. Blocks while it
+    /// reads all objects.
     pub fn open(config: Config) -> Result<(Store, StoreTask), OpenError> {
-        Err(OpenError::Locked { path: config.directory })
+        let place = Place::Directory(config.directory.clone());
+        Store::open_place(place, &config)
     }
 
-    /// A store that lives as long as its clones, without a disk.
+    fn open_place(place: Place, config: &Config) -> Result<(Store, StoreTask), OpenError> {
+        let (engine, loaded, log) = RedbEngine::open(place, config.volatile_prefix, config.retain)?;
+        tracing::info!(objects = loaded.objects.len(), revision = loaded.head.0, "the store is open");
+        let (store, thread, ended) = Store::start(Box::new(engine), loaded, log, config);
+        let task = StoreTask { messages: store.messages.clone(), thread: Some(thread), ended };
+        Ok((store, task))
+    }
+
+    /// A store that lives as long as its clones, without a disk. Every key may be volatile.
     pub fn in_memory() -> Store {
-        Store { prefix: Arc::from("") }
+        let config = Config::new(PathBuf::new(), |_| true);
+        let (engine, loaded, log) = MemoryEngine::new(config.retain);
+        // Its thread ends with the last clone.
+        let (store, _, _) = Store::start(Box::new(engine), loaded, log, &config);
+        store
     }
 
-    /// Makes a change when its conditions hold, and answers its revision.
+    fn start(
+        engine: Box<dyn Engine>,
+        loaded: Loaded,
+        log: Arc<dyn Log>,
+        config: &Config,
+    ) -> (Store, JoinHandle<()>, oneshot::Receiver<()>) {
+        let view = Arc::new(View::new(loaded, log, config.volatile_prefix));
+        let publisher = Publisher::new(view.clone(), config.tail_bytes);
+        let (messages, inbox) = mpsc::channel();
+        let (ending, ended) = oneshot::channel();
+        let run = move || {
+            let _ending: oneshot::Sender<()> = ending;
+            writer::run(engine, publisher, &inbox);
+        };
+        let thread = thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(run)
+            .expect("a process that is starting can start a thread");
+        (Store { view, messages, room: Arc::new(Semaphore::new(ROOM)) }, thread, ended)
+    }
+
+    /// Makes a change when its conditions hold, and answers its revision. Deleting a key without
+    /// an object is a conflict.
     ///
     /// Dropping the future does not take the write back.
-    pub async fn write(&self, _write: Write) -> Result<Revision, WriteError> {
-        Err(WriteError::Closed)
+    pub async fn write(&self, write: Write) -> Result<Revision, WriteError> {
+        if lane_of(write.key.as_str()).is_none() {
+            return Err(WriteError::Engine(format!("{} is not a key", write.key)));
+        }
+        let units = 1 + (writer::size(&write) / ROOM_UNIT).min(ROOM / 2);
+        let units = u32::try_from(units).expect("at most half of the room");
+        let room = self.room.clone().acquire_many_owned(units).await.map_err(|_| WriteError::Closed)?;
+        let (answer, answered) = oneshot::channel();
+        let request = Request { write, answer, room };
+        self.messages.send(Message::Write(request)).map_err(|_| WriteError::Closed)?;
+        answered.await.unwrap_or(Err(WriteError::Closed))
     }
 
     /// The object of a key.
-    pub fn get(&self, _key: &Key) -> Option<Stored> {
-        None
+    pub fn get(&self, key: &Key) -> Option<Stored> {
+        self.view.get(key)
     }
 
-    /// The objects of a prefix at one revision.
-    pub fn range(&self, _prefix: &str, _options: &RangeOptions) -> Result<Page, ReadError> {
-        Err(ReadError::Closed)
+    /// The objects of a prefix at one revision, in the order of their keys.
+    ///
+    /// Answers from memory, except for a revision so old that the recent changes in memory do not
+    /// reach it: then it reads the log from the disk, on the caller's thread.
+    pub fn range(&self, prefix: &str, options: &RangeOptions) -> Result<Page, ReadError> {
+        self.view.range(prefix, options)
     }
 
     /// The newest revision.
     pub fn head(&self) -> Revision {
-        Revision::ZERO
+        self.view.head()
     }
 
     /// A cursor over the changes of a prefix after a revision.
-    pub fn watch(&self, _prefix: &str, after: Revision) -> Result<Cursor, ReadError> {
-        Ok(Cursor { position: after })
-    }
-}
-
-/// A reader of the history of a prefix, at its own pace.
-#[derive(Debug)]
-pub struct Cursor {
-    position: Revision,
-}
-
-impl Cursor {
-    /// The next changes, at least one, in order. Waits when there are none. Cancel safe.
-    pub async fn next(&mut self) -> Result<Vec<Arc<Change>>, ReadError> {
-        Err(ReadError::Closed)
+    pub fn watch(&self, prefix: &str, after: Revision) -> Result<Cursor, ReadError> {
+        Cursor::new(self.view.clone(), prefix, after)
     }
 
-    /// Every change of the prefix up to this revision has been handed out.
-    pub fn position(&self) -> Revision {
-        self.position
-    }
-
-    /// Moves the position to the head when no change of the prefix lies between; answers the
-    /// position, fit for a bookmark.
-    pub fn catch_up(&mut self) -> Revision {
-        self.position
+    /// How the store is doing.
+    pub fn status(&self) -> Status {
+        Status {
+            head: self.view.head(),
+            floor: self.view.floor(),
+            objects: self.view.len(),
+            commits: self.view.commits(),
+        }
     }
 }

@@ -1,0 +1,188 @@
+//! A disk that can be stopped, filled, and that forgets what was not synced.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use fastrand::Rng;
+use parking_lot::Mutex;
+use redb::StorageBackend;
+
+use crate::store::redb::disk::{Place, builder};
+
+/// The unit in which a disk writes or does not.
+const SECTOR: usize = 512;
+
+/// A disk in memory. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CrashDisk(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// What a reader sees.
+    live: Vec<u8>,
+    /// What a crash leaves for sure.
+    synced: Vec<u8>,
+    /// What was done since the last sync.
+    unsynced: Vec<Act>,
+    syncs: u64,
+    writes: u64,
+    /// The sync at which everything stops.
+    freeze_at: Option<u64>,
+    frozen: bool,
+    /// How long the disk may become.
+    room: Option<u64>,
+    /// Syncs fail although everything reaches the disk.
+    lying: bool,
+}
+
+#[derive(Debug)]
+enum Act {
+    Write(usize, Vec<u8>),
+    Length(usize),
+}
+
+impl CrashDisk {
+    /// A disk with this content, all of it synced.
+    pub(crate) fn of(image: Vec<u8>) -> CrashDisk {
+        let state = State { live: image.clone(), synced: image, ..State::default() };
+        CrashDisk(Arc::new(Mutex::new(state)))
+    }
+
+    /// Lets the disk stop in the middle of the nth sync from now.
+    pub(crate) fn freeze_at(&self, sync: u64) {
+        let mut state = self.0.lock();
+        state.freeze_at = Some(state.syncs + sync);
+    }
+
+    /// Lets the disk stop now.
+    pub(crate) fn freeze(&self) {
+        self.0.lock().frozen = true;
+    }
+
+    pub(crate) fn frozen(&self) -> bool {
+        self.0.lock().frozen
+    }
+
+    /// How much was written and synced.
+    pub(crate) fn activity(&self) -> (u64, u64) {
+        let state = self.0.lock();
+        (state.writes, state.syncs)
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.0.lock().live.len() as u64
+    }
+
+    pub(crate) fn set_room(&self, room: Option<u64>) {
+        self.0.lock().room = room;
+    }
+
+    pub(crate) fn set_lying(&self, lying: bool) {
+        self.0.lock().lying = lying;
+    }
+
+    /// What is found after a crash: what was synced, and of the rest some sectors.
+    pub(crate) fn crash_image(&self, rng: &mut Rng) -> Vec<u8> {
+        let state = self.0.lock();
+        let mut image = state.synced.clone();
+        let odds = rng.f64();
+        for act in &state.unsynced {
+            match act {
+                Act::Length(length) if rng.f64() < odds => image.resize(*length, 0),
+                Act::Length(_) => {}
+                Act::Write(at, data) => {
+                    for (n, sector) in data.chunks(SECTOR).enumerate() {
+                        if rng.f64() < odds {
+                            let at = at + n * SECTOR;
+                            if image.len() < at + sector.len() {
+                                image.resize(at + sector.len(), 0);
+                            }
+                            image[at..at + sector.len()].copy_from_slice(sector);
+                        }
+                    }
+                }
+            }
+        }
+        image
+    }
+
+    /// The disk as a place for a store.
+    pub(crate) fn place(&self) -> Place {
+        let disk = self.clone();
+        let attach = move || Attached { disk: disk.clone(), closed: AtomicBool::new(false) };
+        Place::Backend(Box::new(move || builder().create_with_backend(attach())))
+    }
+}
+
+/// One use of a disk.
+#[derive(Debug)]
+struct Attached {
+    disk: CrashDisk,
+    closed: AtomicBool,
+}
+
+impl Attached {
+    fn state(&self) -> io::Result<parking_lot::MutexGuard<'_, State>> {
+        assert!(!self.closed.load(Ordering::Relaxed), "used after close");
+        let state = self.disk.0.lock();
+        if state.frozen { Err(io::Error::other("the disk is gone")) } else { Ok(state) }
+    }
+}
+
+impl StorageBackend for Attached {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.state()?.live.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let state = self.state()?;
+        let at = offset as usize;
+        let found = state.live.get(at..at + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        out.copy_from_slice(found);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut state = self.state()?;
+        if state.room.is_some_and(|room| len > room) && len > state.live.len() as u64 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        state.live.resize(len as usize, 0);
+        state.unsynced.push(Act::Length(len as usize));
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut state = self.state()?;
+        state.syncs += 1;
+        if state.freeze_at == Some(state.syncs) {
+            state.frozen = true;
+            return Err(io::Error::other("the disk is gone"));
+        }
+        state.synced = state.live.clone();
+        state.unsynced.clear();
+        if state.lying { Err(io::Error::other("the sync failed")) } else { Ok(()) }
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut state = self.state()?;
+        state.writes += 1;
+        let at = offset as usize;
+        let end = at + data.len();
+        if state.room.is_some_and(|room| end as u64 > room) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        if state.live.len() < end {
+            state.live.resize(end, 0);
+        }
+        state.live[at..end].copy_from_slice(data);
+        state.unsynced.push(Act::Write(at, data.to_vec()));
+        Ok(())
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.closed.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}

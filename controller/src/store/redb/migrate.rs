@@ -1,0 +1,49 @@
+//! From older formats to the present one: one step a format, all in one transaction.
+//!
+//! A step never reads what a later format wrote, and the transaction commits only when every step
+//! has succeeded: a migration that fails leaves the store as it was.
+
+use redb::{Database, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
+
+use crate::store::record::Revision;
+use crate::store::redb::disk::Trouble;
+use crate::store::redb::format::{FORMAT, FORMAT_KEY, LOG, META};
+
+/// A step: the format it starts from, and what it does.
+type Step = (u64, fn(&WriteTransaction) -> Result<(), redb::Error>);
+
+const STEPS: [Step; 1] = [(1, keep_versions_before)];
+
+/// Brings a database of an older format into the present one.
+pub(crate) fn migrate(database: &Database, from: u64) -> Result<(), Trouble> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    let first = STEPS
+        .iter()
+        .position(|(format, _)| *format == from)
+        .ok_or_else(|| redb::Error::Corrupted(format!("format {from} is none that was ever written")))?;
+    for (_, step) in &STEPS[first..] {
+        step(&transaction)?;
+    }
+    transaction.open_table(META)?.insert(FORMAT_KEY, FORMAT)?;
+    transaction.commit()?;
+    tracing::info!(from, to = FORMAT, "the store was migrated");
+    Ok(())
+}
+
+/// The log of format 1: key, verb and bytes after, without the version before.
+pub(crate) const LOG_1: TableDefinition<'static, u64, (&str, u8, Option<&[u8]>)> =
+    TableDefinition::new("log");
+
+/// Format 1 → 2. Without the versions before, the old log cannot show the past: it is dropped, and
+/// the floor is the head. Format 1 had no clean stop either, so its ceiling stays where it is.
+fn keep_versions_before(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    let dropped = transaction.open_table(LOG_1)?.len()?;
+    transaction.delete_table(LOG_1)?;
+    transaction.open_table(LOG)?;
+    let mut meta = transaction.open_table(META)?;
+    let head = meta.get("head")?.map_or(Revision::ZERO, |head| Revision(head.value()));
+    meta.insert("floor", head.0)?;
+    tracing::info!(rows = dropped, revision = head.0, "the log of format 1 was dropped");
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! Files of other formats, for tests.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use redb::{Database, ReadableDatabase};
+
+use crate::store::redb::format::{FORMAT_KEY, META, OBJECTS};
+use crate::store::redb::migrate::LOG_1;
+
+/// Lets a file claim another format.
+pub(crate) fn pretend_format(path: &Path, format: u64) {
+    let transaction = Database::open(path).unwrap().begin_write().unwrap();
+    transaction.open_table(META).unwrap().insert(FORMAT_KEY, format).unwrap();
+    transaction.commit().unwrap();
+}
+
+/// The format a file claims.
+pub(crate) fn format_of(path: &Path) -> u64 {
+    let database = Database::open(path).unwrap();
+    let transaction = database.begin_read().unwrap();
+    transaction.open_table(META).unwrap().get(FORMAT_KEY).unwrap().unwrap().value()
+}
+
+/// Writes a store of format 1 with this head and these objects, each with its row in the log.
+pub(crate) fn write_format_1(path: &Path, head: u64, objects: &[(&str, u64, &str)]) {
+    let transaction = Database::create(path).unwrap().begin_write().unwrap();
+    {
+        let mut table = transaction.open_table(OBJECTS).unwrap();
+        let mut log = transaction.open_table(LOG_1).unwrap();
+        for (key, revision, value) in objects {
+            table.insert(key, (*revision, value.as_bytes())).unwrap();
+            log.insert(revision, (*key, 0, Some(value.as_bytes()))).unwrap();
+        }
+        let mut meta = transaction.open_table(META).unwrap();
+        meta.insert(FORMAT_KEY, 1).unwrap();
+        meta.insert("head", head).unwrap();
+        meta.insert("ceiling", head + 1_000_000).unwrap();
+    }
+    transaction.commit().unwrap();
+}

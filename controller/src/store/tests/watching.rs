@@ -1,0 +1,164 @@
+//! Watches: what a cursor hands out is the log, whoever writes and however slow it is.
+
+use std::collections::BTreeMap;
+
+use fastrand::Rng;
+use futures::FutureExt;
+
+use crate::store::tests::*;
+
+/// Writes to random keys until told to stop; answers what was acknowledged.
+async fn write_some(store: Store, seed: u64, count: usize) -> Vec<(Revision, Key)> {
+    let mut rng = Rng::with_seed(seed);
+    let mut acknowledged = Vec::new();
+    for _ in 0..count {
+        let key = format!("/{}/r//{}", rng.choice(&["a", "b", "v"]).unwrap(), rng.u8(0..20));
+        let value: Vec<u8> = vec![b'x'; rng.usize(0..200)];
+        let mut write = if rng.bool() { put(&key, value) } else { put_volatile(&key, value) };
+        if rng.u8(0..4) == 0 {
+            write.op = Op::Delete;
+        }
+        if let Ok(revision) = store.write(write.clone()).await {
+            acknowledged.push((revision, write.key));
+        }
+    }
+    acknowledged
+}
+
+/// Follows a prefix from the beginning to a revision, sleeping now and then; checks that what it
+/// sees fits together, and answers it.
+async fn follow(store: Store, prefix: &'static str, upto: Revision, seed: u64) -> Vec<Arc<Change>> {
+    let mut rng = Rng::with_seed(seed);
+    let mut cursor = store.watch(prefix, Revision::ZERO).unwrap();
+    let mut seen: Vec<Arc<Change>> = Vec::new();
+    while cursor.catch_up() < upto {
+        seen.extend(cursor.next().await.unwrap());
+        for _ in 0..rng.u8(0..40) {
+            tokio::task::yield_now().await;
+        }
+    }
+    seen.retain(|change| change.revision <= upto);
+    let mut objects: BTreeMap<Key, Stored> = BTreeMap::new();
+    let mut last = Revision::ZERO;
+    for change in &seen {
+        assert!(change.revision > last, "in order, each once");
+        last = change.revision;
+        assert_eq!(objects.remove(&change.key), change.before, "{}", change.key);
+        if let Some(value) = change.after.clone() {
+            objects.insert(change.key.clone(), Stored { revision: change.revision, value });
+        }
+    }
+    let listed = store.range(prefix, &RangeOptions { at: Some(upto), ..RangeOptions::default() }).unwrap();
+    assert_eq!(listed.items, objects.into_iter().collect::<Vec<_>>());
+    seen
+}
+
+async fn watches_equal_the_log(store: Store) {
+    const WRITERS: u64 = 4;
+    const EACH: usize = 250;
+    let writers: Vec<_> =
+        (0..WRITERS).map(|seed| tokio::spawn(write_some(store.clone(), seed, EACH))).collect();
+    // Early followers run beside the writers, to a revision that will certainly be reached.
+    let early: Vec<_> = (0..4)
+        .map(|seed| {
+            let prefix = ["", "/a/r/", "/v/r/", "/b/"][seed as usize];
+            tokio::spawn(follow(store.clone(), prefix, Revision(300), seed))
+        })
+        .collect();
+    let mut acknowledged = Vec::new();
+    for writer in writers {
+        acknowledged.extend(writer.await.unwrap());
+    }
+    for follower in early {
+        follower.await.unwrap();
+    }
+    acknowledged.sort();
+    let head = store.head();
+    let seen = follow(store.clone(), "", head, 9).await;
+    let seen: Vec<_> = seen.iter().map(|change| (change.revision, change.key.clone())).collect();
+    assert_eq!(seen, acknowledged);
+}
+
+/// Little in memory, everything in the log.
+fn deep() -> Config {
+    Config { retain: Retain::default(), ..small(PathBuf::new()) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn watches_equal_the_log_in_memory() {
+    watches_equal_the_log(in_memory(&deep())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn watches_equal_the_log_on_disk() {
+    let (store, task) = on(&CrashDisk::default(), &deep()).unwrap();
+    watches_equal_the_log(store).await;
+    task.close().await;
+}
+
+#[tokio::test]
+async fn a_cursor_waits_for_its_own_prefix_only() {
+    let store = Store::in_memory();
+    let mut cursor = store.watch("/a/r/", Revision::ZERO).unwrap();
+    store.write(put("/b/r//1", "x")).await.unwrap();
+    assert!(cursor.next().now_or_never().is_none());
+    assert_eq!(cursor.catch_up(), Revision(1), "a bookmark needs no change");
+    let wrote = store.write(put("/a/r//1", "y")).await.unwrap();
+    let changes = cursor.next().await.unwrap();
+    assert_eq!((changes.len(), changes[0].revision), (1, wrote));
+    assert_eq!(cursor.position(), wrote);
+}
+
+#[tokio::test]
+async fn a_cursor_of_a_quiet_prefix_is_never_behind() {
+    let store = in_memory(&small(PathBuf::new()));
+    store.write(put("/a/r//1", "x")).await.unwrap();
+    let mut quiet = store.watch("/a/r/", Revision(1)).unwrap();
+    let mut slow = store.watch("/b/r/", Revision(1)).unwrap();
+    for _ in 0..500 {
+        store.write(put("/b/r//1", vec![b'x'; 100])).await.unwrap();
+    }
+    assert!(store.status().floor > Revision(100));
+    store.write(put("/a/r//1", "z")).await.unwrap();
+    assert_eq!(quiet.next().await.unwrap().len(), 1);
+    assert!(matches!(slow.next().await, Err(ReadError::Compacted { .. })));
+}
+
+#[tokio::test]
+async fn a_closed_store_ends_its_cursors_after_the_last_change() {
+    let (store, task) = on(&CrashDisk::default(), &Config::new(PathBuf::new(), volatile)).unwrap();
+    let mut cursor = store.watch("/a/", Revision::ZERO).unwrap();
+    store.write(put("/a/r//1", "x")).await.unwrap();
+    task.close().await;
+    assert_eq!(cursor.next().await.unwrap().len(), 1);
+    assert_eq!(cursor.next().await.unwrap_err(), ReadError::Closed);
+    assert_eq!(store.write(put("/a/r//1", "y")).await, Err(WriteError::Closed));
+    assert_eq!(store.get(&"/a/r//1".into()).unwrap().value, "x");
+}
+
+#[tokio::test]
+async fn a_volatile_flood_stays_bounded_and_ends_only_slow_watches_of_its_kind() {
+    let disk = CrashDisk::default();
+    let (store, task) = on(&disk, &Config::new(PathBuf::new(), volatile)).unwrap();
+    store.write(put("/a/r//1", "x")).await.unwrap();
+    let commits = store.status().commits;
+    let mut slow = store.watch("/v/r/", Revision(1)).unwrap();
+    let mut other = store.watch("/a/r/", Revision::ZERO).unwrap();
+    let value = Bytes::from(vec![b'x'; 100_000]);
+    for n in 0..400 {
+        store.write(put_volatile(&format!("/v/r//{}", n % 50), value.clone())).await.unwrap();
+    }
+    assert_eq!(store.status().commits, commits, "nothing of it goes to the disk");
+    assert!(matches!(slow.next().await, Err(ReadError::Compacted { .. })));
+    assert_eq!(other.next().await.unwrap().len(), 1);
+    let late = store.head();
+    let mut fast = store.watch("/v/r/", late).unwrap();
+    store.write(put_volatile("/v/r//7", "last")).await.unwrap();
+    assert_eq!(fast.next().await.unwrap().len(), 1);
+    let before = store.range("", &RangeOptions::default()).unwrap();
+    task.close().await;
+    let (store, _task) = on(&disk, &Config::new(PathBuf::new(), volatile)).unwrap();
+    assert_eq!(store.range("", &RangeOptions::default()).unwrap(), before, "all of it is kept at the end");
+    assert!(store.watch("/v/r/", Revision(2)).is_err(), "its history is not");
+    assert_eq!(store.watch("/v/r/", late).unwrap().next().await.unwrap().len(), 1);
+}

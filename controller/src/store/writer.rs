@@ -1,0 +1,187 @@
+//! The one thread that owns the engine.
+//!
+//! It takes what arrived while it was busy, hands it to the engine as one batch, publishes what
+//! changed and only then answers. There is no timer between writes: the first of a quiet time is
+//! committed at once. After the last of a busy time it waits a moment, once, to leave the engine
+//! settled.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::store::engine::{Engine, EngineError, Outcome};
+use crate::store::error::WriteError;
+use crate::store::record::{Change, Durability, Op, Revision, Write};
+use crate::store::view::Publisher;
+
+/// The most writes in a batch.
+const BATCH: usize = 1024;
+
+/// The most bytes in a batch.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// How long the engine may stay unsettled after a write.
+const SETTLE: Duration = Duration::from_millis(300);
+
+/// What the writer is asked for.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// A write.
+    Write(Request),
+    /// The end.
+    Close,
+}
+
+/// A write, and who waits for its answer.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// The write.
+    pub write: Write,
+    /// Who waits.
+    pub answer: oneshot::Sender<Result<Revision, WriteError>>,
+    /// Its room in the queue.
+    pub room: OwnedSemaphorePermit,
+}
+
+/// Runs until told to close, or until nobody is left who could write.
+pub(crate) fn run(engine: Box<dyn Engine>, publisher: Publisher, messages: &Receiver<Message>) {
+    let mut writer = Writer { engine, publisher };
+    let _ending = Ending(writer.publisher.view().clone());
+    while let Some((batch, last)) = writer.wait(messages) {
+        writer.write(batch);
+        if last == Last::Yes {
+            break;
+        }
+    }
+    if let Err(error) = writer.engine.close() {
+        tracing::error!(%error, "the store could not be closed cleanly; its volatile state is lost");
+    }
+    writer.publisher.view().set_commits(writer.engine.commits());
+}
+
+/// Ends the cursors, however the thread ends.
+struct Ending(Arc<crate::store::view::View>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+struct Writer {
+    engine: Box<dyn Engine>,
+    publisher: Publisher,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Last {
+    Yes,
+    No,
+}
+
+impl Writer {
+    /// The next batch, and whether it is the last; none when there is none.
+    fn wait(&mut self, messages: &Receiver<Message>) -> Option<(Vec<Request>, Last)> {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        match self.next(messages) {
+            Some(Message::Write(request)) => batch.push(request),
+            Some(Message::Close) | None => return None,
+        }
+        while batch.len() < BATCH && bytes < BATCH_BYTES {
+            match messages.try_recv() {
+                Ok(Message::Write(request)) => {
+                    bytes += size(&request.write);
+                    batch.push(request);
+                }
+                Ok(Message::Close) => return Some((batch, Last::Yes)),
+                Err(_) => break,
+            }
+        }
+        Some((batch, Last::No))
+    }
+
+    fn next(&mut self, messages: &Receiver<Message>) -> Option<Message> {
+        if self.engine.unsettled() {
+            match messages.recv_timeout(SETTLE) {
+                Ok(message) => return Some(message),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => self.settle(),
+            }
+        }
+        messages.recv().ok()
+    }
+
+    fn settle(&mut self) {
+        if let Err(error) = self.engine.settle() {
+            tracing::warn!(%error, "the store could not be settled");
+        }
+        self.publisher.view().set_commits(self.engine.commits());
+    }
+
+    fn write(&mut self, batch: Vec<Request>) {
+        match self.engine.recover() {
+            Ok(changes) => self.publish_recovered(changes),
+            Err(error) => return answer_all(batch, &error),
+        }
+        let Err((error, batch)) = self.write_once(batch) else { return };
+        // What needs no disk goes on without it.
+        let (durable, volatile) =
+            batch.into_iter().partition(|request: &Request| request.write.durability == Durability::Durable);
+        answer_all(durable, &error);
+        match self.engine.recover() {
+            Ok(changes) => self.publish_recovered(changes),
+            Err(error) => return answer_all(volatile, &error),
+        }
+        if let Err((error, batch)) = self.write_once(volatile) {
+            answer_all(batch, &error);
+        }
+    }
+
+    fn write_once(&mut self, batch: Vec<Request>) -> Result<(), (EngineError, Vec<Request>)> {
+        let (writes, waiting): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|request| (request.write, (request.answer, request.room))).unzip();
+        let view = self.publisher.view().clone();
+        let written = self.engine.write(&|key| view.newest(key), &writes);
+        view.set_commits(self.engine.commits());
+        match written {
+            Ok(outcome) => {
+                self.publisher.publish(&outcome);
+                for ((answer, room), result) in waiting.into_iter().zip(outcome.answers) {
+                    drop(room);
+                    // Whoever asked may have gone; the write stands.
+                    let _ = answer.send(result);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let requests = writes.into_iter().zip(waiting);
+                let back = requests.map(|(write, (answer, room))| Request { write, answer, room });
+                Err((error, back.collect()))
+            }
+        }
+    }
+
+    fn publish_recovered(&mut self, changes: Vec<Arc<Change>>) {
+        if !changes.is_empty() {
+            self.publisher.publish(&Outcome { changes, ..Outcome::default() });
+        }
+    }
+}
+
+fn answer_all(batch: Vec<Request>, error: &EngineError) {
+    for request in batch {
+        let _ = request.answer.send(Err(error.clone().into()));
+    }
+}
+
+/// What a write weighs in the queue, in bytes.
+pub(crate) fn size(write: &Write) -> usize {
+    let value = match &write.op {
+        Op::Put(value) => value.len(),
+        Op::Delete => 0,
+    };
+    value + write.key.as_str().len()
+}
