@@ -5,21 +5,32 @@
 //! outside only by the [`PodNet`](crate::net::PodNet), the directories and the outputs that
 //! their [`ContainerSpec`] names. Knows no Kubernetes, pulls no images, restarts nothing.
 
-mod compile;
 mod config;
-mod container;
-mod cpu;
-mod engine;
-mod memory;
 mod native;
-mod output;
-mod pool;
-mod shape;
 mod ticker;
+mod cpu;
+mod memory;
+mod output;
+mod container;
+mod room;
+mod shape;
+mod http_out;
+mod host;
+mod sockets;
+mod link;
+mod pool;
+mod compile;
+mod loaded;
+mod shared;
+mod command;
+mod http_in;
+mod engine;
 
 pub use compile::{CompileError, CompileLimits, Compiler, compile_child_main};
 pub use config::{EngineConfig, Machine, Tunables};
 pub use container::{ContainerSpec, Exit, ExitReason, HttpOptions, Preopen, Running, Usage};
-pub use engine::{Code, Engine, EngineError, LoadError, StartError};
+pub use engine::{Engine, EngineError, StartError};
+pub(crate) use loaded::WeakCode;
+pub use loaded::{Code, LoadError};
 pub use output::Output;
 pub use shape::Shape;

@@ -25,7 +25,7 @@ pub(super) fn map_component(engine: &Engine, file: &File) -> wasmtime::Result<Co
 }
 
 /// The open file itself, not whatever has its name now.
-fn descriptor_path(file: &File) -> String {
+pub(super) fn descriptor_path(file: &File) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 

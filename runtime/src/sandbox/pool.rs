@@ -2,9 +2,13 @@
 //!
 //! All engines of a node share one configuration, so that code compiled once runs in each.
 
+use std::sync::Arc;
+
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::sandbox::config::Tunables;
+use crate::sandbox::link::Linkers;
+use crate::sandbox::room::Room;
 
 /// Core instances a component may consist of, on average: adapter and shims count.
 const CORE_INSTANCES: u32 = 6;
@@ -42,7 +46,7 @@ pub(super) fn pooled_engine(tunables: &Tunables, slots: u32) -> wasmtime::Result
         .total_core_instances(slots * CORE_INSTANCES)
         .total_memories(slots)
         .total_tables(slots * 2)
-        .total_stacks(slots)
+        .total_stacks(slots + slots / 4)
         .total_gc_heaps(slots / 8 + 1)
         .max_core_instances_per_component(64)
         .max_memories_per_component(8)
@@ -53,4 +57,20 @@ pub(super) fn pooled_engine(tunables: &Tunables, slots: u32) -> wasmtime::Result
     let mut config = common(tunables);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Engine::new(&config)
+}
+
+/// One engine of a node with its linkers.
+pub(super) struct Pool {
+    /// Which of the node's engines it is.
+    pub(super) id: usize,
+    pub(super) engine: Engine,
+    pub(super) linkers: Linkers,
+    pub(super) room: Arc<Room>,
+}
+
+impl Pool {
+    /// An engine under a number of its own.
+    pub(super) fn new(id: usize, engine: Engine) -> Pool {
+        Pool { id, engine, linkers: Linkers::default(), room: Arc::default() }
+    }
 }

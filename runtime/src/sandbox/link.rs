@@ -1,0 +1,75 @@
+//! Linkers: which host functions each shape of guest is offered.
+//!
+//! A WASI 0.2 component gets all of `wasi:cli`, whether it is a process or a handler, since
+//! standard libraries import it. WASI 0.3 has a linker of its own and is offered only where it
+//! is on. Sockets and names are ours in both.
+
+use std::sync::OnceLock;
+
+use wasmtime::Engine;
+use wasmtime::component::Linker;
+
+use crate::sandbox::host::{CoreHost, Host};
+use crate::sandbox::sockets;
+
+/// The linkers of one engine, each built when first needed.
+#[derive(Default)]
+pub(super) struct Linkers {
+    core: OnceLock<wasmtime::Linker<CoreHost>>,
+    p2: OnceLock<Linker<Host>>,
+    p3: OnceLock<Linker<Host>>,
+}
+
+impl Linkers {
+    /// For core modules.
+    pub(super) fn core(&self, engine: &Engine) -> wasmtime::Result<&wasmtime::Linker<CoreHost>> {
+        get(&self.core, || {
+            let mut linker = wasmtime::Linker::new(engine);
+            wasmtime_wasi::p1::add_to_linker_async(&mut linker, |host: &mut CoreHost| {
+                &mut host.p1
+            })?;
+            Ok(linker)
+        })
+    }
+
+    /// For components of WASI 0.2.
+    pub(super) fn p2(&self, engine: &Engine) -> wasmtime::Result<&Linker<Host>> {
+        get(&self.p2, || {
+            let mut linker = Linker::new(engine);
+            add_p2(&mut linker)?;
+            Ok(linker)
+        })
+    }
+
+    /// For components of WASI 0.3, which may import 0.2 besides.
+    pub(super) fn p3(&self, engine: &Engine) -> wasmtime::Result<&Linker<Host>> {
+        get(&self.p3, || {
+            let mut linker = Linker::new(engine);
+            add_p2(&mut linker)?;
+            wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+            wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+            sockets::add_p3(&mut linker)?;
+            Ok(linker)
+        })
+    }
+}
+
+fn add_p2(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    wasmtime_wasi_config::add_to_linker(linker, Host::config)?;
+    sockets::add_p2(linker)
+}
+
+/// Two threads may build the same linker at once; one of the two is kept.
+fn get<T>(
+    cell: &OnceLock<T>,
+    make: impl FnOnce() -> wasmtime::Result<T>,
+) -> wasmtime::Result<&T> {
+    if let Some(linker) = cell.get() {
+        return Ok(linker);
+    }
+    let linker = make()?;
+    Ok(cell.get_or_init(|| linker))
+}
