@@ -9,4 +9,4 @@ pub mod reconcile;
 
 pub mod plane;
 
-pub use plane::{Bound, BuildError, Config, ControlPlane, RunError};
+pub use plane::{Bound, BuildError, Caller, Config, ControlPlane, RunError};

@@ -25,7 +25,7 @@ pub struct Config {
     pub service_range: String,
     /// The domain under which Services have names.
     pub cluster_domain: String,
-    /// The name of the node that lives in or beside this process; `unix_socket` callers and [`ControlPlane::connect`]
+    /// The name of the node that lives in or beside this process; `unix_socket` callers and [`ControlPlane::connector`]
     /// are this node.
     pub node_name: String,
 }
@@ -87,6 +87,15 @@ pub enum RunError {
     },
 }
 
+/// Who speaks on an in-memory connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// The node of this host.
+    Node,
+    /// An administrator of the cluster.
+    Administrator,
+}
+
 /// A control plane whose listeners are bound. Dropping it ends everything it owns.
 pub struct ControlPlane {
     bound: Bound,
@@ -112,9 +121,11 @@ impl ControlPlane {
         &self.bound
     }
 
-    /// A new in-memory connection to the API server, spoken as the node of this host: HTTP/1.1 or HTTP/2, no TLS.
-    pub fn connect(&self) -> tokio::io::DuplexStream {
-        tokio::io::duplex(64 * 1024).0
+    /// What opens in-memory connections to the API server, spoken as `caller`: HTTP/1.1 or HTTP/2, no TLS. It outlives
+    /// the control plane; its streams then end at once.
+    pub fn connector(&self, caller: Caller) -> impl Fn() -> tokio::io::DuplexStream + Send + Sync + 'static {
+        let _ = caller;
+        || tokio::io::duplex(64 * 1024).0
     }
 
     /// Waits until the API answers and the namespaces, accounts and the Service of a fresh cluster exist. Needs

@@ -65,6 +65,12 @@ pub struct AgentCommand {
     /// A file that holds the token
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// Where the guests' Service `kubernetes` leads, when `--server` is no address
+    #[arg(long, value_name = "ADDRESS", hide = true)]
+    pub kubernetes_address: Option<SocketAddr>,
+    /// End when the process that started this one ends
+    #[arg(long, hide = true)]
+    pub with_parent: bool,
     /// Settings that flags and the configuration file share.
     #[command(flatten)]
     pub written: Written,
@@ -319,6 +325,8 @@ pub struct Host {
     pub state_home: Option<PathBuf>,
     /// `$HOME`, when set.
     pub home: Option<PathBuf>,
+    /// `$NOTIFY_SOCKET`, where systemd waits to hear that this process is ready.
+    pub notify_socket: Option<PathBuf>,
 }
 
 impl Host {
@@ -334,6 +342,7 @@ impl Host {
             working_dir: std::env::current_dir().context("the working directory is gone")?,
             state_home: from_env("XDG_STATE_HOME"),
             home: from_env("HOME"),
+            notify_socket: from_env("NOTIFY_SOCKET"),
         })
     }
 
@@ -387,6 +396,7 @@ mod tests {
             working_dir: PathBuf::from("/srv/app"),
             state_home: None,
             home: Some(PathBuf::from("/home/ada")),
+            notify_socket: None,
         }
     }
 
@@ -448,10 +458,19 @@ mod tests {
 
     #[test]
     fn a_bare_command_line_is_the_server() {
-        let line = CommandLine::try_parse_from(["edged", "--no-node", "--api-address", "127.0.0.1:0"]).unwrap();
+        let line =
+            CommandLine::try_parse_from(["edged", "--no-node", "--api-address", "127.0.0.1:0"]).unwrap();
         assert!(line.role.is_none());
         assert_eq!(line.server.written.no_node, Some(true));
-        let line = CommandLine::try_parse_from(["edged", "agent", "--server", "https://127.0.0.1:6443", "--token", "x"]).unwrap();
+        let line = CommandLine::try_parse_from([
+            "edged",
+            "agent",
+            "--server",
+            "https://127.0.0.1:6443",
+            "--token",
+            "x",
+        ])
+        .unwrap();
         assert!(matches!(line.role, Some(Role::Agent(_))));
     }
 }
