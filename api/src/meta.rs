@@ -373,3 +373,30 @@ pub fn condition<'a>(object: &'a Value, type_: &str) -> Option<&'a Value> {
 pub fn read<'a, T: Deserialize<'a>>(value: &'a Value) -> Result<T, serde_json::Error> {
     T::deserialize(value)
 }
+
+/// Whether two objects are equal but for what is at some paths, and for the bookkeeping of writes
+/// (`resourceVersion`, `managedFields`).
+pub fn equal_but(a: &Value, b: &Value, paths: &[&[&str]]) -> bool {
+    fn same(a: &Value, b: &Value, paths: &[&[&str]]) -> bool {
+        let (Some(a), Some(b)) = (a.as_object(), b.as_object()) else { return a == b };
+        let keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
+        keys.into_iter().all(|key| {
+            if paths.iter().any(|path| path.len() == 1 && path[0] == key) {
+                return true;
+            }
+            let below: Vec<&[&str]> = paths
+                .iter()
+                .filter(|path| path.first() == Some(&key.as_str()))
+                .map(|path| &path[1..])
+                .collect();
+            match (a.get(key), b.get(key)) {
+                (Some(a), Some(b)) if below.is_empty() => a == b,
+                (Some(a), Some(b)) => same(a, b, &below),
+                _ => false,
+            }
+        })
+    }
+    let bookkeeping: [&[&str]; 2] = [&["metadata", "resourceVersion"], &["metadata", "managedFields"]];
+    let all: Vec<&[&str]> = paths.iter().copied().chain(bookkeeping).collect();
+    same(a, b, &all)
+}

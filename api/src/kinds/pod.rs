@@ -3,10 +3,22 @@
 mod spec;
 mod status;
 
+mod cells;
+mod default;
+mod update;
+
+mod containers;
+mod volumes;
+
+mod validate;
+
+pub use default::{pull_policy, template as default_template};
 pub use spec::*;
 pub use status::*;
+pub use update::qos_class;
+pub use validate::{spec as validate_spec, template as validate_template};
 
-use crate::kind::{Generation, Kind, Subresource};
+use crate::kind::{Field, Generation, Kind, Subresource};
 use crate::meta::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
@@ -34,5 +46,24 @@ pub static KIND: Kind = Kind {
     schema: "io.k8s.api.core.v1.Pod",
     subresources: &[Subresource::Status, Subresource::Binding, Subresource::Eviction, Subresource::Log],
     generation: Generation::Spec,
+    columns: cells::COLUMNS,
+    row: cells::row,
+    fields: &[
+        Field::new("spec.nodeName", &["spec", "nodeName"]),
+        Field::new("spec.host", &["spec", "nodeName"]),
+        Field::new("spec.restartPolicy", &["spec", "restartPolicy"]),
+        Field::new("spec.schedulerName", &["spec", "schedulerName"]),
+        Field::new("spec.serviceAccountName", &["spec", "serviceAccountName"]),
+        Field { name: "spec.hostNetwork", path: &["spec", "hostNetwork"], absent: "false" },
+        Field::new("status.phase", &["status", "phase"]),
+        Field::new("status.podIP", &["status", "podIP"]),
+        Field::new("status.podIPs", &["status", "podIP"]),
+        Field::new("status.nominatedNodeName", &["status", "nominatedNodeName"]),
+    ],
+    defaults: default::pod,
+    create: update::create,
+    checks: validate::pod,
+    update_checks: update::checks,
+    volatility: update::volatility,
     ..Kind::PLAIN
 };
