@@ -1,9 +1,14 @@
 //! Namespace: a room for names.
 
 use crate::compact::object;
-use crate::kind::{Kind, Scope, Subresource};
+use crate::error::FieldError;
+use crate::kind::{Column, Field, Kind, Scope, Subresource};
+use crate::meta;
 use crate::meta::{Condition, ObjectMeta};
 use crate::name::NameRule;
+use crate::time::{self, Timestamp};
+use crate::validate::{At, Errors};
+use serde_json::{Value, json};
 
 object! {
     /// A Namespace.
@@ -44,5 +49,75 @@ pub static KIND: Kind = Kind {
     subresources: &[Subresource::Status, Subresource::Finalize],
     verbs: &["create", "delete", "get", "list", "patch", "update", "watch"],
     name_rule: NameRule::Label,
+    columns: &[Column::NAME, Column::new("Status", "string", "The status of the namespace."), Column::AGE],
+    row,
+    fields: &[Field::new("status.phase", &["status", "phase"])],
+    create,
+    update,
+    status_checks,
     ..Kind::PLAIN
 };
+
+fn row(namespace: &Value, now: Timestamp) -> Vec<Value> {
+    vec![
+        meta::name(namespace).into(),
+        meta::text(namespace, &["status", "phase"]).into(),
+        time::age(meta::creation_timestamp(namespace), now).into(),
+    ]
+}
+
+/// A new namespace is active, is kept until its content is gone, and carries its name as label.
+fn create(namespace: &mut Value) {
+    let name = meta::name(namespace).to_owned();
+    meta::set_label(namespace, "kubernetes.io/metadata.name", &name);
+    let finalizers = &mut namespace["spec"]["finalizers"];
+    if !finalizers.is_array() {
+        *finalizers = json!([]);
+    }
+    if let Some(list) = finalizers.as_array_mut()
+        && !list.iter().any(|one| one == "kubernetes")
+    {
+        list.push("kubernetes".into());
+    }
+    namespace["status"] = json!({ "phase": "Active" });
+}
+
+/// What keeps it is only changed through `finalize`.
+fn update(namespace: &mut Value, old: &Value) {
+    let name = meta::name(namespace).to_owned();
+    meta::set_label(namespace, "kubernetes.io/metadata.name", &name);
+    namespace["spec"] = old.get("spec").cloned().unwrap_or_else(|| json!({}));
+}
+
+fn status_checks(new: &At<'_>, _old: &At<'_>, errors: &mut Errors) {
+    let phase = new.get("status").get("phase");
+    let deleting = new.get("metadata").get("deletionTimestamp").is_set();
+    let why = match (deleting, phase.text()) {
+        (true, "Terminating") | (false, "Active") => return,
+        (true, _) => "may only be 'Terminating' if `deletionTimestamp` is not empty",
+        (false, _) => "may only be 'Active' if `deletionTimestamp` is empty",
+    };
+    errors.push(FieldError::invalid(&phase.path, phase.text(), why));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kind::Target;
+
+    #[test]
+    fn a_new_namespace_is_active_and_kept() {
+        let mut namespace = json!({"metadata": {"name": "web"}, "status": {"phase": "Terminating"}});
+        KIND.prepare_create(&mut namespace);
+        let expected = json!({
+            "metadata": {"name": "web", "labels": {"kubernetes.io/metadata.name": "web"}},
+            "spec": {"finalizers": ["kubernetes"]},
+            "status": {"phase": "Active"},
+        });
+        assert_eq!(namespace, expected);
+        assert_eq!(KIND.validate(&namespace), []);
+        let mut change = json!({"metadata": {"name": "web"}, "spec": {}});
+        KIND.prepare_update(&mut change, &namespace, Target::Main);
+        assert_eq!(change, expected);
+    }
+}

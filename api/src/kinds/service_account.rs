@@ -1,9 +1,12 @@
 //! ServiceAccount: who a Pod is.
 
 use crate::compact::object;
-use crate::kind::{Kind, Subresource};
+use crate::kind::{Column, Kind, Subresource};
 use crate::kinds::pod::LocalObjectReference;
+use crate::meta;
 use crate::meta::ObjectMeta;
+use crate::time::{self, Timestamp};
+use serde_json::Value;
 
 object! {
     /// A ServiceAccount.
@@ -27,5 +30,15 @@ pub static KIND: Kind = Kind {
     short_names: &["sa"],
     schema: "io.k8s.api.core.v1.ServiceAccount",
     subresources: &[Subresource::Token],
+    columns: &[Column::NAME, Column::new("Secrets", "string", "How many secrets it may use."), Column::AGE],
+    row,
     ..Kind::PLAIN
 };
+
+fn row(account: &Value, now: Timestamp) -> Vec<Value> {
+    vec![
+        meta::name(account).into(),
+        meta::items(account, &["secrets"]).len().to_string().into(),
+        time::age(meta::creation_timestamp(account), now).into(),
+    ]
+}
