@@ -29,3 +29,5 @@ pub mod table;
 pub mod watch;
 
 pub mod kinds;
+
+pub mod openapi;
