@@ -1,10 +1,18 @@
 //! EndpointSlice: addresses behind a Service.
 
 use crate::compact::object;
-use crate::kind::{Generation, Kind};
+use crate::error::FieldError;
+use crate::fill;
+use crate::kind::{Column, Generation, Kind};
+use crate::kinds::endpoints;
 use crate::kinds::endpoints::ObjectReference;
+use crate::meta;
 use crate::meta::ObjectMeta;
+use crate::name;
+use crate::time::{self, Timestamp};
+use crate::validate::{self, At, Errors};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The label that names a slice's Service.
@@ -83,5 +91,138 @@ pub static KIND: Kind = Kind {
     singular: "endpointslice",
     schema: "io.k8s.api.discovery.v1.EndpointSlice",
     generation: Generation::Spec,
+    columns: &[
+        Column::NAME,
+        Column::new("AddressType", "string", "The type of its addresses."),
+        Column::new("Ports", "string", "Its ports."),
+        Column::new("Endpoints", "string", "Its addresses."),
+        Column::AGE,
+    ],
+    row,
+    defaults,
+    checks,
+    update_checks,
     ..Kind::PLAIN
 };
+
+fn row(slice: &Value, now: Timestamp) -> Vec<Value> {
+    let ports = meta::items(slice, &["ports"]).iter().map(|port| match meta::number(port, &["port"]) {
+        Some(port) => port.to_string(),
+        None => "*".to_owned(),
+    });
+    let endpoints = meta::items(slice, &["endpoints"]).iter();
+    let addresses =
+        endpoints.filter_map(|e| meta::items(e, &["addresses"]).first()?.as_str().map(str::to_owned));
+    let ports: Vec<String> = ports.collect();
+    vec![
+        meta::name(slice).into(),
+        meta::text(slice, &["addressType"]).into(),
+        few(&ports, "<unset>").into(),
+        few(&addresses.collect::<Vec<_>>(), "<unset>").into(),
+        time::age(meta::creation_timestamp(slice), now).into(),
+    ]
+}
+
+/// The first three, and how many more.
+fn few(all: &[String], none: &str) -> String {
+    const SHOWN: usize = 3;
+    match all.len() {
+        0 => none.to_owned(),
+        n if n > SHOWN => format!("{} + {} more...", all[..SHOWN].join(","), n - SHOWN),
+        _ => all.join(","),
+    }
+}
+
+fn defaults(slice: &mut Value) {
+    fill::each(slice, "ports", |port| {
+        fill::absent(port, "name", "");
+        fill::absent(port, "protocol", "TCP");
+    });
+}
+
+const ADDRESS_TYPES: &[&str] = &["FQDN", "IPv4", "IPv6"];
+
+fn checks(slice: &At<'_>, errors: &mut Errors) {
+    validate::one_of(&slice.get("addressType"), ADDRESS_TYPES, errors);
+    let endpoints = slice.get("endpoints");
+    if endpoints.len() > 1000 {
+        errors.push(FieldError::too_many(&endpoints.path, endpoints.len(), 1000));
+    }
+    for endpoint in endpoints.items() {
+        self::endpoint(&endpoint, slice.get("addressType").text(), errors);
+    }
+    let ports = slice.get("ports");
+    if ports.len() > 20_000 {
+        errors.push(FieldError::too_many(&ports.path, ports.len(), 20_000));
+    }
+    let mut names = Vec::new();
+    for port in ports.items() {
+        let name = port.get("name");
+        validate::optional_name(&name, name::dns1123_label, errors);
+        if names.contains(&name.text()) {
+            errors.push(FieldError::duplicate(&name.path, name.text()));
+        }
+        names.push(name.text());
+        validate::between(&port.get("port"), 1, 65535, errors);
+        validate::one_of(&port.get("protocol"), &["TCP", "UDP", "SCTP"], errors);
+    }
+}
+
+fn endpoint(endpoint: &At<'_>, address_type: &str, errors: &mut Errors) {
+    let addresses = endpoint.get("addresses");
+    if addresses.is_empty() {
+        errors.push(FieldError::required(&addresses.path, "must contain at least 1 address"));
+    }
+    if addresses.len() > 100 {
+        errors.push(FieldError::too_many(&addresses.path, addresses.len(), 100));
+    }
+    for address in addresses.items() {
+        match address_type {
+            "FQDN" => validate::follows(&address, name::dns1123_subdomain, errors),
+            family => {
+                endpoints::address_ip(&address, errors);
+                let is_v6 = address.text().contains(':');
+                let why = match family {
+                    "IPv4" if is_v6 => "must be an IPv4 address",
+                    "IPv6" if !is_v6 => "must be an IPv6 address",
+                    _ => continue,
+                };
+                errors.push(FieldError::invalid(&address.path, address.text(), why));
+            }
+        }
+    }
+    validate::optional_name(&endpoint.get("hostname"), name::dns1123_label, errors);
+}
+
+fn update_checks(new: &At<'_>, old: &At<'_>, errors: &mut Errors) {
+    validate::immutable(&new.get("addressType"), &old.get("addressType"), errors);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_slice_is_checked() {
+        let slice = json!({"metadata": {"name": "a", "namespace": "b"}, "addressType": "IPv4",
+            "endpoints": [{"addresses": ["fd42::1"]}, {"addresses": []}],
+            "ports": [{"name": "", "port": 80, "protocol": "TCP"}, {"name": "", "port": 0, "protocol": "TCP"}]});
+        let errors: Vec<String> = KIND.validate(&slice).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            errors,
+            [
+                "endpoints[0].addresses[0]: Invalid value: \"fd42::1\": must be an IPv4 address",
+                "endpoints[1].addresses: Required value: must contain at least 1 address",
+                "ports[1].name: Duplicate value: \"\"",
+                "ports[1].port: Invalid value: 0: must be between 1 and 65535, inclusive",
+            ]
+        );
+    }
+
+    #[test]
+    fn ports_and_addresses_are_shown() {
+        let slice = json!({"addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1", "x"]}], "ports": [{"port": 80}, {}]});
+        assert_eq!(row(&slice, Timestamp::from_seconds(0))[1..4], ["IPv4", "80,*", "10.0.0.1"]);
+    }
+}
