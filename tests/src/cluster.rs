@@ -59,7 +59,11 @@ pub struct Output {
 impl Output {
     /// What it printed, if it succeeded.
     pub fn checked(self) -> Result<String, String> {
-        if self.status.success() { Ok(self.stdout) } else { Err(format!("{}\n{}{}", self.status, self.stdout, self.stderr)) }
+        if self.status.success() {
+            Ok(self.stdout)
+        } else {
+            Err(format!("{}\n{}{}", self.status, self.stdout, self.stderr))
+        }
     }
 
     /// What it printed; panics if it failed.
@@ -149,7 +153,10 @@ impl Cluster {
 
     /// Runs a client's command with this cluster's kubeconfig, from the project's root.
     pub fn run(&self, command: &mut Command) -> Output {
-        let output = self.prepare(command).output().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let output = self
+            .prepare(command)
+            .output()
+            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         Output {
             status: output.status,
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -202,7 +209,8 @@ impl Cluster {
 
     /// Starts again on the same directory, on new ports unless `edged` was given some.
     pub fn start_again(&mut self) {
-        let (child, ready) = spawn(&self.options, self.folder.path()).unwrap_or_else(|error| panic!("{error}"));
+        let (child, ready) =
+            spawn(&self.options, self.folder.path()).unwrap_or_else(|error| panic!("{error}"));
         (self.child, self.ready) = (child, ready);
     }
 }

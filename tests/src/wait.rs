@@ -10,7 +10,11 @@ pub fn eventually<T>(what: &str, attempt: impl FnMut() -> Result<T, String>) -> 
 
 /// Tries `attempt` until it succeeds, for at most `limit`; then panics with what it said last.
 #[track_caller]
-pub fn eventually_within<T>(limit: Duration, what: &str, mut attempt: impl FnMut() -> Result<T, String>) -> T {
+pub fn eventually_within<T>(
+    limit: Duration,
+    what: &str,
+    mut attempt: impl FnMut() -> Result<T, String>,
+) -> T {
     let start = Instant::now();
     loop {
         match attempt() {

@@ -18,11 +18,23 @@ pub fn get(address: SocketAddr, host: &str, path: &str) -> Result<Answer, String
 }
 
 /// One request on a connection of its own.
-pub fn request(address: SocketAddr, method: &str, host: &str, path: &str, body: &str) -> Result<Answer, String> {
+pub fn request(
+    address: SocketAddr,
+    method: &str,
+    host: &str,
+    path: &str,
+    body: &str,
+) -> Result<Answer, String> {
     exchange(address, method, host, path, body).map_err(|error| format!("{method} {path}: {error}"))
 }
 
-fn exchange(address: SocketAddr, method: &str, host: &str, path: &str, body: &str) -> std::io::Result<Answer> {
+fn exchange(
+    address: SocketAddr,
+    method: &str,
+    host: &str,
+    path: &str,
+    body: &str,
+) -> std::io::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     write!(

@@ -29,13 +29,20 @@ fn kubectl_drives_the_quickstart(name: &str, shape: Shape) {
 
     run("apply -f manifests/quickstart");
     run("wait --for=condition=available --timeout=60s -n quickstart deployment/hello");
-    assert!(run("rollout status -n quickstart deployment/hello --timeout=60s").contains("successfully rolled out"));
+    assert!(
+        run("rollout status -n quickstart deployment/hello --timeout=60s")
+            .contains("successfully rolled out")
+    );
     let unchanged = run("apply -f manifests/quickstart");
     assert!(unchanged.lines().all(|line| line.ends_with("unchanged")), "{unchanged}");
     answers(&cluster);
 
     let pods = run("get pods -n quickstart");
-    assert_eq!(pods.lines().filter(|line| line.contains("1/1") && line.contains("Running")).count(), 3, "{pods}");
+    assert_eq!(
+        pods.lines().filter(|line| line.contains("1/1") && line.contains("Running")).count(),
+        3,
+        "{pods}"
+    );
     assert!(run("get deployment -n quickstart -o wide").contains("hello-http"));
     assert!(run("describe deployment -n quickstart hello").contains("ScalingReplicaSet"));
     assert!(run("describe pod -n quickstart").contains("Started"));
@@ -50,7 +57,11 @@ fn kubectl_drives_the_quickstart(name: &str, shape: Shape) {
     run("set env -n quickstart deployment/hello GREETING=again");
     run("rollout status -n quickstart deployment/hello --timeout=60s");
     let history = run("rollout history -n quickstart deployment/hello");
-    assert_eq!(history.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_digit())).count(), 2, "{history}");
+    assert_eq!(
+        history.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_digit())).count(),
+        2,
+        "{history}"
+    );
     run("rollout undo -n quickstart deployment/hello");
     run("rollout status -n quickstart deployment/hello --timeout=60s");
     run("rollout restart -n quickstart deployment/hello");
@@ -86,7 +97,10 @@ fn edgectl_drives_the_quickstart() {
     assert!(run("version").contains("Server Version: v1."));
     run("scale deployment/hello -n quickstart --replicas=1");
     run("rollout restart deployment/hello -n quickstart");
-    assert!(run("rollout status deployment/hello -n quickstart --timeout=60s").contains("successfully rolled out"));
+    assert!(
+        run("rollout status deployment/hello -n quickstart --timeout=60s")
+            .contains("successfully rolled out")
+    );
     assert!(run("rollout history deployment/hello -n quickstart").contains("REVISION"));
     run("rollout undo deployment/hello -n quickstart");
     run("rollout status deployment/hello -n quickstart --timeout=60s");
@@ -131,6 +145,10 @@ fn edgectl() -> std::path::PathBuf {
 fn answers(cluster: &Cluster) {
     eventually("the quickstart answers through the Ingress", || {
         let answer = web::get(cluster.http(), HOST, "/")?;
-        if answer.status == 200 && answer.body.contains("hello-") { Ok(()) } else { Err(format!("{answer:?}")) }
+        if answer.status == 200 && answer.body.contains("hello-") {
+            Ok(())
+        } else {
+            Err(format!("{answer:?}"))
+        }
     });
 }
