@@ -19,7 +19,7 @@ mod world;
 pub use capacity::{Capacity, Totals, Waiting};
 pub use graph::{Entry, Graph};
 pub use index::Mirror;
-pub use object::{Meta, Name, Object, Owner, Shape, tree};
+pub use object::{LAST_APPLIED, Meta, Name, Object, Owner, Shape, tree};
 pub use selector::{Labels, Requirement, Selector};
 pub use shape::{
     Bare, Condition, Deployment, EndpointSlice, IntOrPercent, Lease, Namespace, Node, NodeAffinity, NodeCondition,

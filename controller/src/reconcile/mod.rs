@@ -1,8 +1,33 @@
-//! The controllers: each one file, each a pure function from a key and the [`World`](crate::mirror::World) to a
-//! [`Plan`]; and the one driver that carries the plans out.
+//! The controllers: each one file, each a pure function from a key and the [`World`] to a [`Plan`]; and the one driver
+//! that carries the plans out.
+//!
+//! A controller knows neither HTTP nor nodes nor other controllers. It is woken by changes that concern a key, or at a
+//! time it asked for; nothing polls. To add one is to add a file of the same shape and a line to [`CONTROLLERS`].
 
 mod plan;
 mod queue;
 
+mod condition;
+mod ownership;
+
+mod deployment;
+mod replicaset;
+
 pub use plan::{Act, Cascade, Note, Plan, Tone, Write};
 pub use queue::{Counts, Job, Outcome, Queue};
+
+use crate::mirror::{Delta, Name, World};
+
+/// A controller: what wakes it, and what it makes of a key.
+#[derive(Clone, Copy)]
+pub struct Controller {
+    /// Its name, as kube-controller-manager's; also the account it writes as.
+    pub name: &'static str,
+    /// Tells which keys a change concerns.
+    pub wakes: fn(&Delta, &World, &mut dyn FnMut(Name)),
+    /// Plans a key.
+    pub reconcile: fn(&Name, &World) -> Plan,
+}
+
+/// Every controller.
+pub static CONTROLLERS: &[Controller] = &[deployment::CONTROLLER, replicaset::CONTROLLER];

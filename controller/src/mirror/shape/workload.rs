@@ -121,6 +121,8 @@ pub struct ReplicaSet {
     pub min_ready_seconds: i64,
     /// A digest of the Pod template without the hash label.
     pub template: u64,
+    /// The template's labels.
+    pub template_labels: Labels,
     /// The whole status, as stored, for comparison.
     pub status: Value,
     /// The status' conditions.
@@ -197,6 +199,11 @@ fn conditions(status: &Value) -> Vec<Condition> {
     serde_json::from_value(list).unwrap_or_default()
 }
 
+fn labels(template: &Value) -> Labels {
+    let labels = template.pointer("/metadata/labels").cloned().unwrap_or_default();
+    serde_json::from_value(labels).unwrap_or_default()
+}
+
 fn number(status: &Value, field: &str) -> i64 {
     status.get(field).and_then(Value::as_i64).unwrap_or(0)
 }
@@ -213,7 +220,6 @@ impl Shape for Deployment {
                 max_unavailable: share(&spec.strategy.rolling_update.max_unavailable),
             })
         };
-        let labels = spec.template.pointer("/metadata/labels").cloned().unwrap_or_default();
         Ok(Deployment {
             replicas: spec.replicas.unwrap_or(1),
             selector: Selector::of(spec.selector),
@@ -223,7 +229,7 @@ impl Shape for Deployment {
             history_limit: spec.revision_history_limit.unwrap_or(10),
             progress_deadline: spec.progress_deadline_seconds.filter(|s| *s != i64::from(i32::MAX)),
             template: template_digest(&spec.template),
-            template_labels: serde_json::from_value(labels).unwrap_or_default(),
+            template_labels: labels(&spec.template),
             conditions: conditions(&status),
             collision_count: number(&status, "collisionCount"),
             observed_generation: number(&status, "observedGeneration"),
@@ -240,6 +246,7 @@ impl Shape for ReplicaSet {
             selector: Selector::of(spec.selector),
             min_ready_seconds: spec.min_ready_seconds,
             template: template_digest(&spec.template),
+            template_labels: labels(&spec.template),
             conditions: conditions(&status),
             current: number(&status, "replicas"),
             ready: number(&status, "readyReplicas"),

@@ -1,0 +1,223 @@
+//! ReplicaSets: as many Pods as wanted.
+//!
+//! Reads the ReplicaSet and the Pods it owns or could adopt; writes Pods and the ReplicaSet's status.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use edge_api::kind::Kind;
+use edge_api::kinds;
+use edge_api::time::Timestamp;
+use serde_json::{Value, json};
+
+use crate::mirror::{Delta, Detail, Name, Object, Phase, Pod, ReplicaSet, World, fnv};
+use crate::reconcile::Controller;
+use crate::reconcile::condition;
+use crate::reconcile::ownership::{claim, generated_name, owner_key, reference};
+use crate::reconcile::plan::{Note, Plan, Write};
+
+const KIND: &Kind = &kinds::replica_set::KIND;
+const POD: &Kind = &kinds::pod::KIND;
+
+/// The most Pods that one plan makes or deletes.
+const BURST: usize = 500;
+
+/// The table's entry.
+pub const CONTROLLER: Controller = Controller { name: "replicaset-controller", wakes, reconcile };
+
+fn wakes(delta: &Delta, world: &World, wake: &mut dyn FnMut(Name)) {
+    match &delta.detail {
+        Detail::ReplicaSet(_) => wake(delta.key.clone()),
+        Detail::Pod((_, after)) => {
+            let old = owner_key(KIND, delta.before.as_ref());
+            let new = owner_key(KIND, delta.after.as_ref());
+            if let Some(pod) = after
+                && pod.meta.controller().is_none()
+            {
+                let sets = world.replica_sets.in_namespace(&pod.meta.namespace);
+                sets.filter(|set| set.body.selector.matches(&pod.meta.labels)).for_each(|set| wake(set.key()));
+            }
+            if old != new {
+                old.into_iter().for_each(&mut *wake);
+            }
+            new.into_iter().for_each(wake);
+        }
+        _ => {}
+    }
+}
+
+fn reconcile(key: &Name, world: &World) -> Plan {
+    let Some(set) = world.replica_sets.at(key) else { return Plan::nothing() };
+    let claimed = claim(KIND, &set.meta, &set.body.selector, POD, &world.pods);
+    let mut plan = Plan::nothing();
+    if !claimed.writes.is_empty() {
+        plan.together(claimed.writes);
+        return plan;
+    }
+    let active: Vec<Arc<Object<Pod>>> = claimed.own.into_iter().filter(|pod| is_active(pod)).collect();
+    update_status(set, &active, world, &mut plan);
+    if !set.meta.deleting() {
+        let wanted = usize::try_from(set.body.replicas).unwrap_or(0);
+        match active.len().cmp(&wanted) {
+            Ordering::Less => create_pods(set, (wanted - active.len()).min(BURST), world, &mut plan),
+            Ordering::Greater => delete_pods(set, active, wanted, world, &mut plan),
+            Ordering::Equal => {}
+        }
+    }
+    plan
+}
+
+/// Whether a Pod counts: not ended, not on its way out.
+pub fn is_active(pod: &Object<Pod>) -> bool {
+    !pod.body.finished() && !pod.meta.deleting()
+}
+
+/// Slow start: one Pod, then two, then four, so that what cannot succeed fails once and not five hundred times.
+fn create_pods(set: &Object<ReplicaSet>, count: usize, world: &World, plan: &mut Plan) {
+    let tree = set.tree();
+    let template = tree.pointer("/spec/template").cloned().unwrap_or_default();
+    let (mut made, mut batch) = (0, 1);
+    while made < count {
+        let end = count.min(made + batch);
+        plan.together((made..end).map(|index| create_pod(set, &template, index, world)).collect());
+        made = end;
+        batch *= 2;
+    }
+}
+
+fn create_pod(set: &Object<ReplicaSet>, template: &Value, index: usize, world: &World) -> Write {
+    let prefix = format!("{}-", set.meta.name);
+    let namespace = &set.meta.namespace;
+    let name = (0_u32..)
+        .map(|salt| generated_name(&prefix, fnv(format!("{} {} {index} {salt}", set.meta.uid, world.revision).as_bytes())))
+        .find(|name| world.pods.get(namespace, name).is_none())
+        .expect("there are more names than Pods");
+    let mut metadata = template.get("metadata").cloned().unwrap_or_else(|| json!({}));
+    metadata["name"] = json!(name);
+    metadata["generateName"] = json!(prefix);
+    metadata["namespace"] = json!(&**namespace);
+    metadata["ownerReferences"] = json!([reference(KIND, &set.meta)]);
+    if let Some(metadata) = metadata.as_object_mut() {
+        metadata.remove("creationTimestamp");
+    }
+    let spec = template.get("spec").cloned().unwrap_or_default();
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec});
+    Write::create(POD, Name::new(namespace, &name), pod)
+        .saying(Note::normal(KIND, &set.meta, "SuccessfulCreate", format!("Created pod: {name}")))
+        .failing(Note::warning(KIND, &set.meta, "FailedCreate", "Error creating: ".to_owned()))
+}
+
+fn delete_pods(set: &Object<ReplicaSet>, mut active: Vec<Arc<Object<Pod>>>, wanted: usize, world: &World, plan: &mut Plan) {
+    let surplus = active.len() - wanted;
+    if wanted > 0 {
+        let related = related_per_node(set, world);
+        active.sort_by(|a, b| deletion_order(a, b, &related, world.now));
+    }
+    let chosen = active.into_iter().take(surplus.min(BURST));
+    let writes = chosen.map(|pod| {
+        Write::delete(POD, &pod.meta)
+            .planned_on(pod.revision)
+            .saying(Note::normal(KIND, &set.meta, "SuccessfulDelete", format!("Deleted pod: {}", pod.meta.name)))
+            .failing(Note::warning(KIND, &set.meta, "FailedDelete", "Error deleting: ".to_owned()))
+    });
+    plan.together(writes.collect());
+}
+
+/// How many active Pods of the same Deployment are on each node.
+fn related_per_node(set: &Object<ReplicaSet>, world: &World) -> HashMap<String, usize> {
+    let mut counts = HashMap::new();
+    let mut count = |uid: &str| {
+        for pod in world.pods.owned_by(uid).filter(|pod| is_active(pod)) {
+            if let Some(node) = &pod.body.node {
+                *counts.entry(node.clone()).or_default() += 1;
+            }
+        }
+    };
+    match set.meta.controller() {
+        Some(owner) => world.replica_sets.owned_by(&owner.uid).for_each(|set| count(&set.meta.uid)),
+        None => count(&set.meta.uid),
+    }
+    counts
+}
+
+/// Kubernetes' order of Pods to delete, the first one first.
+fn deletion_order(a: &Object<Pod>, b: &Object<Pod>, related: &HashMap<String, usize>, now: Timestamp) -> Ordering {
+    let phase = |pod: &Object<Pod>| match pod.body.phase {
+        Phase::Pending => 0,
+        Phase::Unknown => 1,
+        _ => 2,
+    };
+    let cost = |pod: &Object<Pod>| -> i64 {
+        let text = pod.meta.annotations.get("controller.kubernetes.io/pod-deletion-cost");
+        text.and_then(|text| text.parse().ok()).unwrap_or(0)
+    };
+    let crowd = |pod: &Object<Pod>| pod.body.node.as_ref().and_then(|node| related.get(node)).copied().unwrap_or(0);
+    let since = |pod: &Object<Pod>| pod.body.ready.then_some(pod.body.ready_since).flatten();
+    a.body.node.is_some().cmp(&b.body.node.is_some())
+        .then_with(|| phase(a).cmp(&phase(b)))
+        .then_with(|| a.body.ready.cmp(&b.body.ready))
+        .then_with(|| cost(a).cmp(&cost(b)))
+        .then_with(|| crowd(b).cmp(&crowd(a)))
+        .then_with(|| younger_first(since(a), since(b), a, b, now))
+        .then_with(|| b.body.restarts.cmp(&a.body.restarts))
+        .then_with(|| younger_first(a.meta.creation_timestamp, b.meta.creation_timestamp, a, b, now))
+        .then_with(|| a.meta.uid.cmp(&b.meta.uid))
+}
+
+/// Younger Pods first, but ages that are close on a logarithmic scale count as equal and are told apart at random,
+/// which is to say by uid.
+fn younger_first(
+    a: Option<Timestamp>,
+    b: Option<Timestamp>,
+    pod_a: &Object<Pod>,
+    pod_b: &Object<Pod>,
+    now: Timestamp,
+) -> Ordering {
+    if a == b {
+        return Ordering::Equal;
+    }
+    let rank = |time: Option<Timestamp>| -> i64 {
+        let age = time.map_or(0, |time| now.since(time).as_nanos());
+        if age == 0 { -1 } else { i64::from(age.ilog2()) }
+    };
+    rank(a).cmp(&rank(b)).then_with(|| pod_a.meta.uid.cmp(&pod_b.meta.uid))
+}
+
+fn update_status(set: &Object<ReplicaSet>, active: &[Arc<Object<Pod>>], world: &World, plan: &mut Plan) {
+    let wanted = &set.body.template_labels;
+    let labelled = |pod: &&Arc<Object<Pod>>| wanted.iter().all(|(k, v)| pod.meta.labels.get(k) == Some(v));
+    let mut available = 0;
+    for pod in active {
+        match pod.body.available(set.body.min_ready_seconds, world.now) {
+            Ok(()) => available += 1,
+            Err(Some(then)) => plan.wake(then),
+            Err(None) => {}
+        }
+    }
+    let mut conditions = set.body.conditions.clone();
+    match &world.failure {
+        Some(failure) if condition::find(&conditions, "ReplicaFailure").is_none() => {
+            condition::set(&mut conditions, "ReplicaFailure", "True", failure.reason, failure.message.clone(), world.now);
+        }
+        Some(_) => {}
+        None => condition::unset(&mut conditions, "ReplicaFailure"),
+    }
+    let mut status = json!({"replicas": active.len(), "observedGeneration": set.meta.generation});
+    let counts = [
+        ("fullyLabeledReplicas", active.iter().filter(labelled).count()),
+        ("readyReplicas", active.iter().filter(|pod| pod.body.ready).count()),
+        ("availableReplicas", available),
+    ];
+    for (field, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+        status[field] = json!(count);
+    }
+    if !conditions.is_empty() {
+        status["conditions"] = condition::to_json(&conditions, false);
+    }
+    if status != set.body.status {
+        let mut tree = set.tree();
+        tree["status"] = status;
+        plan.then(Write::status(KIND, set.key(), set.revision, tree));
+    }
+}
