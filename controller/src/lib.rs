@@ -6,6 +6,7 @@ pub mod store;
 
 pub mod mirror;
 pub mod reconcile;
+pub mod schedule;
 
 pub mod plane;
 

@@ -123,21 +123,25 @@ impl Capacity {
 
     /// Follows a node.
     pub fn node(&mut self, before: Option<&Object<Node>>, after: Option<&Object<Node>>, revision: u64) {
-        let helps = match (before, after) {
-            (None, Some(_)) => true,
-            (Some(old), Some(new)) => {
-                old.body.unschedulable != new.body.unschedulable
-                    || old.body.taints != new.body.taints
-                    || old.body.allocatable != new.body.allocatable
-                    || old.body.pods != new.body.pods
-                    || old.meta.labels != new.meta.labels
-            }
-            // One node fewer changes what is said, but not what fits.
-            (_, None) => false,
-        };
-        if helps {
+        if node_helps(before, after) {
             self.helped = revision;
         }
+    }
+}
+
+/// Whether a node's change could make room for a Pod.
+pub fn node_helps(before: Option<&Object<Node>>, after: Option<&Object<Node>>) -> bool {
+    match (before, after) {
+        (None, Some(_)) => true,
+        (Some(old), Some(new)) => {
+            old.body.unschedulable != new.body.unschedulable
+                || old.body.taints != new.body.taints
+                || old.body.allocatable != new.body.allocatable
+                || old.body.pods != new.body.pods
+                || old.meta.labels != new.meta.labels
+        }
+        // One node fewer changes what is said, but not what fits.
+        (_, None) => false,
     }
 }
 

@@ -16,7 +16,7 @@ mod graph;
 
 mod world;
 
-pub use capacity::{Capacity, Totals, Waiting};
+pub use capacity::{Capacity, Totals, Waiting, node_helps};
 pub use graph::{Entry, Graph};
 pub use index::Mirror;
 pub use object::{LAST_APPLIED, Meta, Name, Object, Owner, Shape, tree};

@@ -13,8 +13,13 @@ mod ownership;
 mod deployment;
 mod replicaset;
 
+mod driver;
+mod writer;
+
+pub use driver::{Driver, Progress, RunError, Status, Task, WriteError, Writer, carry_out, run};
 pub use plan::{Act, Cascade, Note, Plan, Tone, Write};
-pub use queue::{Counts, Job, Outcome, Queue};
+pub use queue::{Job, Lengths, Outcome, Queue};
+pub use writer::{Recorder, RegistryWriter};
 
 use crate::mirror::{Delta, Name, World};
 

@@ -194,21 +194,9 @@ impl Queue {
         }
     }
 
-    /// Keys of a controller: ready, running or held, and waiting for a time.
-    pub fn counts(&self, controllers: usize) -> Vec<Counts> {
-        let mut all = vec![Counts::default(); controllers];
-        for (job, entry) in &self.entries {
-            let Some(counts) = all.get_mut(job.controller) else { continue };
-            match entry.state {
-                State::Idle => {}
-                State::Ready => counts.ready += 1,
-                State::Running => counts.running += 1,
-                State::Held => counts.held += 1,
-            }
-            counts.timers += usize::from(entry.timer.is_some());
-            counts.failing += usize::from(entry.failure.is_some());
-        }
-        all
+    /// How many keys wait for what.
+    pub fn lengths(&self) -> Lengths {
+        Lengths { ready: self.ready.len(), held: self.held.len(), timers: self.timers.len(), known: self.entries.len() }
     }
 
     /// Whether nothing is ready, running or held; timers may be set.
@@ -217,19 +205,17 @@ impl Queue {
     }
 }
 
-/// How many keys of a controller are in which state.
+/// How many keys wait for what.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Counts {
-    /// Waiting to be planned.
+pub struct Lengths {
+    /// To be planned.
     pub ready: usize,
-    /// With a plan being carried out.
-    pub running: usize,
-    /// Waiting for the mirrors to show what they wrote.
+    /// For the mirrors to show what they wrote.
     pub held: usize,
-    /// Waiting for a time.
+    /// For a time.
     pub timers: usize,
-    /// Whose last plan failed.
-    pub failing: usize,
+    /// For anything, or about which something is remembered.
+    pub known: usize,
 }
 
 #[cfg(test)]

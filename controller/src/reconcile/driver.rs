@@ -1,0 +1,316 @@
+//! Turns changes into keys, keys into plans and plans into writes, for all controllers alike.
+//!
+//! [`Driver`] is the part without I/O: a test can step it by hand, in any order and at any time it likes. [`run`] is
+//! the part with: it follows the store, carries plans out beside each other, and sleeps when there is nothing to do.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use edge_api::time::Timestamp;
+use futures::stream::{FuturesUnordered, StreamExt};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use crate::mirror::{Delta, Failure, World};
+use crate::reconcile::Controller;
+use crate::reconcile::plan::{Act, Note, Plan, Write};
+use crate::reconcile::queue::{Job, Lengths, Outcome, Queue};
+use crate::store::{Change, Cursor, RangeOptions, ReadError, Store};
+
+/// How many plans are carried out at the same time.
+const PLANS_AT_A_TIME: usize = 64;
+/// How many writes of a stage are under way at the same time.
+const WRITES_AT_A_TIME: usize = 32;
+/// How many keys are planned before the store is looked at again.
+const KEYS_AT_A_TIME: usize = 256;
+
+/// Where plans become writes. Two sides: the registry, and the simulation that breaks off between any two writes.
+pub trait Writer: Send + Sync + 'static {
+    /// Carries out one write of the controller `account`.
+    fn write(&self, account: &'static str, write: &Write) -> impl Future<Output = Result<(), WriteError>> + Send;
+
+    /// The newest revision; every write that has ended is at or below it, whatever became of it.
+    fn head(&self) -> u64;
+}
+
+/// Why a write was not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// The object is not what it was when this was planned.
+    #[error("the plan is stale: {0}")]
+    Stale(String),
+    /// The API refused it, or it is not known what became of it.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// What a controller has done so far.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Progress {
+    /// Its name.
+    pub name: &'static str,
+    /// Plans made.
+    pub plans: u64,
+    /// Writes carried out or tried.
+    pub writes: u64,
+    /// Plans that were stale.
+    pub stale: u64,
+    /// Plans that failed.
+    pub failures: u64,
+    /// The last failure: key and message.
+    pub last_failure: Option<(String, String)>,
+    /// The longest a plan took to make, in microseconds.
+    pub slowest_plan_us: u64,
+}
+
+/// The state of all controllers, as data.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Status {
+    /// The revision the mirrors show.
+    pub revision: u64,
+    /// What waits.
+    pub queue: Lengths,
+    /// Plans being carried out.
+    pub running: usize,
+    /// Every controller.
+    pub controllers: Vec<Progress>,
+}
+
+/// A plan on its way to be carried out.
+#[derive(Debug)]
+pub struct Task {
+    /// Whose it is.
+    pub job: Job,
+    /// The account it is written as.
+    pub account: &'static str,
+    /// What to do.
+    pub plan: Plan,
+}
+
+/// All controllers with what they see and what they wait for.
+pub struct Driver {
+    world: World,
+    queue: Queue,
+    controllers: &'static [Controller],
+    progress: Vec<Progress>,
+}
+
+impl Driver {
+    /// Controllers that have seen nothing yet.
+    pub fn new(world: World, controllers: &'static [Controller]) -> Driver {
+        let progress = controllers.iter().map(|c| Progress { name: c.name, ..Progress::default() }).collect();
+        Driver { world, queue: Queue::default(), controllers, progress }
+    }
+
+    /// Shows the whole state of a store, at first or after history was lost. Answers its revision.
+    pub fn list(&mut self, store: &Store) -> Result<crate::store::Revision, ReadError> {
+        let page = store.range("/", &RangeOptions::default())?;
+        let items = page.items.iter().map(|(key, stored)| (key.as_str(), stored.revision.0, &stored.value));
+        let deltas = self.world.reset(page.revision.0, items);
+        self.wake(&deltas);
+        self.queue.reached(page.revision.0);
+        Ok(page.revision)
+    }
+
+    /// Follows changes in the order in which they happened.
+    pub fn observe(&mut self, changes: &[Arc<Change>]) {
+        let follow = |change: &Arc<Change>| {
+            self.world.apply(change.key.as_str(), change.revision.0, change.after.as_ref())
+        };
+        let deltas: Vec<Delta> = changes.iter().filter_map(follow).collect();
+        self.wake(&deltas);
+        self.queue.reached(self.world.revision);
+    }
+
+    fn wake(&mut self, deltas: &[Delta]) {
+        for delta in deltas {
+            for (controller, entry) in self.controllers.iter().enumerate() {
+                (entry.wakes)(delta, &self.world, &mut |key| self.queue.wake(Job { controller, key }));
+            }
+        }
+    }
+
+    /// The next plan that has something to do, if there is any; at most `keys` keys are looked at.
+    pub fn plan(&mut self, now: Timestamp, keys: usize) -> Option<Task> {
+        self.queue.due(now);
+        self.world.now = now;
+        for _ in 0..keys {
+            let (job, failure) = self.queue.take()?;
+            let controller = self.controllers[job.controller];
+            self.world.failure = failure;
+            let began = Instant::now();
+            let planned = std::panic::catch_unwind(AssertUnwindSafe(|| (controller.reconcile)(&job.key, &self.world)));
+            self.world.failure = None;
+            let progress = &mut self.progress[job.controller];
+            progress.plans += 1;
+            progress.slowest_plan_us =
+                progress.slowest_plan_us.max(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+            let Ok(plan) = planned else {
+                let message = "the controller panicked".to_owned();
+                self.finish(job, Outcome::Failed(Failure { reason: "Panicked", message }), 0, None, now);
+                continue;
+            };
+            self.world.capacity.tried(plan.without_node.iter().cloned(), self.world.revision);
+            if plan.is_idle() {
+                self.finish(job, Outcome::Done, 0, plan.wake_at, now);
+                continue;
+            }
+            self.progress[job.controller].writes += plan.writes().count() as u64;
+            return Some(Task { job, account: controller.name, plan });
+        }
+        None
+    }
+
+    /// Takes note of how a plan ended. `barrier` is the newest revision when it had ended.
+    pub fn finish(&mut self, job: Job, outcome: Outcome, barrier: u64, wake_at: Option<Timestamp>, now: Timestamp) {
+        let progress = &mut self.progress[job.controller];
+        match &outcome {
+            Outcome::Done => {}
+            Outcome::Stale => progress.stale += 1,
+            Outcome::Failed(failure) => {
+                progress.failures += 1;
+                progress.last_failure = Some((job.key.to_string(), failure.message.clone()));
+                tracing::warn!(controller = progress.name, key = %job.key, error = failure.message, "plan failed");
+            }
+        }
+        self.queue.finish(job, outcome, barrier, wake_at, now);
+    }
+
+    /// When there is something to plan although nothing changed.
+    pub fn next_timer(&self) -> Option<Timestamp> {
+        self.queue.next_timer()
+    }
+
+    /// What the controllers see.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// Whether nothing is to be planned, being carried out or waited for, but for times.
+    pub fn is_quiet(&self) -> bool {
+        self.queue.is_quiet()
+    }
+
+    fn status(&self, running: usize) -> Status {
+        Status {
+            revision: self.world.revision,
+            queue: self.queue.lengths(),
+            running,
+            controllers: self.progress.clone(),
+        }
+    }
+}
+
+/// Carries out a plan: stage by stage, until one fails. Answers how it ended and what is to be told.
+pub async fn carry_out<W: Writer>(writer: &W, account: &'static str, plan: &Plan) -> (Outcome, Vec<Note>) {
+    let mut notes = plan.notes.clone();
+    for stage in &plan.stages {
+        let writes = stage.iter().map(|write| async move { (write, writer.write(account, write).await) });
+        let mut results = futures::stream::iter(writes).buffered(WRITES_AT_A_TIME);
+        let mut outcome = Outcome::Done;
+        while let Some((write, result)) = results.next().await {
+            match result {
+                Ok(()) => notes.extend(write.done.clone()),
+                Err(WriteError::Stale(why)) => {
+                    tracing::debug!(account, kind = write.kind.kind, key = %write.key, why, "stale plan");
+                    if outcome == Outcome::Done {
+                        outcome = Outcome::Stale;
+                    }
+                }
+                Err(WriteError::Refused(message)) => {
+                    if let Some(mut note) = write.failed.clone() {
+                        note.message.push_str(&message);
+                        notes.push(note);
+                    }
+                    outcome = Outcome::Failed(Failure { reason: failure_reason(&write.act), message });
+                }
+            }
+        }
+        if outcome != Outcome::Done {
+            return (outcome, notes);
+        }
+    }
+    (Outcome::Done, notes)
+}
+
+fn failure_reason(act: &Act) -> &'static str {
+    match act {
+        Act::Create(_) => "FailedCreate",
+        Act::Delete { .. } => "FailedDelete",
+        _ => "FailedUpdate",
+    }
+}
+
+/// Why the controllers stopped.
+#[derive(Debug, thiserror::Error)]
+#[error("controllers cannot follow the store")]
+pub struct RunError(#[source] pub ReadError);
+
+/// Follows the store and runs the controllers until the future is dropped. What is to be told goes to `notes`; when
+/// nobody takes it fast enough it is lost, as Events may be.
+pub async fn run<W: Writer>(
+    mut driver: Driver,
+    store: Store,
+    writer: Arc<W>,
+    now: fn() -> Timestamp,
+    notes: mpsc::Sender<(&'static str, Note)>,
+    status: Arc<Mutex<Status>>,
+) -> Result<(), RunError> {
+    let mut cursor = follow(&mut driver, &store)?;
+    let mut running = FuturesUnordered::new();
+    loop {
+        let mut budget = KEYS_AT_A_TIME;
+        while running.len() < PLANS_AT_A_TIME && budget > 0 {
+            budget -= 1;
+            let Some(task) = driver.plan(now(), KEYS_AT_A_TIME) else { break };
+            running.push(execute(writer.clone(), task, notes.clone()));
+        }
+        *status.lock() = driver.status(running.len());
+        let sleep = driver.next_timer().map(|time| time.since(now()));
+        let busy = !driver_is_done(&driver, running.len());
+        tokio::select! {
+            biased;
+            changes = cursor.next() => match changes {
+                Ok(changes) => driver.observe(&changes),
+                Err(ReadError::Compacted { .. }) => cursor = follow(&mut driver, &store)?,
+                Err(error) => return Err(RunError(error)),
+            },
+            Some((job, outcome, barrier, wake_at)) = running.next(), if !running.is_empty() => {
+                driver.finish(job, outcome, barrier, wake_at, now());
+            }
+            () = tokio::task::yield_now(), if busy => {}
+            () = tokio::time::sleep(sleep.unwrap_or_default()), if sleep.is_some() => {}
+        }
+    }
+}
+
+/// Whether there is nothing to plan now, or no room for more plans.
+fn driver_is_done(driver: &Driver, running: usize) -> bool {
+    driver.queue.lengths().ready == 0 || running >= PLANS_AT_A_TIME
+}
+
+fn follow(driver: &mut Driver, store: &Store) -> Result<Cursor, RunError> {
+    loop {
+        let revision = driver.list(store).map_err(RunError)?;
+        match store.watch("/", revision) {
+            Ok(cursor) => return Ok(cursor),
+            Err(ReadError::Compacted { .. }) => {}
+            Err(error) => return Err(RunError(error)),
+        }
+    }
+}
+
+async fn execute<W: Writer>(
+    writer: Arc<W>,
+    task: Task,
+    notes: mpsc::Sender<(&'static str, Note)>,
+) -> (Job, Outcome, u64, Option<Timestamp>) {
+    let (outcome, said) = carry_out(&*writer, task.account, &task.plan).await;
+    let barrier = if task.plan.stages.is_empty() { 0 } else { writer.head() };
+    for note in said {
+        // Full means that people cannot read that fast.
+        let _ = notes.try_send((task.account, note));
+    }
+    (task.job, outcome, barrier, task.plan.wake_at)
+}
