@@ -8,6 +8,11 @@ pub mod mirror;
 pub mod reconcile;
 pub mod schedule;
 
+pub mod controllers;
+
+#[cfg(test)]
+mod simulation;
+
 pub mod plane;
 
 pub use plane::{Bound, BuildError, Caller, Config, ControlPlane, RunError};

@@ -92,13 +92,13 @@ pub struct Task {
 pub struct Driver {
     world: World,
     queue: Queue,
-    controllers: &'static [Controller],
+    controllers: Vec<Controller>,
     progress: Vec<Progress>,
 }
 
 impl Driver {
     /// Controllers that have seen nothing yet.
-    pub fn new(world: World, controllers: &'static [Controller]) -> Driver {
+    pub fn new(world: World, controllers: Vec<Controller>) -> Driver {
         let progress = controllers.iter().map(|c| Progress { name: c.name, ..Progress::default() }).collect();
         Driver { world, queue: Queue::default(), controllers, progress }
     }
@@ -107,10 +107,15 @@ impl Driver {
     pub fn list(&mut self, store: &Store) -> Result<crate::store::Revision, ReadError> {
         let page = store.range("/", &RangeOptions::default())?;
         let items = page.items.iter().map(|(key, stored)| (key.as_str(), stored.revision.0, &stored.value));
-        let deltas = self.world.reset(page.revision.0, items);
-        self.wake(&deltas);
-        self.queue.reached(page.revision.0);
+        self.reset(page.revision.0, items);
         Ok(page.revision)
+    }
+
+    /// Shows a whole state at a revision.
+    pub fn reset<'a>(&mut self, revision: u64, items: impl Iterator<Item = (&'a str, u64, &'a bytes::Bytes)>) {
+        let deltas = self.world.reset(revision, items);
+        self.wake(&deltas);
+        self.queue.reached(revision);
     }
 
     /// Follows changes in the order in which they happened.

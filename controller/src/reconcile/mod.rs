@@ -16,6 +16,9 @@ mod replicaset;
 mod driver;
 mod writer;
 
+#[cfg(test)]
+pub mod ledger;
+
 pub use driver::{Driver, Progress, RunError, Status, Task, WriteError, Writer, carry_out, run};
 pub use plan::{Act, Cascade, Note, Plan, Tone, Write};
 pub use queue::{Job, Lengths, Outcome, Queue};
@@ -34,5 +37,5 @@ pub struct Controller {
     pub reconcile: fn(&Name, &World) -> Plan,
 }
 
-/// Every controller.
+/// Every controller but the scheduler, which has a folder of its own.
 pub static CONTROLLERS: &[Controller] = &[deployment::CONTROLLER, replicaset::CONTROLLER];

@@ -61,13 +61,21 @@ fn total<'a>(sets: impl Iterator<Item = &'a Arc<Object<ReplicaSet>>>) -> i64 {
     sets.map(|set| set.body.replicas).sum()
 }
 
+/// Whether each ReplicaSet has seen its present size and has no Pods beyond it.
+///
+/// Kubernetes adds up wanted sizes only, so that for a moment there can be more Pods than the surge allows: the new
+/// ones come before the old ones go. Here nothing grows until what shrank has shrunk.
+fn settled(view: &View<'_>) -> bool {
+    view.all().all(|set| set.body.observed_generation >= set.meta.generation && set.body.current <= set.body.replicas)
+}
+
 /// How large the ReplicaSet of the present template may be now.
 fn new_size(view: &View<'_>, now: i64) -> i64 {
     match view.deployment.body.strategy {
         Strategy::Recreate => view.wanted(),
         Strategy::RollingUpdate(_) => {
             let room = view.wanted() + view.max_surge() - total(view.all());
-            if room <= 0 { now } else { now + room.min(view.wanted() - now) }
+            if room <= 0 || !settled(view) { now } else { now + room.min(view.wanted() - now) }
         }
     }
 }
@@ -111,7 +119,8 @@ fn shrink_old(view: &View<'_>, new: &Object<ReplicaSet>) -> Vec<Write> {
         *size -= unhealthy;
         spare -= unhealthy;
     }
-    let mut extra = view.all().map(|set| set.body.available).sum::<i64>() - least;
+    // A Pod that is about to be deleted is available no more, whatever the status still says.
+    let mut extra = view.all().map(|set| set.body.available.min(set.body.replicas)).sum::<i64>() - least;
     for size in &mut sizes {
         let fewer = (*size).min(extra).max(0);
         *size -= fewer;
@@ -150,6 +159,10 @@ fn resize(view: &View<'_>) -> Vec<Write> {
         [one] => Some(*one),
         _ => None,
     };
+    let allowed = if view.wanted() > 0 { view.wanted() + view.max_surge() } else { 0 };
+    if total(view.all()) < allowed && !settled(view) {
+        return Vec::new();
+    }
     if let Some(set) = single {
         return scale(view, set, view.wanted()).into_iter().collect();
     }
