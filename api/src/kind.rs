@@ -216,6 +216,15 @@ pub enum Generation {
     SpecAndAnnotations,
 }
 
+/// What becomes of the status a new object comes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusOnCreate {
+    /// It is emptied.
+    Emptied,
+    /// It is kept: who creates it knows it (Node).
+    Kept,
+}
+
 /// Which part of an object a write is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -296,6 +305,8 @@ pub struct Kind {
     pub name_rule: NameRule,
     /// What counts into its generation.
     pub generation: Generation,
+    /// Whether a new object may bring its status.
+    pub status_on_create: StatusOnCreate,
     /// The columns of its table, the first of which is the name.
     pub columns: &'static [Column],
     /// The cells of a row, one for each column.
@@ -362,6 +373,7 @@ impl Kind {
         subresources: &[],
         name_rule: NameRule::Subdomain,
         generation: Generation::None,
+        status_on_create: StatusOnCreate::Emptied,
         columns: &[Column::NAME, Column::new("Created At", "date", "When the object was created.")],
         row: plain_row,
         fields: &[],
@@ -423,6 +435,7 @@ impl Kind {
     /// Makes a new object start as its kind starts: no status of the caller's, generation 1.
     pub fn prepare_create(&self, object: &mut Value) {
         if self.has(Subresource::Status)
+            && self.status_on_create == StatusOnCreate::Emptied
             && let Some(object) = object.as_object_mut()
         {
             object.remove("status");

@@ -15,6 +15,8 @@ pub mod ingress;
 pub mod ingress_class;
 pub mod service;
 
+mod workload;
+
 pub mod deployment;
 pub mod replica_set;
 

@@ -1,10 +1,16 @@
 //! ReplicaSet: so many Pods of one template.
 
 use crate::compact::object;
-use crate::kind::{Generation, Kind, ScalePaths, Subresource};
-use crate::kinds::pod::PodTemplateSpec;
+use crate::fill;
+use crate::kind::{Column, Field, Generation, Kind, ScalePaths, Subresource};
+use crate::kinds::pod::{self, PodTemplateSpec};
+use crate::kinds::workload;
+use crate::meta;
 use crate::meta::{Condition, LabelSelector, ObjectMeta};
+use crate::time::{self, Timestamp};
+use crate::validate::{self, At, Errors};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 object! {
     /// A ReplicaSet, as far as it is read here.
@@ -79,5 +85,47 @@ pub static KIND: Kind = Kind {
         status_replicas: &["status", "replicas"],
         selector: &["spec", "selector"],
     }),
+    columns: &[
+        Column::NAME,
+        Column::new("Desired", "integer", "Pods that are wished."),
+        Column::new("Current", "integer", "Pods that are there."),
+        Column::new("Ready", "integer", "Pods that are ready."),
+        Column::AGE,
+        Column::wide("Containers", "string", "Names of each container in the template."),
+        Column::wide("Images", "string", "Images referenced by each container in the template."),
+        Column::wide("Selector", "string", "Which pods are its own."),
+    ],
+    row,
+    fields: &[Field { name: "status.replicas", path: &["status", "replicas"], absent: "0" }],
+    defaults,
+    create: |set| fill::set(set, "status", json!({ "replicas": 0 })),
+    checks,
+    update_checks: workload::selector_stays,
     ..Kind::PLAIN
 };
+
+fn row(set: &Value, now: Timestamp) -> Vec<Value> {
+    let number = |path: &[&str]| Value::from(meta::number(set, path).unwrap_or(0));
+    let mut row = vec![
+        meta::name(set).into(),
+        number(&["spec", "replicas"]),
+        number(&["status", "replicas"]),
+        number(&["status", "readyReplicas"]),
+        time::age(meta::creation_timestamp(set), now).into(),
+    ];
+    row.extend(workload::wide_cells(set));
+    row
+}
+
+fn defaults(set: &mut Value) {
+    let Some(spec) = fill::object(set, "spec") else { return };
+    fill::absent(spec, "replicas", 1);
+    pod::default_template(spec);
+}
+
+fn checks(set: &At<'_>, errors: &mut Errors) {
+    let spec = set.get("spec");
+    validate::not_negative(&spec.get("replicas"), errors);
+    validate::not_negative(&spec.get("minReadySeconds"), errors);
+    workload::selector_and_template(&spec, "ReplicaSet", errors);
+}
