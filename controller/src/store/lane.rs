@@ -7,17 +7,15 @@
 //! A change may be in a lane a moment before the head reaches it. Readers therefore always read
 //! *at* a revision: an object changed later is shown as it was before its first later change.
 
+use std::collections::btree_map::Range;
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::store::record::{Change, Key, Revision, Stored};
-
-/// How many objects a walk visits under one lock.
-const CHUNK: usize = 4096;
 
 /// The name of the lane a key or a prefix lies in; none when it does not name a whole resource.
 pub(crate) fn lane_of(text: &str) -> Option<&str> {
@@ -35,28 +33,46 @@ pub(crate) struct Earlier {
     pub upto: Revision,
 }
 
-/// Where a walk of a lane stands after one chunk.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Walked {
-    /// Everything was visited.
-    All,
-    /// Keys after this one are left.
-    UpTo(Key),
-    /// The lane no longer remembers all changes after the revision, only those after this one.
+/// Why a lane cannot answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gap {
+    /// Changes up to this revision are needed and only the engine's log has them.
     Forgotten(Revision),
-    /// Changes up to this revision, which is later, are gone for good.
+    /// Changes up to this revision are needed and gone for good.
     Lost(Revision),
 }
 
-/// What a lane answers to a cursor.
+/// The keys of a prefix after a key.
 #[derive(Debug)]
-pub(crate) enum Tail {
-    /// The changes, in order.
-    Changes(Vec<Arc<Change>>),
-    /// Older changes than the lane remembers are needed: those up to this revision.
-    Forgotten(Revision),
-    /// Changes up to this revision, beyond the cursor's position, are gone for good.
-    Lost(Revision),
+pub(crate) struct Part {
+    from: Bound<String>,
+    end: String,
+}
+
+impl Part {
+    /// The keys of a prefix, those after a key when there is one.
+    pub(crate) fn new(prefix: &str, after: Option<&str>) -> Part {
+        // No key of the prefix is beyond it followed by the last of all characters.
+        let end = format!("{prefix}{}", char::MAX);
+        let from = match after {
+            Some(after) if after >= end.as_str() => Bound::Included(end.clone()),
+            Some(after) if after >= prefix => Bound::Excluded(after.to_owned()),
+            _ => Bound::Included(prefix.to_owned()),
+        };
+        Part { from, end }
+    }
+
+    fn bounds(&self) -> (Bound<&str>, Bound<&str>) {
+        (self.from.as_ref().map(String::as_str), Bound::Excluded(&self.end))
+    }
+
+    fn of<'a, V>(&self, map: &'a BTreeMap<Key, V>) -> Range<'a, Key, V> {
+        map.range::<str, _>(self.bounds())
+    }
+
+    fn contains(&self, key: &Key) -> bool {
+        RangeBounds::<str>::contains(&self.bounds(), key.as_str())
+    }
 }
 
 /// See the module.
@@ -154,38 +170,58 @@ impl Lane {
         self.state.read().objects.len()
     }
 
-    /// Visits the objects of a prefix at a revision, in order, after a key: one chunk of them.
-    /// `earlier` tells of changes the lane may no longer remember.
+    /// Visits the objects of a part at a revision, in order, at most `limit` of them. Answers the
+    /// last one's key when it stopped at the limit. `earlier` tells of changes after the revision
+    /// that the lane may no longer remember.
     pub(crate) fn walk(
         &self,
-        prefix: &str,
-        after: Option<&str>,
+        part: &Part,
         at: Revision,
         earlier: &Earlier,
+        limit: usize,
         visit: &mut dyn FnMut(&Key, &Stored),
-    ) -> Walked {
+    ) -> Result<Option<Key>, Gap> {
         let state = self.state.read();
-        if state.evicted > earlier.upto {
-            let lost = state.lost > at;
-            return if lost { Walked::Lost(state.lost) } else { Walked::Forgotten(state.evicted) };
-        }
-        state.walk(prefix, after, at, earlier, visit)
+        state.complete(at, earlier.upto)?;
+        Ok(state.walk(part, earlier, limit, visit))
+    }
+
+    /// How many objects of a part there were at a revision.
+    pub(crate) fn count(&self, part: &Part, at: Revision, earlier: &Earlier) -> Result<usize, Gap> {
+        let state = self.state.read();
+        state.complete(at, earlier.upto)?;
+        let changed = state.changed(part, earlier);
+        let still_there = changed.keys().filter(|key| state.objects.contains_key(key.as_str())).count();
+        let were_there = changed.values().flatten().count();
+        Ok(part.of(&state.objects).count() - still_there + were_there)
     }
 
     /// The changes of a prefix in `(after, upto]`, at most `limit`.
-    pub(crate) fn tail(&self, prefix: &str, after: Revision, upto: Revision, limit: usize) -> Tail {
+    pub(crate) fn tail(
+        &self,
+        prefix: &str,
+        after: Revision,
+        upto: Revision,
+        limit: usize,
+    ) -> Result<Vec<Arc<Change>>, Gap> {
         let state = self.state.read();
-        if state.evicted > after {
-            let lost = state.lost > after;
-            return if lost { Tail::Lost(state.lost) } else { Tail::Forgotten(state.evicted) };
-        }
+        state.complete(after, after)?;
         let changes = state.since(after).take_while(|change| change.revision <= upto);
         let mine = changes.filter(|change| change.key.as_str().starts_with(prefix));
-        Tail::Changes(mine.take(limit).cloned().collect())
+        Ok(mine.take(limit).cloned().collect())
     }
 }
 
 impl State {
+    /// Whether the tail holds all changes after `known`, and none after `at` is lost.
+    fn complete(&self, at: Revision, known: Revision) -> Result<(), Gap> {
+        match self.evicted > known {
+            true if self.lost > at => Err(Gap::Lost(self.lost)),
+            true => Err(Gap::Forgotten(self.evicted)),
+            false => Ok(()),
+        }
+    }
+
     fn since(&self, after: Revision) -> impl Iterator<Item = &Arc<Change>> {
         let start = self.tail.partition_point(|change| change.revision <= after);
         self.tail.range(start..)
@@ -198,49 +234,59 @@ impl State {
 
     fn walk(
         &self,
-        prefix: &str,
-        after: Option<&str>,
-        at: Revision,
+        part: &Part,
         earlier: &Earlier,
+        limit: usize,
         visit: &mut dyn FnMut(&Key, &Stored),
-    ) -> Walked {
-        let from = match after {
-            Some(key) if key >= prefix => Bound::Excluded(key),
-            _ => Bound::Included(prefix),
-        };
-        let wanted = |key: &str| key.starts_with(prefix) && after.is_none_or(|after| key > after);
-        let mut recent: BTreeMap<&Key, Option<&Stored>> = BTreeMap::new();
-        for change in self.since(at.max(earlier.upto)).filter(|change| wanted(change.key.as_str())) {
-            recent.entry(&change.key).or_insert(change.before.as_ref());
-        }
-        let range = (from, Bound::Unbounded);
-        let mut old =
-            earlier.versions.range::<str, _>(range).take_while(|(key, _)| wanted(key.as_str())).peekable();
-        let mut recent = recent.into_iter().peekable();
-        let mut now =
-            self.objects.range::<str, _>(range).take_while(|(key, _)| wanted(key.as_str())).peekable();
+    ) -> Option<Key> {
+        let mut now = part.of(&self.objects).peekable();
+        let mut changed = self.changed(part, earlier).into_iter().peekable();
         let mut visited = 0;
         loop {
-            let next = [now.peek().map(|e| e.0), recent.peek().map(|e| e.0), old.peek().map(|e| e.0)];
-            let Some(key) = next.into_iter().flatten().min() else { return Walked::All };
-            // The oldest knowledge wins: it tells of the first change.
-            let newest = now.next_if(|entry| entry.0 == key).map(|entry| Some(entry.1));
-            let middle = recent.next_if(|entry| entry.0 == key).map(|entry| entry.1);
-            let oldest = old.next_if(|entry| entry.0 == key).map(|entry| entry.1.as_ref());
-            if let Some(stored) = oldest.or(middle).or(newest).flatten() {
+            let next = changed.peek().map(|(key, _)| *key);
+            let key = now.peek().map(|(key, _)| *key).into_iter().chain(next).min()?;
+            let newest = now.next_if(|(at, _)| *at == key).map(|(_, stored)| stored);
+            let version = match next == Some(key) {
+                true => changed.next().and_then(|(_, version)| version),
+                false => newest,
+            };
+            if let Some(stored) = version {
                 visit(key, stored);
-            }
-            visited += 1;
-            if visited == CHUNK {
-                return Walked::UpTo(key.clone());
+                visited += 1;
+                if visited == limit {
+                    return Some(key.clone());
+                }
             }
         }
+    }
+
+    /// The keys of a part that changed, as they were before. The oldest knowledge wins, since it
+    /// tells of the first change.
+    fn changed<'a>(&'a self, part: &Part, earlier: &'a Earlier) -> BTreeMap<&'a Key, Option<&'a Stored>> {
+        let old = part.of(&earlier.versions).map(|(key, version)| (key, version.as_ref()));
+        let mut changed: BTreeMap<_, _> = old.collect();
+        for change in self.since(earlier.upto).filter(|change| part.contains(&change.key)) {
+            changed.entry(&change.key).or_insert(change.before.as_ref());
+        }
+        changed
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_ends_where_its_prefix_ends() {
+        let map: BTreeMap<Key, ()> = ["/a/r/x/1", "/a/r/x/2", "/a/r/y/1"].map(|key| (key.into(), ())).into();
+        let count = |prefix, after| Part::new(prefix, after).of(&map).count();
+        assert_eq!(count("/a/r/x/", None), 2);
+        assert_eq!(count("/a/r/x/", Some("/a/r/x/1")), 1);
+        assert_eq!(count("/a/r/x/", Some("/a/r/x/2")), 0);
+        assert_eq!(count("/a/r/x/", Some("/b")), 0, "a key far beyond is no panic");
+        assert_eq!(count("/a/r/x/", Some("/a")), 2);
+        assert_eq!(count("", None), 3);
+    }
 
     #[test]
     fn a_lane_is_named_by_a_whole_resource() {

@@ -15,8 +15,11 @@ use tokio::sync::watch;
 
 use crate::store::engine::{Loaded, Log, Outcome};
 use crate::store::error::ReadError;
-use crate::store::lane::{Earlier, Lane, Walked, lane_of};
+use crate::store::lane::{Earlier, Gap, Lane, Part, lane_of};
 use crate::store::record::{Change, Key, Page, RangeOptions, Revision, Stored};
+
+/// How many objects a reader takes under one lock.
+const CHUNK: usize = 4096;
 
 /// See the module.
 pub(crate) struct View {
@@ -148,48 +151,81 @@ impl View {
         if at > head {
             return Err(ReadError::Future { asked: at, head });
         }
-        let limit = options.limit.unwrap_or(usize::MAX);
         let mut page = Page { items: Vec::new(), revision: at, more: false, remaining: 0 };
-        let after = options.after.as_ref().map(Key::as_str);
-        self.walk(prefix, after, at, &mut |key, stored| {
-            if page.items.len() < limit {
-                page.items.push((key.clone(), stored.clone()));
-            } else {
-                page.remaining += 1;
+        for lane in self.lanes(prefix) {
+            let prefix = if lane.name().len() > prefix.len() { lane.name() } else { prefix };
+            let mut walk = Walk {
+                view: self,
+                lane: &lane,
+                prefix,
+                at,
+                after: options.after.clone(),
+                earlier: Earlier { versions: BTreeMap::new(), upto: at },
+            };
+            let room = options.limit.unwrap_or(usize::MAX) - page.items.len();
+            if walk.collect(room, &mut page.items)? == Left::Some {
+                page.remaining += walk.count()?;
             }
-        })?;
+        }
         page.more = page.remaining > 0;
         Ok(page)
     }
+}
 
-    fn walk(
-        &self,
-        prefix: &str,
-        after: Option<&str>,
-        at: Revision,
-        visit: &mut dyn FnMut(&Key, &Stored),
-    ) -> Result<(), ReadError> {
-        for lane in self.lanes(prefix) {
-            let prefix = if lane.name().len() > prefix.len() { lane.name() } else { prefix };
-            let mut earlier = Earlier { versions: BTreeMap::new(), upto: at };
-            let mut after: Option<Key> = after.map(Key::from);
-            loop {
-                let start = after.as_ref().map(Key::as_str);
-                match lane.walk(prefix, start, at, &earlier, visit) {
-                    Walked::All => break,
-                    Walked::UpTo(key) => after = Some(key),
-                    Walked::Forgotten(upto) => self.remember(prefix, &mut earlier, upto)?,
-                    Walked::Lost(floor) => return Err(ReadError::Compacted { asked: at, floor }),
-                }
+/// A walk over one lane at one revision: a chunk at a time, so that no lock is held for long.
+struct Walk<'a> {
+    view: &'a View,
+    lane: &'a Lane,
+    prefix: &'a str,
+    at: Revision,
+    after: Option<Key>,
+    earlier: Earlier,
+}
+
+#[derive(PartialEq, Eq)]
+enum Left {
+    Some,
+    Nothing,
+}
+
+impl Walk<'_> {
+    /// Collects at most `room` objects.
+    fn collect(&mut self, room: usize, items: &mut Vec<(Key, Stored)>) -> Result<Left, ReadError> {
+        let end = items.len().saturating_add(room);
+        while items.len() < end {
+            let limit = CHUNK.min(end - items.len());
+            let mut visit = |key: &Key, stored: &Stored| items.push((key.clone(), stored.clone()));
+            match self.lane.walk(&self.part(), self.at, &self.earlier, limit, &mut visit) {
+                Ok(None) => return Ok(Left::Nothing),
+                Ok(last) => self.after = last,
+                Err(gap) => self.fill(gap)?,
             }
         }
-        Ok(())
+        Ok(Left::Some)
+    }
+
+    /// Counts what is left.
+    fn count(&mut self) -> Result<u64, ReadError> {
+        loop {
+            match self.lane.count(&self.part(), self.at, &self.earlier) {
+                Ok(count) => return Ok(count as u64),
+                Err(gap) => self.fill(gap)?,
+            }
+        }
+    }
+
+    fn part(&self) -> Part {
+        Part::new(self.prefix, self.after.as_ref().map(Key::as_str))
     }
 
     /// Completes what is known of earlier versions from the engine's log.
-    fn remember(&self, prefix: &str, earlier: &mut Earlier, upto: Revision) -> Result<(), ReadError> {
-        let Earlier { versions, upto: known } = earlier;
-        self.log.visit(prefix, *known, upto, &mut |change| {
+    fn fill(&mut self, gap: Gap) -> Result<(), ReadError> {
+        let upto = match gap {
+            Gap::Forgotten(upto) => upto,
+            Gap::Lost(floor) => return Err(ReadError::Compacted { asked: self.at, floor }),
+        };
+        let Earlier { versions, upto: known } = &mut self.earlier;
+        self.view.log.visit(self.prefix, *known, upto, &mut |change| {
             versions.entry(change.key).or_insert(change.before);
             ControlFlow::Continue(())
         })?;

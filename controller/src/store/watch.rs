@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
 
 use crate::store::error::ReadError;
-use crate::store::lane::{Tail, lane_of};
+use crate::store::lane::{Gap, lane_of};
 use crate::store::record::{Change, Revision};
 use crate::store::view::View;
 
@@ -99,9 +99,9 @@ impl Cursor {
         let mut behind = None;
         for lane in self.view.lanes(&self.prefix) {
             match lane.tail(&self.prefix, self.position, head, limit) {
-                Tail::Changes(changes) => found.push(changes),
-                Tail::Forgotten(upto) => behind = behind.max(Some(upto.min(head))),
-                Tail::Lost(floor) => return Err(ReadError::Compacted { asked: self.position, floor }),
+                Ok(changes) => found.push(changes),
+                Err(Gap::Forgotten(upto)) => behind = behind.max(Some(upto.min(head))),
+                Err(Gap::Lost(floor)) => return Err(ReadError::Compacted { asked: self.position, floor }),
             }
         }
         if let Some(upto) = behind {
