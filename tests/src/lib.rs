@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod tool;
 pub mod wait;
 pub mod web;
+pub mod yaml;
 
 pub use cluster::{Cluster, Options, Shape};
 pub use wait::{eventually, eventually_within};

@@ -25,7 +25,19 @@ pub fn request(
     path: &str,
     body: &str,
 ) -> Result<Answer, String> {
-    exchange(address, method, host, path, body).map_err(|error| format!("{method} {path}: {error}"))
+    request_with(address, method, host, path, "", body)
+}
+
+/// The same with more header lines, each ending in CR LF.
+pub fn request_with(
+    address: SocketAddr,
+    method: &str,
+    host: &str,
+    path: &str,
+    more: &str,
+    body: &str,
+) -> Result<Answer, String> {
+    exchange(address, method, host, path, more, body).map_err(|error| format!("{method} {path}: {error}"))
 }
 
 fn exchange(
@@ -33,13 +45,14 @@ fn exchange(
     method: &str,
     host: &str,
     path: &str,
+    more: &str,
     body: &str,
 ) -> std::io::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{more}content-length: {}\r\n\r\n{body}",
         body.len()
     )?;
     let mut bytes = Vec::new();
