@@ -51,6 +51,11 @@ impl<'a> At<'a> {
         items.iter().enumerate().map(|(i, value)| At { value, path: format!("{}[{i}]", self.path) })
     }
 
+    /// The item of this list at an index; absent beyond its end.
+    pub fn get_index(&self, index: usize) -> At<'a> {
+        At { value: self.value.get(index).unwrap_or(&NULL), path: format!("{}[{index}]", self.path) }
+    }
+
     /// The entries of this map.
     pub fn entries(&self) -> impl Iterator<Item = (&'a str, At<'a>)> + use<'_, 'a> {
         let entries = self.value.as_object().into_iter().flatten();

@@ -2,14 +2,15 @@
 
 use crate::compact::object;
 use crate::error::FieldError;
+use crate::fill;
 use crate::kind::{Column, Generation, Kind, Subresource};
-use crate::kinds::service::LoadBalancerStatus;
+use crate::kinds::load_balancer::{self, LoadBalancerStatus};
 use crate::meta;
 use crate::meta::ObjectMeta;
 use crate::name;
 use crate::time::{self, Timestamp};
 use crate::validate::{self, At, Errors};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 object! {
     /// An Ingress, as far as it is read here.
@@ -115,6 +116,7 @@ pub static KIND: Kind = Kind {
         Column::AGE,
     ],
     row,
+    create: |ingress| fill::set(ingress, "status", json!({ "loadBalancer": {} })),
     checks,
     ..Kind::PLAIN
 };
@@ -132,7 +134,7 @@ fn row(ingress: &Value, now: Timestamp) -> Vec<Value> {
         meta::name(ingress).into(),
         class.into(),
         hosts(ingress).into(),
-        load_balancer_addresses(ingress).into(),
+        load_balancer::addresses(ingress).into(),
         if tls { "80, 443" } else { "80" }.into(),
         time::age(meta::creation_timestamp(ingress), now).into(),
     ]
@@ -148,19 +150,6 @@ fn hosts(ingress: &Value) -> String {
         n if n > SHOWN => format!("{} + {} more...", hosts[..SHOWN].join(","), n - SHOWN),
         _ => hosts.join(","),
     }
-}
-
-/// The addresses in `status.loadBalancer`.
-pub(super) fn load_balancer_addresses(object: &Value) -> String {
-    let addresses = meta::items(object, &["status", "loadBalancer", "ingress"]).iter();
-    let shown: Vec<&str> = addresses
-        .map(|one| match meta::text(one, &["ip"]) {
-            "" => meta::text(one, &["hostname"]),
-            ip => ip,
-        })
-        .filter(|address| !address.is_empty())
-        .collect();
-    shown.join(",")
 }
 
 fn checks(ingress: &At<'_>, errors: &mut Errors) {
@@ -287,7 +276,6 @@ fn backend(backend: &At<'_>, errors: &mut Errors) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn found(spec: Value) -> Vec<String> {
         let ingress = json!({"metadata": {"name": "a", "namespace": "b"}, "spec": spec});

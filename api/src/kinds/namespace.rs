@@ -2,6 +2,7 @@
 
 use crate::compact::object;
 use crate::error::FieldError;
+use crate::fill;
 use crate::kind::{Column, Field, Kind, Scope, Subresource};
 use crate::meta;
 use crate::meta::{Condition, ObjectMeta};
@@ -70,23 +71,21 @@ fn row(namespace: &Value, now: Timestamp) -> Vec<Value> {
 fn create(namespace: &mut Value) {
     let name = meta::name(namespace).to_owned();
     meta::set_label(namespace, "kubernetes.io/metadata.name", &name);
-    let finalizers = &mut namespace["spec"]["finalizers"];
-    if !finalizers.is_array() {
-        *finalizers = json!([]);
+    if let Some(spec) = fill::object(namespace, "spec") {
+        let mut finalizers = meta::items(spec, &["finalizers"]).to_vec();
+        if !finalizers.iter().any(|one| one == "kubernetes") {
+            finalizers.push("kubernetes".into());
+        }
+        fill::set(spec, "finalizers", finalizers);
     }
-    if let Some(list) = finalizers.as_array_mut()
-        && !list.iter().any(|one| one == "kubernetes")
-    {
-        list.push("kubernetes".into());
-    }
-    namespace["status"] = json!({ "phase": "Active" });
+    fill::set(namespace, "status", json!({ "phase": "Active" }));
 }
 
 /// What keeps it is only changed through `finalize`.
 fn update(namespace: &mut Value, old: &Value) {
     let name = meta::name(namespace).to_owned();
     meta::set_label(namespace, "kubernetes.io/metadata.name", &name);
-    namespace["spec"] = old.get("spec").cloned().unwrap_or_else(|| json!({}));
+    fill::set(namespace, "spec", old.get("spec").cloned().unwrap_or_else(|| json!({})));
 }
 
 fn status_checks(new: &At<'_>, _old: &At<'_>, errors: &mut Errors) {

@@ -1,6 +1,7 @@
 //! What may change in a Pod that exists, and what its start is.
 
 use crate::error::FieldError;
+use crate::fill;
 use crate::kind::{Volatility, Written};
 use crate::meta;
 use crate::quantity::Quantity;
@@ -9,8 +10,8 @@ use serde_json::{Value, json};
 
 /// A new Pod waits; its quality of service is fixed by its resources.
 pub(super) fn create(pod: &mut Value) {
-    let class = qos_class(&pod["spec"]);
-    pod["status"] = json!({ "phase": "Pending", "qosClass": class });
+    let class = pod.get("spec").map_or("BestEffort", qos_class);
+    fill::set(pod, "status", json!({ "phase": "Pending", "qosClass": class }));
 }
 
 /// `Guaranteed`, `Burstable` or `BestEffort`, from a Pod's spec.

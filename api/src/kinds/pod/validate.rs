@@ -270,3 +270,250 @@ fn scheduling_gates(gates: &At<'_>, errors: &mut Errors) {
         validate::unique(&gate.get("name"), &mut seen, errors);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::kind::{Target, Volatility, Written};
+    use crate::kinds::pod::KIND;
+    use serde_json::{Value, json};
+
+    fn pod() -> Value {
+        let mut pod = json!({
+            "metadata": {"name": "web", "namespace": "default"},
+            "spec": {
+                "containers": [{"name": "web", "image": "file:web.wasm", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}],
+                "volumes": [{"name": "data"}],
+            },
+        });
+        KIND.default(&mut pod);
+        pod
+    }
+
+    fn shown(errors: Vec<crate::error::FieldError>) -> Vec<String> {
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_pod_is_checked_in_kubernetes_words() {
+        type Change = fn(&mut Value);
+        let cases: &[(Change, &[&str])] = &[
+            (|_| {}, &[]),
+            (|s| s["containers"] = json!([]), &["spec.containers: Required value"]),
+            (
+                |s| drop(s["containers"][0].as_object_mut().map(|c| c.remove("image"))),
+                &["spec.containers[0].image: Required value"],
+            ),
+            (
+                |s| s["containers"][0]["image"] = json!(" a"),
+                &[
+                    "spec.containers[0].image: Invalid value: \" a\": must not have leading or trailing whitespace",
+                ],
+            ),
+            (
+                |s| s["containers"][0]["imagePullPolicy"] = json!("X"),
+                &[
+                    "spec.containers[0].imagePullPolicy: Unsupported value: \"X\": supported values: \"Always\", \"IfNotPresent\", \"Never\"",
+                ],
+            ),
+            (
+                |s| {
+                    let one = s["containers"][0].clone();
+                    s["containers"] = json!([one, one]);
+                },
+                &["spec.containers[1].name: Duplicate value: \"web\""],
+            ),
+            (|s| s["volumes"] = json!([]), &["spec.containers[0].volumeMounts[0].name: Not found: \"data\""]),
+            (
+                |s| s["volumes"][0]["hostPath"] = json!({"path": "/a/../b", "type": "X"}),
+                &[
+                    "spec.volumes[0].hostPath: Forbidden: may not specify more than 1 volume type",
+                    "spec.volumes[0].hostPath.path: Invalid value: \"/a/../b\": must not contain '..'",
+                    "spec.volumes[0].hostPath.type: Unsupported value: \"X\": supported values: \"\", \"BlockDevice\", \"CharDevice\", \"Directory\", \"DirectoryOrCreate\", \"File\", \"FileOrCreate\", \"Socket\"",
+                ],
+            ),
+            (
+                |s| s["restartPolicy"] = json!("Sometimes"),
+                &[
+                    "spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\"",
+                ],
+            ),
+            (
+                |s| s["dnsPolicy"] = json!("None"),
+                &[
+                    "spec.dnsConfig: Required value: must provide at least one DNS nameserver when `dnsPolicy` is None",
+                ],
+            ),
+            (
+                |s| s["terminationGracePeriodSeconds"] = json!(-1),
+                &[
+                    "spec.terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0",
+                ],
+            ),
+            (
+                |s| {
+                    s["containers"][0]["ports"] =
+                        json!([{"containerPort": 70000, "protocol": "TCP"}, {"protocol": "X"}])
+                },
+                &[
+                    "spec.containers[0].ports[0].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive",
+                    "spec.containers[0].ports[1].containerPort: Required value",
+                    "spec.containers[0].ports[1].protocol: Unsupported value: \"X\": supported values: \"SCTP\", \"TCP\", \"UDP\"",
+                ],
+            ),
+            (
+                |s| s["containers"][0]["env"] = json!([{"name": "A=B"}, {"value": "x"}]),
+                &[
+                    "spec.containers[0].env[0].name: Invalid value: \"A=B\": a valid environment variable name must consist only of printable ASCII characters other than '='",
+                    "spec.containers[0].env[1].name: Required value",
+                ],
+            ),
+            (
+                |s| s["containers"][0]["env"] = json!([{"name": "A", "value": "x", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}}]),
+                &[
+                    "spec.containers[0].env[0].valueFrom: Invalid value: \"\": may not be specified when `value` is not empty",
+                ],
+            ),
+            (
+                |s| s["containers"][0]["env"] = json!([{"name": "A", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "spec.x"}}}]),
+                &[
+                    "spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: Invalid value: \"spec.x\": error converting fieldPath: field label not supported: spec.x",
+                ],
+            ),
+            (
+                |s| s["containers"][0]["env"] = json!([{"name": "A", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.labels['a/b']"}}}]),
+                &[],
+            ),
+            (
+                |s| s["containers"][0]["env"] = json!([{"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "2"}}}]),
+                &[
+                    "spec.containers[0].env[0].valueFrom.resourceFieldRef.divisor: Invalid value: \"limits.cpu\": only divisor's values 1m and 1 are supported with the cpu resource",
+                ],
+            ),
+            (
+                |s| {
+                    s["containers"][0]["resources"] =
+                        json!({"limits": {"cpu": "1"}, "requests": {"cpu": "2", "memory": "lots"}})
+                },
+                &[
+                    "spec.containers[0].resources.requests[memory]: Invalid value: \"lots\": quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+                    "spec.containers[0].resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1",
+                ],
+            ),
+            (
+                |s| s["containers"][0]["livenessProbe"] = json!({"successThreshold": 2}),
+                &[
+                    "spec.containers[0].livenessProbe: Required value: must specify a handler type",
+                    "spec.containers[0].livenessProbe.successThreshold: Invalid value: 2: must be 1",
+                ],
+            ),
+            (
+                |s| {
+                    s["initContainers"] = json!([{"name": "i", "image": "i", "imagePullPolicy": "Always", "terminationMessagePolicy": "File",
+                    "lifecycle": {}}])
+                },
+                &[
+                    "spec.initContainers[0].lifecycle: Forbidden: may not be set for init containers without restartPolicy=Always",
+                ],
+            ),
+            (
+                |s| s["tolerations"] = json!([{"operator": "Equal"}]),
+                &[
+                    "spec.tolerations[0].operator: Invalid value: \"Equal\": operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
+                ],
+            ),
+            (
+                |s| s["hostAliases"] = json!([{"ip": "x"}]),
+                &[
+                    "spec.hostAliases[0].ip: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+                ],
+            ),
+        ];
+        for (change, expected) in cases {
+            let mut pod = pod();
+            change(&mut pod["spec"]);
+            assert_eq!(shown(KIND.validate(&pod)), *expected);
+        }
+    }
+
+    #[test]
+    fn little_of_a_pod_may_change() {
+        let old = pod();
+        type Change = fn(&mut Value);
+        let fine: &[Change] = &[
+            |_| {},
+            |s| s["containers"][0]["image"] = json!("file:other.wasm"),
+            |s| s["activeDeadlineSeconds"] = json!(5),
+            |s| s["tolerations"] = json!([{"key": "a", "operator": "Exists"}]),
+        ];
+        for change in fine {
+            let mut new = old.clone();
+            change(&mut new["spec"]);
+            assert_eq!(shown(KIND.validate_update(&new, &old, Target::Main)), Vec::<String>::new());
+        }
+        let mut new = old.clone();
+        new["spec"]["containers"][0]["args"] = json!(["x"]);
+        new["spec"]["hostname"] = json!("x");
+        let errors = shown(KIND.validate_update(&new, &old, Target::Main));
+        assert!(
+            errors[0].starts_with(
+                "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
+            ),
+            "{errors:?}"
+        );
+        assert!(errors[0].ends_with("changed: spec.containers[0].args, spec.hostname"), "{errors:?}");
+        let mut more = old.clone();
+        let one = more["spec"]["containers"][0].clone();
+        more["spec"]["containers"].as_array_mut().expect("a list").push(one);
+        more["spec"]["containers"][1]["name"] = json!("other");
+        let errors = shown(KIND.validate_update(&more, &old, Target::Main));
+        assert_eq!(errors, ["spec.containers: Forbidden: pod updates may not add or remove containers"]);
+    }
+
+    #[test]
+    fn a_new_pod_is_pending_and_has_a_class() {
+        let cases = [
+            (json!({}), "BestEffort"),
+            (json!({"requests": {"cpu": "1"}}), "Burstable"),
+            (json!({"limits": {"cpu": "1", "memory": "1Mi"}}), "Guaranteed"),
+            (json!({"limits": {"cpu": "1", "memory": "1Mi"}, "requests": {"cpu": "500m"}}), "Burstable"),
+        ];
+        for (resources, class) in cases {
+            let mut pod = pod();
+            pod["spec"]["containers"][0]["resources"] = resources;
+            pod["status"] = json!({"phase": "Running"});
+            KIND.default(&mut pod);
+            KIND.prepare_create(&mut pod);
+            assert_eq!(pod["status"], json!({"phase": "Pending", "qosClass": class}));
+            assert_eq!(pod["metadata"]["generation"], 1);
+        }
+    }
+
+    #[test]
+    fn only_a_going_pod_s_own_node_may_write_lightly() {
+        let pod = |status: Value| json!({"metadata": {"name": "a", "resourceVersion": "1"}, "spec": {"nodeName": "edge"}, "status": status});
+        let old = pod(json!({"phase": "Pending"}));
+        let running = pod(json!({"phase": "Running"}));
+        let ended = json!({"phase": "Running", "containerStatuses": [{"name": "a", "lastState": {"terminated": {"exitCode": 1}}}]});
+        let own = "system:node:edge";
+        let cases = [
+            (&old, &running, own, Volatility::Volatile),
+            (&old, &running, "system:node:other", Volatility::Durable),
+            (&old, &pod(json!({"phase": "Failed"})), own, Volatility::Durable),
+            (&running, &pod(ended.clone()), own, Volatility::Durable),
+            (&pod(ended.clone()), &pod(ended), own, Volatility::Volatile),
+            (&Value::Null, &running, own, Volatility::Durable),
+        ];
+        for (old, new, user, expected) in cases {
+            assert_eq!(KIND.volatility(Written { old, new, user }), expected, "{new}");
+        }
+    }
+
+    #[test]
+    fn typed_pods_come_and_go_unchanged() {
+        let pod = pod();
+        let typed: crate::kinds::pod::Pod = crate::meta::read(&pod).expect("a checked Pod is read");
+        assert_eq!(typed.spec.containers[0].volume_mounts[0].mount_path, "/data");
+        let again = serde_json::to_value(&typed.spec).expect("a typed Pod is written");
+        assert_eq!(again, pod["spec"]);
+    }
+}
