@@ -1,9 +1,12 @@
 //! The patches of the Kubernetes API as pure functions over JSON.
 //!
 //! JSON patch (RFC 6902), JSON merge patch (RFC 7386) and strategic merge patch, which reads
-//! merge keys and strategies from [`crate::schema`]. Each either succeeds or leaves the object
+//! merge keys and strategies from [`crate::schema`]. Server-side apply is [`apply`]. Each either succeeds or leaves the object
 //! as it was. What may be patched by whom, and whether the result is valid, is decided elsewhere.
 
+pub mod apply;
+mod field_set;
+mod granular;
 mod json;
 mod strategic;
 
