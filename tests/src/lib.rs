@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod cluster;
+pub mod registry;
 pub mod tool;
 pub mod wait;
 pub mod web;

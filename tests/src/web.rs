@@ -25,7 +25,7 @@ pub fn request(
     path: &str,
     body: &str,
 ) -> Result<Answer, String> {
-    request_with(address, method, host, path, "", body)
+    send(address, method, host, path, "", body.as_bytes())
 }
 
 /// The same with more header lines, each ending in CR LF.
@@ -37,6 +37,18 @@ pub fn request_with(
     more: &str,
     body: &str,
 ) -> Result<Answer, String> {
+    send(address, method, host, path, more, body.as_bytes())
+}
+
+/// The same with any bytes.
+pub fn send(
+    address: SocketAddr,
+    method: &str,
+    host: &str,
+    path: &str,
+    more: &str,
+    body: &[u8],
+) -> Result<Answer, String> {
     exchange(address, method, host, path, more, body).map_err(|error| format!("{method} {path}: {error}"))
 }
 
@@ -46,15 +58,17 @@ fn exchange(
     host: &str,
     path: &str,
     more: &str,
-    body: &str,
+    body: &[u8],
 ) -> std::io::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{more}content-length: {}\r\n\r\n{body}",
+    let mut request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{more}content-length: {}\r\n\r\n",
         body.len()
-    )?;
+    )
+    .into_bytes();
+    request.extend(body);
+    stream.write_all(&request)?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
