@@ -1,0 +1,142 @@
+//! Writing a run's log.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+
+use crate::log::line::{self, Cutter, Stream};
+use crate::log::{Limits, Progress, current, files, rotated};
+
+/// Bytes that are collected before they are written, while more is waiting.
+const BATCH: usize = 256 << 10;
+
+/// The log of one run. Ends when both its inputs do.
+#[derive(Debug)]
+pub struct LogWriter {
+    directory: PathBuf,
+    limits: Limits,
+    bell: Arc<watch::Sender<Progress>>,
+    progress: Progress,
+    file: File,
+    length: u64,
+    healthy: bool,
+}
+
+impl LogWriter {
+    pub(super) fn begin(
+        directory: PathBuf,
+        limits: Limits,
+        bell: Arc<watch::Sender<Progress>>,
+    ) -> io::Result<LogWriter> {
+        let progress = *bell.borrow();
+        let (file, length) = open(&directory.join(current(progress.run)))?;
+        Ok(LogWriter { directory, limits, bell, progress, file, length, healthy: true })
+    }
+
+    /// Writes what the two streams bring until both have ended.
+    pub async fn run(mut self, mut stdout: mpsc::Receiver<Bytes>, mut stderr: mpsc::Receiver<Bytes>) {
+        let (mut out, mut err) = (Cutter::new(Stream::Stdout), Cutter::new(Stream::Stderr));
+        let (mut out_open, mut err_open) = (true, true);
+        while out_open || err_open {
+            let mut batch = Vec::new();
+            tokio::select! {
+                chunk = stdout.recv(), if out_open => match chunk {
+                    Some(chunk) => out.cut(&chunk, &line::now(), &mut batch),
+                    None => out_open = false,
+                },
+                chunk = stderr.recv(), if err_open => match chunk {
+                    Some(chunk) => err.cut(&chunk, &line::now(), &mut batch),
+                    None => err_open = false,
+                },
+            }
+            drain(&mut stdout, &mut out, &mut batch);
+            drain(&mut stderr, &mut err, &mut batch);
+            self = self.write(batch).await;
+        }
+        let mut batch = Vec::new();
+        out.finish(&line::now(), &mut batch);
+        err.finish(&line::now(), &mut batch);
+        self = self.write(batch).await;
+        self.progress.closed = true;
+        self.ring();
+    }
+
+    /// Disks may stall: not on the thread that runs everything else.
+    async fn write(self, batch: Vec<u8>) -> LogWriter {
+        if batch.is_empty() {
+            return self;
+        }
+        let mut writer = self;
+        tokio::task::spawn_blocking(move || {
+            writer.append(&batch);
+            writer
+        })
+        .await
+        .expect("appending to a log does not panic")
+    }
+
+    fn append(&mut self, batch: &[u8]) {
+        let result = self.try_append(batch);
+        if let Err(error) = &result
+            && self.healthy
+        {
+            let directory = self.directory.display();
+            tracing::warn!(%directory, %error, "a container's log cannot be written; lines are lost");
+        }
+        self.healthy = result.is_ok();
+        self.progress.writes += 1;
+        self.ring();
+    }
+
+    fn try_append(&mut self, batch: &[u8]) -> io::Result<()> {
+        if self.length > 0 && self.length + batch.len() as u64 > self.limits.bytes {
+            self.rotate()?;
+        }
+        self.file.write_all(batch)?;
+        self.length += batch.len() as u64;
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        let Progress { run, file, .. } = self.progress;
+        let path = self.directory.join(current(run));
+        fs::rename(&path, self.directory.join(rotated(run, file)))?;
+        (self.file, self.length) = open(&path)?;
+        self.progress.file += 1;
+        let old: Vec<_> = files(&self.directory)?.into_iter().filter(|found| found.0 == run && found.1.is_some()).collect();
+        let surplus = (old.len() + 1).saturating_sub(self.limits.files.max(1) as usize);
+        for (_, _, path) in old.into_iter().take(surplus) {
+            fs::remove_file(path)?;
+        }
+        Ok(())
+    }
+
+    /// A newer run may have begun while this one wrote its last words; then its progress stands.
+    fn ring(&self) {
+        let mine = self.progress;
+        self.bell.send_if_modified(|shown| {
+            let newest = shown.run <= mine.run;
+            if newest {
+                *shown = mine;
+            }
+            newest
+        });
+    }
+}
+
+fn open(path: &std::path::Path) -> io::Result<(File, u64)> {
+    let file = OpenOptions::new().create(true).append(true).open(path)?;
+    let length = file.metadata()?.len();
+    Ok((file, length))
+}
+
+fn drain(queue: &mut mpsc::Receiver<Bytes>, cutter: &mut Cutter, batch: &mut Vec<u8>) {
+    while batch.len() < BATCH {
+        let Ok(chunk) = queue.try_recv() else { return };
+        cutter.cut(&chunk, &line::now(), batch);
+    }
+}
