@@ -1,0 +1,14 @@
+//! What the node tells the API: statuses of Pods, Events, the Node itself and its heartbeat.
+//!
+//! Everything is coalesced and sent only when it changed; what cannot be sent waits and the newest state wins.
+//! Nothing here decides what is true.
+
+mod events;
+mod machine;
+mod node;
+mod statuses;
+
+pub use events::{Events, Subject};
+pub use machine::Machine;
+pub use node::{Registration, Registrar};
+pub use statuses::{PodName, Statuses};
