@@ -1,0 +1,32 @@
+//! The time between the wish that a Pod ends and the end of its containers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use edge_api::kinds::pod::LifecycleHandler;
+
+use crate::supervisor::context::Context;
+use crate::supervisor::machine::Event;
+
+/// Lets the Pod go: its `preStop`, then no new requests, then the end of those under way; `by` at the latest.
+pub async fn run(context: Arc<Context>, by: Duration) {
+    let deadline = context.host.epoch + by;
+    let _ = tokio::time::timeout_at(deadline, let_go(&context)).await;
+    context.send(Event::Drained);
+}
+
+async fn let_go(context: &Context) {
+    let Some(net) = context.net.get() else { return };
+    net.drain();
+    let pod = context.pod.load_full();
+    let waits = pod.spec.containers.iter().filter_map(|container| container.lifecycle.as_ref()?.pre_stop.as_ref());
+    let longest = waits.map(pre_stop).max().unwrap_or_default();
+    tokio::time::sleep(longest).await;
+    net.idle().await;
+}
+
+/// How long a `preStop` wants to wait; other kinds are not carried out.
+fn pre_stop(handler: &LifecycleHandler) -> Duration {
+    let seconds = handler.sleep.as_ref().map_or(0, |sleep| sleep.seconds);
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+}

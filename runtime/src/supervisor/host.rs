@@ -1,0 +1,71 @@
+//! Everything of the node that a Pod's worker uses: handles, no decisions.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use edge_api::kinds::pod::Resources;
+use edge_api::kinds::service::Service;
+use edge_api::time::Timestamp;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::client::Client;
+use crate::code::CodeCache;
+use crate::image::ImageStore;
+use crate::log::Logs;
+use crate::net::Network;
+use crate::report::{Events, Statuses};
+use crate::sandbox::Engine;
+use crate::supervisor::address::AddressPool;
+use crate::supervisor::life::Now;
+use crate::sync::{Mirror, Named};
+use crate::table::Tables;
+use crate::volume::Volumes;
+
+/// The parts of a node.
+pub struct Host {
+    /// The node's name.
+    pub node: String,
+    /// The node's address.
+    pub address: IpAddr,
+    /// What a container without limits may use.
+    pub allocatable: Resources,
+    /// The API.
+    pub client: Client,
+    /// The sandbox.
+    pub engine: Engine,
+    /// Compiled code.
+    pub code: CodeCache,
+    /// Images.
+    pub images: Arc<ImageStore>,
+    /// Volumes.
+    pub volumes: Volumes,
+    /// Logs.
+    pub logs: Arc<Logs>,
+    /// The Pod network.
+    pub network: Network,
+    /// Where Pods are reached, to see when one is not any more.
+    pub tables: Arc<Tables>,
+    /// ConfigMaps and Secrets.
+    pub named: Named,
+    /// Services, for variables.
+    pub services: Arc<Mirror<Service>>,
+    /// Where statuses go.
+    pub statuses: Statuses,
+    /// Where Events go.
+    pub events: Events,
+    /// The node's Pod addresses.
+    pub addresses: Mutex<AddressPool>,
+    /// Becomes true when the node has a range of them.
+    pub has_range: watch::Sender<bool>,
+    /// The moment from which delays are counted.
+    pub epoch: Instant,
+}
+
+impl Host {
+    /// This moment, by both clocks.
+    pub fn now(&self) -> Now {
+        Now { mono: self.epoch.elapsed(), wall: Timestamp::from(std::time::SystemTime::now()) }
+    }
+}

@@ -1,0 +1,729 @@
+//! A Pod's life as a pure machine: events in, effects out.
+//!
+//! [`Machine::step`] reads no clock and touches nothing; a thin executor carries its effects out and reports back
+//! with events. Every rule about order, restarts and ends is here and nowhere else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use edge_api::kinds::pod::{Container, ContainerStateTerminated, Pod};
+use edge_api::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::sandbox::{Exit, ExitReason};
+use crate::supervisor::life::{Failure, Life, Now, Role, Run, Slot, SlotRecord};
+
+/// Kubernetes' default for `terminationGracePeriodSeconds`.
+const DEFAULT_GRACE: i64 = 30;
+/// Exit code of what was killed.
+const KILLED: i32 = 137;
+
+/// Something happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The Pod was seen, for the first time or changed.
+    Changed(Arc<Pod>),
+    /// The Pod is gone from the API.
+    Removed,
+    /// Volumes and network are there.
+    Prepared,
+    /// A container's image is here, or not.
+    Image(usize, Result<ImageFound, Failure>),
+    /// A container was started, or not.
+    Started(usize, Result<Started, Failure>),
+    /// A probe changed its mind.
+    Probed(usize, Probed),
+    /// A container's run has ended.
+    Exited(usize, Exit),
+    /// What the Pod's variables and volumes are made of has changed.
+    Refreshed,
+    /// Nothing is routed to the Pod any more and nothing is under way.
+    Drained,
+    /// Time has passed.
+    Tick,
+}
+
+/// An image that is here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageFound {
+    /// For the status.
+    pub id: String,
+}
+
+/// A run that began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Started {
+    /// `edgectl://…`
+    pub id: String,
+    /// It has a startup probe to pass.
+    pub has_startup: bool,
+    /// It has a readiness probe to pass.
+    pub has_readiness: bool,
+}
+
+/// What a probe found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probed {
+    /// The startup probe succeeded.
+    Up,
+    /// The readiness probe changed.
+    Ready(bool),
+    /// The startup or liveness probe failed as often as it may.
+    Dead {
+        /// `liveness` or `startup`.
+        probe: &'static str,
+    },
+}
+
+/// Something to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Bring volumes and network about; answers [`Event::Prepared`].
+    Prepare,
+    /// Find or fetch a container's image; answers [`Event::Image`].
+    Fetch(usize),
+    /// Start a container's run; answers [`Event::Started`], later [`Event::Exited`].
+    Start(usize),
+    /// End a container's run now.
+    Kill(usize),
+    /// Take the Pod out of routing, run what comes before the end, let finish what is under way, until then at the
+    /// latest; answers [`Event::Drained`].
+    Drain {
+        /// By when, on the clock of delays.
+        by: Duration,
+    },
+    /// Tell about it.
+    Tell(Tale),
+    /// Remember the record.
+    Remember,
+    /// Report the last status and then remove the Pod from the API.
+    Delete,
+    /// Remove everything the Pod has on this node.
+    Release,
+}
+
+/// An Event to be recorded on the Pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tale {
+    /// The container it is about.
+    pub container: Option<usize>,
+    /// Whether it is a warning.
+    pub warning: bool,
+    /// Such as `Started`.
+    pub reason: &'static str,
+    /// One sentence.
+    pub message: String,
+}
+
+/// Where the Pod stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stage {
+    /// Not even begun.
+    New,
+    /// Volumes and network are on their way.
+    Preparing,
+    /// Containers live by the rules.
+    Active,
+    /// No container may begin any more; those alive are let go.
+    Ending {
+        /// Why.
+        why: Ending,
+        /// When patience ends.
+        by: Duration,
+        /// Everything alive was told to end.
+        killed: bool,
+    },
+    /// All containers have ended for good; the Pod is over.
+    Over(Phase),
+    /// Nothing is left here.
+    Released,
+}
+
+/// Why a Pod ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// The API says so.
+    Deleted,
+    /// It was active for too long.
+    Deadline,
+    /// It is gone from the API already.
+    Removed,
+}
+
+/// A Pod's phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Not all containers have run yet.
+    Pending,
+    /// At least one runs or will again.
+    Running,
+    /// All ended well.
+    Succeeded,
+    /// All ended, not all well.
+    Failed,
+}
+
+/// What is remembered of a Pod over restarts of the node.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct PodRecord {
+    /// When the node took it.
+    pub start_time: Option<Timestamp>,
+    /// Its containers.
+    pub slots: Vec<SlotRecord>,
+    /// How it ended.
+    pub over: Option<Phase>,
+    /// Why, if not by itself.
+    pub reason: String,
+}
+
+/// The life of one Pod.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    pod: Arc<Pod>,
+    stage: Stage,
+    slots: Vec<Slot>,
+    start_time: Timestamp,
+    prepared: bool,
+    deleted: bool,
+    reason: String,
+    /// When it became active, for its deadline.
+    active_since: Option<Duration>,
+}
+
+impl Machine {
+    /// A Pod that this node sees for the first time, or again after a restart.
+    pub fn new(pod: Arc<Pod>, record: Option<PodRecord>, now: Now) -> Machine {
+        let slots: Vec<Slot> = containers(&pod).map(|(container, role)| Slot::new(&container.name, role)).collect();
+        let record = record.unwrap_or_else(|| record_of_status(&pod));
+        let mut machine = Machine {
+            stage: Stage::New,
+            slots,
+            start_time: record.start_time.or(pod.status.start_time).unwrap_or(now.wall),
+            prepared: false,
+            deleted: false,
+            reason: record.reason,
+            active_since: None,
+            pod,
+        };
+        let never = machine.pod.spec.restart_policy == "Never";
+        for (slot, old) in machine.slots.iter_mut().filter_map(|slot| {
+            let old = record.slots.iter().find(|old| old.name == slot.name)?;
+            Some((slot, old))
+        }) {
+            slot.restarts = old.restarts;
+            slot.last.clone_from(&old.last);
+            if let Some(ended) = &old.ended {
+                slot.life = Life::Ended(ended.clone());
+            } else if old.begun && never && slot.role != Role::Sidecar {
+                slot.life = Life::Ended(Box::new(lost(now)));
+            }
+        }
+        if let Some(phase) = record.over {
+            machine.stage = Stage::Over(phase);
+        }
+        machine
+    }
+
+    /// The Pod as last seen.
+    pub fn pod(&self) -> &Arc<Pod> {
+        &self.pod
+    }
+
+    /// The containers' places: init containers first, then the others.
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    /// The container of a place.
+    pub fn container(&self, index: usize) -> &Container {
+        let init = self.pod.spec.init_containers.len();
+        if index < init { &self.pod.spec.init_containers[index] } else { &self.pod.spec.containers[index - init] }
+    }
+
+    /// When the node took the Pod.
+    pub fn start_time(&self) -> Timestamp {
+        self.start_time
+    }
+
+    /// Whether volumes and network are there.
+    pub fn is_prepared(&self) -> bool {
+        self.prepared
+    }
+
+    /// Whether no new request is to reach it.
+    pub fn is_ending(&self) -> bool {
+        matches!(self.stage, Stage::Ending { .. } | Stage::Over(_) | Stage::Released)
+    }
+
+    /// Whether the worker of this Pod has nothing left to do.
+    pub fn is_released(&self) -> bool {
+        self.stage == Stage::Released
+    }
+
+    /// Why it ended, if not by itself.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// Whether all init containers are done or, as sidecars, started.
+    pub fn is_initialized(&self) -> bool {
+        self.slots.iter().all(|slot| match slot.role {
+            Role::Init => slot.ended().is_some_and(|ended| ended.exit_code == 0),
+            Role::Sidecar => slot.is_started() || slot.restarts > 0 || slot.ended().is_some(),
+            Role::Main => true,
+        })
+    }
+
+    /// The phase by Kubernetes' rules.
+    pub fn phase(&self) -> Phase {
+        match self.stage {
+            Stage::Over(phase) => return phase,
+            Stage::New | Stage::Preparing => return Phase::Pending,
+            _ => {}
+        }
+        if !self.is_initialized() && !self.is_ending() {
+            return Phase::Pending;
+        }
+        let mut mains = self.slots.iter().filter(|slot| slot.role == Role::Main);
+        let never_ran = |slot: &Slot| match slot.life {
+            Life::Running(_) | Life::Stopping(_) | Life::Ended(_) => false,
+            _ => slot.last.is_none() && slot.restarts == 0,
+        };
+        if mains.any(never_ran) { Phase::Pending } else { Phase::Running }
+    }
+
+    /// What to remember.
+    pub fn record(&self) -> PodRecord {
+        PodRecord {
+            start_time: Some(self.start_time),
+            slots: self.slots.iter().map(Slot::record).collect(),
+            over: match self.stage {
+                Stage::Over(phase) => Some(phase),
+                _ => None,
+            },
+            reason: self.reason.clone(),
+        }
+    }
+
+    /// When [`Event::Tick`] is due if nothing else happens.
+    pub fn wake_at(&self) -> Option<Duration> {
+        match &self.stage {
+            Stage::Active => self.slots.iter().filter_map(Slot::wake_at).chain(self.deadline()).min(),
+            Stage::Ending { by, killed: false, .. } => Some(*by),
+            _ => None,
+        }
+    }
+
+    /// The one step: takes an event in and answers what is to be done.
+    pub fn step(&mut self, event: Event, now: Now) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.take(event, now, &mut effects);
+        self.settle(now, &mut effects);
+        effects
+    }
+
+    fn take(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
+        match event {
+            Event::Changed(pod) => self.changed(pod, now, effects),
+            Event::Removed => self.end(Ending::Removed, now, effects),
+            Event::Prepared => {
+                self.prepared = true;
+                if self.stage == Stage::Preparing {
+                    self.stage = Stage::Active;
+                    self.active_since = Some(now.mono);
+                    effects.push(Effect::Remember);
+                }
+            }
+            Event::Image(index, result) => self.image(index, result, now, effects),
+            Event::Started(index, result) => self.started(index, result, now, effects),
+            Event::Probed(index, probed) => self.probed(index, &probed, effects),
+            Event::Exited(index, exit) => self.exited(index, exit, now, effects),
+            Event::Refreshed => {
+                for slot in &mut self.slots {
+                    if let Life::NotCreated { failure, retry } = &mut slot.life
+                        && failure.reason == "CreateContainerConfigError"
+                    {
+                        *retry = now.mono;
+                    }
+                }
+            }
+            Event::Drained => {
+                if let Stage::Ending { by, .. } = &mut self.stage {
+                    *by = now.mono;
+                }
+            }
+            Event::Tick => {}
+        }
+    }
+
+    fn changed(&mut self, pod: Arc<Pod>, now: Now, effects: &mut Vec<Effect>) {
+        self.pod = pod;
+        if self.pod.metadata.deletion_timestamp.is_some() {
+            self.deleted = true;
+            match self.stage {
+                Stage::Over(_) => effects.push(Effect::Delete),
+                _ => self.end(Ending::Deleted, now, effects),
+            }
+        } else if self.stage == Stage::New {
+            self.stage = Stage::Preparing;
+            effects.push(Effect::Prepare);
+        }
+    }
+
+    /// Begins the end, or hastens it.
+    fn end(&mut self, why: Ending, now: Now, effects: &mut Vec<Effect>) {
+        let by = now.mono + self.grace(why);
+        match &mut self.stage {
+            Stage::Released => {}
+            Stage::Over(_) if why == Ending::Removed => self.release(effects),
+            Stage::Over(_) => {}
+            Stage::Ending { why: old, by: deadline, .. } => {
+                *deadline = by.min(*deadline);
+                if why != Ending::Deadline {
+                    *old = why;
+                }
+            }
+            Stage::New | Stage::Preparing | Stage::Active => {
+                let alive: Vec<usize> = (0..self.slots.len()).filter(|index| self.slots[*index].is_alive()).collect();
+                self.stage = Stage::Ending { why, by, killed: false };
+                for index in alive {
+                    let message = format!("Stopping container {}", self.slots[index].name);
+                    effects.push(tell(Some(index), "Killing", message));
+                }
+                effects.push(Effect::Drain { by });
+            }
+        }
+    }
+
+    fn grace(&self, why: Ending) -> Duration {
+        let seconds = match why {
+            Ending::Removed => 0,
+            Ending::Deleted => self.pod.metadata.deletion_grace_period_seconds.unwrap_or(DEFAULT_GRACE),
+            Ending::Deadline => self.pod.spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE),
+        };
+        Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+    }
+
+    fn image(&mut self, index: usize, result: Result<ImageFound, Failure>, now: Now, effects: &mut Vec<Effect>) {
+        let slot = &mut self.slots[index];
+        if slot.life != Life::Fetching {
+            return;
+        }
+        match result {
+            Ok(found) => {
+                slot.image_id = found.id;
+                slot.life = Life::Starting;
+                effects.push(Effect::Start(index));
+            }
+            Err(failure) => {
+                effects.push(warn(Some(index), "Failed", failure.message.clone()));
+                effects.push(warn(Some(index), "Failed", format!("Error: {}", failure.reason)));
+                let retry = slot.next_retry(now);
+                slot.life = Life::NoImage { failure, retry };
+            }
+        }
+    }
+
+    fn started(&mut self, index: usize, result: Result<Started, Failure>, now: Now, effects: &mut Vec<Effect>) {
+        let slot = &mut self.slots[index];
+        if slot.life != Life::Starting {
+            return;
+        }
+        match result {
+            Ok(started) => {
+                slot.forget_retries();
+                let fresh = !slot.begun;
+                slot.begun = true;
+                slot.life = Life::Running(Run {
+                    id: started.id,
+                    since: now.wall,
+                    began: now.mono,
+                    started: !started.has_startup,
+                    ready: !started.has_startup && !started.has_readiness,
+                });
+                effects.push(tell(Some(index), "Created", format!("Created container: {}", slot.name)));
+                effects.push(tell(Some(index), "Started", format!("Started container {}", slot.name)));
+                if fresh {
+                    effects.push(Effect::Remember);
+                }
+            }
+            Err(failure) => {
+                effects.push(warn(Some(index), "Failed", format!("Error: {}", failure.message)));
+                let retry = slot.next_retry(now);
+                slot.life = Life::NotCreated { failure, retry };
+            }
+        }
+    }
+
+    fn probed(&mut self, index: usize, probed: &Probed, effects: &mut Vec<Effect>) {
+        let has_readiness = self.container(index).readiness_probe.is_some();
+        let slot = &mut self.slots[index];
+        let Life::Running(run) = &mut slot.life else { return };
+        match probed {
+            Probed::Up => {
+                run.started = true;
+                run.ready = !has_readiness;
+            }
+            Probed::Ready(ready) => run.ready = *ready && run.started,
+            Probed::Dead { probe } => {
+                let message = format!("Container {} failed {probe} probe, will be restarted", slot.name);
+                slot.life = Life::Stopping(run.clone());
+                effects.push(tell(Some(index), "Killing", message));
+                effects.push(Effect::Kill(index));
+            }
+        }
+    }
+
+    fn exited(&mut self, index: usize, exit: Exit, now: Now, effects: &mut Vec<Effect>) {
+        let ending = self.is_ending();
+        let policy = self.pod.spec.restart_policy.clone();
+        let slot = &mut self.slots[index];
+        let run = match std::mem::replace(&mut slot.life, Life::Idle) {
+            Life::Running(run) | Life::Stopping(run) => run,
+            other => {
+                slot.life = other;
+                return;
+            }
+        };
+        slot.begun = false;
+        let ended = Box::new(terminated(&run, exit, now));
+        let again = match slot.role {
+            Role::Sidecar => true,
+            Role::Init => ended.exit_code != 0 && policy != "Never",
+            Role::Main => policy == "Always" || policy == "OnFailure" && ended.exit_code != 0 || policy.is_empty(),
+        };
+        if ending || !again {
+            slot.life = Life::Ended(ended);
+        } else {
+            slot.wait(now, now.mono.saturating_sub(run.began), ended);
+            if let Life::Waiting { delay, .. } = slot.life
+                && !delay.is_zero()
+            {
+                let message = back_off(&self.pod, &self.slots[index].name, delay);
+                effects.push(warn(Some(index), "BackOff", message));
+            }
+        }
+        effects.push(Effect::Remember);
+    }
+
+    /// Goes on until nothing more follows from what is known.
+    fn settle(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if self.stage == Stage::Active {
+            if self.deadline().is_some_and(|deadline| now.mono >= deadline) {
+                self.reason = "DeadlineExceeded".to_owned();
+                self.end(Ending::Deadline, now, effects);
+            } else {
+                self.advance(now, effects);
+            }
+        }
+        if matches!(self.stage, Stage::Ending { .. }) {
+            self.let_go(now, effects);
+        }
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        let seconds = u64::try_from(self.pod.spec.active_deadline_seconds?).ok()?;
+        Some(self.active_since? + Duration::from_secs(seconds))
+    }
+
+    /// Begins whatever may begin.
+    fn advance(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        for index in 0..self.slots.len() {
+            let slot = &mut self.slots[index];
+            self::resume(slot, index, now, effects);
+            let slot = &self.slots[index];
+            let proceed = match slot.role {
+                Role::Init => slot.ended().is_some_and(|ended| ended.exit_code == 0),
+                Role::Sidecar => slot.is_started() || slot.restarts > 0,
+                Role::Main => true,
+            };
+            if !proceed {
+                if slot.role == Role::Init && slot.ended().is_some() {
+                    self.finish(now, effects);
+                }
+                // Those behind wait, but what already runs goes on.
+                if index < self.first_main() && self.slots[index + 1..].iter().all(|slot| slot.life == Life::Idle) {
+                    return;
+                }
+            }
+        }
+        let mut mains = self.slots.iter().filter(|slot| slot.role == Role::Main);
+        if mains.all(|slot| slot.ended().is_some()) {
+            self.finish(now, effects);
+        }
+    }
+
+    fn first_main(&self) -> usize {
+        self.pod.spec.init_containers.len()
+    }
+
+    /// The Pod is over by itself: what still runs (sidecars) is let go.
+    fn finish(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let alive = self.slots.iter().any(Slot::is_alive);
+        if alive {
+            self.stage = Stage::Ending { why: Ending::Deadline, by: now.mono, killed: false };
+        } else {
+            self.conclude(now, effects);
+        }
+    }
+
+    /// On the way to the end: patience, then force, then the end.
+    fn let_go(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        for slot in &mut self.slots {
+            if !slot.is_alive() && !matches!(slot.life, Life::Ended(_)) {
+                slot.life = match slot.last.take() {
+                    Some(last) => Life::Ended(last),
+                    None => Life::Idle,
+                };
+            }
+        }
+        let Stage::Ending { by, killed, .. } = &mut self.stage else { return };
+        if now.mono >= *by && !*killed {
+            *killed = true;
+        }
+        if *killed {
+            self.kill(effects);
+        }
+        if !self.slots.iter().any(Slot::is_alive) {
+            self.conclude(now, effects);
+        }
+    }
+
+    /// Main containers first; sidecars when those are gone.
+    fn kill(&mut self, effects: &mut Vec<Effect>) {
+        let mains = self.slots.iter().any(|slot| slot.role != Role::Sidecar && slot.is_alive());
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            if slot.role == Role::Sidecar && mains {
+                continue;
+            }
+            match &slot.life {
+                Life::Running(run) => slot.life = Life::Stopping(run.clone()),
+                Life::Starting => slot.life = Life::Idle,
+                _ => continue,
+            }
+            effects.push(Effect::Kill(index));
+        }
+    }
+
+    fn conclude(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let why = match self.stage {
+            Stage::Ending { why, .. } => Some(why),
+            _ => None,
+        };
+        let well = self
+            .slots
+            .iter()
+            .filter(|slot| slot.role != Role::Sidecar)
+            .all(|slot| slot.ended().is_some_and(|ended| ended.exit_code == 0));
+        let phase = if well && self.reason.is_empty() { Phase::Succeeded } else { Phase::Failed };
+        let _ = now;
+        self.stage = Stage::Over(phase);
+        effects.push(Effect::Remember);
+        match why {
+            Some(Ending::Removed) => self.release(effects),
+            _ if self.deleted => effects.push(Effect::Delete),
+            _ => {}
+        }
+    }
+
+    fn release(&mut self, effects: &mut Vec<Effect>) {
+        self.stage = Stage::Released;
+        effects.push(Effect::Release);
+    }
+}
+
+/// Lets a container begin, or begin again when its time has come.
+fn resume(slot: &mut Slot, index: usize, now: Now, effects: &mut Vec<Effect>) {
+    let due = match slot.life {
+        Life::Idle => true,
+        Life::Waiting { until, .. } => {
+            let due = now.mono >= until;
+            if due {
+                slot.restarts += 1;
+            }
+            due
+        }
+        Life::NoImage { retry, .. } | Life::NotCreated { retry, .. } => now.mono >= retry,
+        _ => false,
+    };
+    if due {
+        slot.life = Life::Fetching;
+        effects.push(Effect::Fetch(index));
+    }
+}
+
+/// The containers in the order of their places.
+pub fn containers(pod: &Pod) -> impl Iterator<Item = (&Container, Role)> {
+    let init = pod.spec.init_containers.iter();
+    init.map(|container| (container, if container.is_sidecar() { Role::Sidecar } else { Role::Init }))
+        .chain(pod.spec.containers.iter().map(|container| (container, Role::Main)))
+}
+
+/// Kubernetes' words for a container that waits to be restarted.
+pub fn back_off(pod: &Pod, container: &str, delay: Duration) -> String {
+    let meta = &pod.metadata;
+    let delay = delay.as_secs();
+    let delay = if delay >= 60 { format!("{}m{}s", delay / 60, delay % 60) } else { format!("{delay}s") };
+    format!("back-off {delay} restarting failed container={container} pod={}_{}({})", meta.name, meta.namespace, meta.uid)
+}
+
+fn terminated(run: &Run, exit: Exit, now: Now) -> ContainerStateTerminated {
+    let reason = match exit.reason {
+        ExitReason::Completed => "Completed",
+        ExitReason::OomKilled => "OOMKilled",
+        ExitReason::Error | ExitReason::Killed => "Error",
+    };
+    ContainerStateTerminated {
+        exit_code: exit.code,
+        signal: 0,
+        reason: reason.to_owned(),
+        message: exit.message,
+        started_at: Some(run.since),
+        finished_at: Some(now.wall),
+        container_id: run.id.clone(),
+    }
+}
+
+/// A container of a Pod that never restarts was under way when the node stopped.
+fn lost(now: Now) -> ContainerStateTerminated {
+    ContainerStateTerminated {
+        exit_code: KILLED,
+        reason: "ContainerStatusUnknown".to_owned(),
+        message: "The node stopped while the container ran".to_owned(),
+        finished_at: Some(now.wall),
+        ..Default::default()
+    }
+}
+
+/// What the API remembers of a Pod that this node has forgotten.
+fn record_of_status(pod: &Pod) -> PodRecord {
+    let statuses = pod.status.init_container_statuses.iter().chain(&pod.status.container_statuses);
+    let slots = statuses
+        .map(|status| SlotRecord {
+            name: status.name.clone(),
+            restarts: u32::try_from(status.restart_count).unwrap_or(0),
+            begun: status.state.running.is_some(),
+            last: status.last_state.terminated.clone(),
+            ended: None,
+        })
+        .collect();
+    let over = match pod.status.phase.as_str() {
+        "Succeeded" => Some(Phase::Succeeded),
+        "Failed" => Some(Phase::Failed),
+        _ => None,
+    };
+    PodRecord { start_time: pod.status.start_time, slots, over, reason: pod.status.reason.clone() }
+}
+
+fn tell(container: Option<usize>, reason: &'static str, message: String) -> Effect {
+    Effect::Tell(Tale { container, warning: false, reason, message })
+}
+
+fn warn(container: Option<usize>, reason: &'static str, message: String) -> Effect {
+    Effect::Tell(Tale { container, warning: true, reason, message })
+}
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

@@ -1,0 +1,191 @@
+//! Asking containers how they are.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use edge_api::int_or_string::IntOrString;
+use edge_api::kinds::pod::{Container, HttpGetAction, Probe};
+use http::{Request, StatusCode};
+use http_body_util::Empty;
+use hyper_util::rt::TokioIo;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::http::Body;
+use crate::net::Dialed;
+use crate::supervisor::context::Context;
+use crate::supervisor::machine::{Event, Probed};
+
+/// Runs all probes of a container for as long as it is polled.
+pub async fn all(context: Arc<Context>, index: usize, container: Container) -> Infallible {
+    if let Some(probe) = &container.startup_probe {
+        startup(&context, index, &container, probe).await;
+    }
+    let liveness = async {
+        if let Some(probe) = &container.liveness_probe {
+            liveness(&context, index, &container, probe).await;
+        }
+    };
+    let readiness = async {
+        if let Some(probe) = &container.readiness_probe {
+            readiness(&context, index, &container, probe).await;
+        }
+    };
+    tokio::join!(liveness, readiness);
+    std::future::pending().await
+}
+
+async fn startup(context: &Context, index: usize, container: &Container, probe: &Probe) {
+    let mut rounds = Rounds::begin(probe).await;
+    let mut bad = 0;
+    loop {
+        match ask(context, container, probe).await {
+            Ok(()) => return context.send(Event::Probed(index, Probed::Up)),
+            Err(problem) => {
+                bad += 1;
+                unhealthy(context, container, "Startup", &problem);
+                if bad >= probe.failure_threshold.max(1) {
+                    context.send(Event::Probed(index, Probed::Dead { probe: "startup" }));
+                    return std::future::pending().await;
+                }
+            }
+        }
+        rounds.next().await;
+    }
+}
+
+async fn liveness(context: &Context, index: usize, container: &Container, probe: &Probe) {
+    let mut rounds = Rounds::begin(probe).await;
+    let mut bad = 0;
+    loop {
+        match ask(context, container, probe).await {
+            Ok(()) => bad = 0,
+            Err(problem) => {
+                bad += 1;
+                unhealthy(context, container, "Liveness", &problem);
+                if bad >= probe.failure_threshold.max(1) {
+                    return context.send(Event::Probed(index, Probed::Dead { probe: "liveness" }));
+                }
+            }
+        }
+        rounds.next().await;
+    }
+}
+
+async fn readiness(context: &Context, index: usize, container: &Container, probe: &Probe) {
+    let mut rounds = Rounds::begin(probe).await;
+    let (mut good, mut bad, mut ready) = (0, 0, false);
+    loop {
+        match ask(context, container, probe).await {
+            Ok(()) => (good, bad) = (good + 1, 0),
+            Err(problem) => {
+                (good, bad) = (0, bad + 1);
+                unhealthy(context, container, "Readiness", &problem);
+            }
+        }
+        let turned = if ready { bad >= probe.failure_threshold.max(1) } else { good >= probe.success_threshold.max(1) };
+        if turned {
+            ready = !ready;
+            context.send(Event::Probed(index, Probed::Ready(ready)));
+        }
+        rounds.next().await;
+    }
+}
+
+fn unhealthy(context: &Context, container: &Container, kind: &str, problem: &str) {
+    context.tell(Some(container), true, "Unhealthy", &format!("{kind} probe failed: {problem}"));
+}
+
+/// The times at which a probe asks.
+struct Rounds(tokio::time::Interval);
+
+impl Rounds {
+    async fn begin(probe: &Probe) -> Rounds {
+        let seconds = |value: i32, default| Duration::from_secs(u64::try_from(value).ok().filter(|s| *s > 0).unwrap_or(default));
+        let delay = seconds(probe.initial_delay_seconds, 0);
+        tokio::time::sleep(delay).await;
+        let mut interval = tokio::time::interval(seconds(probe.period_seconds, 10));
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        interval.tick().await;
+        Rounds(interval)
+    }
+
+    async fn next(&mut self) {
+        self.0.tick().await;
+    }
+}
+
+async fn ask(context: &Context, container: &Container, probe: &Probe) -> Result<(), String> {
+    let patience = Duration::from_secs(u64::try_from(probe.timeout_seconds).unwrap_or(1).max(1));
+    let question = async {
+        if let Some(get) = &probe.http_get {
+            http_get(context, container, get).await
+        } else if let Some(tcp) = &probe.tcp_socket {
+            let to = target(context, container, &tcp.host, &tcp.port)?;
+            dial(context, to).await.map(drop)
+        } else {
+            // What cannot be asked yet is taken for well.
+            Ok(())
+        }
+    };
+    match tokio::time::timeout(patience, question).await {
+        Ok(answer) => answer,
+        Err(_) => Err(format!("no answer within {patience:?}")),
+    }
+}
+
+async fn dial(context: &Context, to: SocketAddr) -> Result<Dialed, String> {
+    let from = SocketAddr::new(context.host.address, 0);
+    context.host.network.dial(to, from).await.map_err(|error| format!("dial tcp {to}: {error}"))
+}
+
+async fn http_get(context: &Context, container: &Container, get: &HttpGetAction) -> Result<(), String> {
+    let to = target(context, container, &get.host, &get.port)?;
+    let path = if get.path.starts_with('/') { get.path.clone() } else { format!("/{}", get.path) };
+    let mut request = Request::builder()
+        .uri(&path)
+        .header(http::header::HOST, to.to_string())
+        .header(http::header::USER_AGENT, "kube-probe/1.37")
+        .body(())
+        .map_err(|error| error.to_string())?;
+    for header in &get.http_headers {
+        let name = http::HeaderName::try_from(header.name.as_str()).map_err(|error| error.to_string())?;
+        let value = http::HeaderValue::try_from(header.value.as_str()).map_err(|error| error.to_string())?;
+        request.headers_mut().insert(name, value);
+    }
+    let status = match dial(context, to).await? {
+        Dialed::Http(handler) => {
+            let answer = handler.call(request.map(|()| Body::empty())).await.map_err(|error| error.to_string())?;
+            answer.status()
+        }
+        Dialed::Stream(stream) => exchange(stream, request).await.map_err(|error| error.to_string())?,
+    };
+    let good = status.is_success() || status.is_redirection();
+    if good { Ok(()) } else { Err(format!("HTTP probe failed with statuscode: {}", status.as_u16())) }
+}
+
+async fn exchange(stream: crate::net::Stream, request: Request<()>) -> hyper::Result<StatusCode> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let _driver = AbortOnDropHandle::new(tokio::spawn(connection));
+    let answer = sender.send_request(request.map(|()| Empty::<Bytes>::new())).await?;
+    Ok(answer.status())
+}
+
+/// The address to ask: the Pod's, unless the probe names one.
+fn target(context: &Context, container: &Container, host: &str, port: &IntOrString) -> Result<SocketAddr, String> {
+    let ip = match host {
+        "" => context.ip.get().copied().ok_or("the Pod has no address")?,
+        host => host.parse::<IpAddr>().map_err(|_| format!("{host:?} is not an address"))?,
+    };
+    let number = match port {
+        IntOrString::Int(number) => Some(*number),
+        IntOrString::String(name) => match name.parse() {
+            Ok(number) => Some(number),
+            Err(_) => container.ports.iter().find(|port| port.name == *name).map(|port| port.container_port),
+        },
+    };
+    let number = number.and_then(|number| u16::try_from(number).ok());
+    Ok(SocketAddr::new(ip, number.ok_or_else(|| format!("no port {port:?}"))?))
+}

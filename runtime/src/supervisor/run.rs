@@ -1,0 +1,250 @@
+//! Carrying out what the machine wants of one container: get its image, start it, wait for its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use edge_api::kinds::pod::{Container, Pod, VolumeMount};
+use edge_api::quantity::Quantity;
+use tokio::task::JoinHandle;
+
+use crate::code::CodeError;
+use crate::image::{Image, ImageError, Presence, PullPolicy};
+use crate::log::LogKey;
+use crate::sandbox::{ContainerSpec, Exit, ExitReason, HttpOptions, LoadError, Output};
+use crate::supervisor::context::{Active, Context};
+use crate::supervisor::env::{self, Variables};
+use crate::supervisor::life::Failure;
+use crate::supervisor::machine::{Event, ImageFound, Started};
+use crate::supervisor::probe;
+
+/// Chunks of output that wait for the disk before the guest does.
+const CHUNKS: usize = 32;
+/// Where a component serves if its container names no port.
+const DEFAULT_PORT: u16 = 8080;
+/// How much of a log explains a failure.
+const LAST_LINES: usize = 80;
+/// And at most so many bytes.
+const LAST_BYTES: usize = 2048;
+
+/// Gets a container's image and says so. `again` is whether this Pod has run it before.
+pub async fn fetch(context: Arc<Context>, index: usize, container: Container, again: bool) {
+    let result = match image(&context, &container, again).await {
+        Ok(image) => {
+            let found = ImageFound { id: image.id.clone() };
+            context.images.lock()[index] = Some(image);
+            Ok(found)
+        }
+        Err(error) => Err(Failure { reason: error.reason(), message: message(&container, &error) }),
+    };
+    context.send(Event::Image(index, result));
+}
+
+fn message(container: &Container, error: &ImageError) -> String {
+    match error {
+        ImageError::Reference(error) => {
+            format!("Failed to apply default image tag {:?}: {error}", container.image)
+        }
+        ImageError::NeverPull(_) => error.to_string(),
+        error => format!("Failed to pull image {:?}: {error}", container.image),
+    }
+}
+
+async fn image(context: &Context, container: &Container, again: bool) -> Result<Image, ImageError> {
+    let name = &container.image;
+    let images = &context.host.images;
+    match images.find(name, PullPolicy::of(&container.image_pull_policy))? {
+        Presence::Here(image) => {
+            let message = format!("Container image {name:?} already present on machine");
+            context.tell(Some(container), false, "Pulled", &message);
+            Ok(*image)
+        }
+        Presence::Absent => {
+            context.tell(Some(container), false, "Pulling", &format!("Pulling image {name:?}"));
+            let begun = tokio::time::Instant::now();
+            match images.fetch(name, &context.credentials()).await {
+                Ok(image) => {
+                    let took = Duration::from_millis(u64::try_from(begun.elapsed().as_millis()).unwrap_or(0));
+                    let size = image.size;
+                    let message =
+                        format!("Successfully pulled image {name:?} in {took:?}. Image size: {size} bytes.");
+                    context.tell(Some(container), false, "Pulled", &message);
+                    Ok(image)
+                }
+                // What this very Pod ran before it may run again, whatever became of its source.
+                Err(error) => match images.kept(name).filter(|_| again) {
+                    Some(image) => Ok(image),
+                    None => Err(error),
+                },
+            }
+        }
+    }
+}
+
+/// Starts a container's run, says so, waits for its end and says that too.
+pub async fn start(context: Arc<Context>, index: usize, container: Container, run: u32) {
+    let begun = match begin(&context, index, &container, run).await {
+        Ok(begun) => begun,
+        Err(failure) => return context.send(Event::Started(index, Err(failure))),
+    };
+    let active = Arc::new(begun.active);
+    context.active.lock()[index] = Some(active.clone());
+    context.send(Event::Started(
+        index,
+        Ok(Started {
+            id: format!("edgectl://{}", uuid::Uuid::new_v4().simple()),
+            has_startup: container.startup_probe.is_some(),
+            has_readiness: container.readiness_probe.is_some(),
+        }),
+    ));
+    let probes = probe::all(context.clone(), index, container.clone());
+    let mut exit = tokio::select! {
+        exit = active.running.exited() => exit,
+        never = probes => match never {},
+    };
+    context.active.lock()[index] = None;
+    drop(active);
+    // The log is complete when the last handle on the container's output is gone.
+    let _ = tokio::time::timeout(Duration::from_secs(1), begun.log).await;
+    if exit.message.is_empty() && container.termination_message_policy == "FallbackToLogsOnError" && exit.code != 0 {
+        exit.message = context.host.logs.last_words(&log_key(&context, &container), run, LAST_LINES, LAST_BYTES);
+    }
+    context.send(Event::Exited(index, exit));
+}
+
+struct Begun {
+    active: Active,
+    log: JoinHandle<()>,
+}
+
+fn config(error: impl std::fmt::Display) -> Failure {
+    Failure { reason: "CreateContainerConfigError", message: error.to_string() }
+}
+
+fn create(error: impl std::fmt::Display) -> Failure {
+    Failure { reason: "CreateContainerError", message: error.to_string() }
+}
+
+async fn begin(context: &Arc<Context>, index: usize, container: &Container, run: u32) -> Result<Begun, Failure> {
+    let host = &context.host;
+    let pod = context.pod.load_full();
+    let image = context.images.lock()[index].clone().ok_or_else(|| create("the image is gone"))?;
+    let net = context.net.get().cloned().ok_or_else(|| create("the Pod has no network"))?;
+    let variables = environment(context, &pod, container, &image)?;
+    let args = env::arguments(container, &image.run, &image.name, &variables);
+    let expand = |mount: &VolumeMount| match mount.sub_path_expr.as_str() {
+        "" => mount.sub_path.clone(),
+        expression => variables.expand(expression),
+    };
+    let mounts = host.volumes.mounts(&context.name.uid, container, &pod.spec.volumes, expand).map_err(config)?;
+    let code = host.code.load(&host.engine, &image.path).await.map_err(|error| unloadable(&error))?;
+    let writer = host.logs.writer(&log_key(context, container), run).map_err(create)?;
+    let (stdout, out) = Output::channel(CHUNKS);
+    let (stderr, err) = Output::channel(CHUNKS);
+    let log = tokio::spawn(writer.run(out, err));
+    let spec = ContainerSpec {
+        name: container.name.clone(),
+        args,
+        env: variables.into_pairs(),
+        preopens: mounts.preopens,
+        stdout,
+        stderr,
+        net: net.clone(),
+        memory_limit: limit(container, "memory").map(Quantity::bytes).filter(|bytes| *bytes > 0),
+        cpu_limit: limit(container, "cpu").map(Quantity::milli).and_then(|milli| u32::try_from(milli).ok()).filter(|milli| *milli > 0),
+        http: http_options(&pod),
+    };
+    let running = host
+        .engine
+        .start(&code, spec)
+        .map_err(|error| Failure { reason: "RunContainerError", message: chain(&error) })?;
+    drop(mounts.holds);
+    let serving = match running.http() {
+        Some(handler) => {
+            let port = http_port(container);
+            let serving = net.serve_http(port, handler).map_err(|error| Failure {
+                reason: "RunContainerError",
+                message: format!("cannot serve HTTP on port {port}: {error}"),
+            })?;
+            Some(serving)
+        }
+        None => None,
+    };
+    Ok(Begun { active: Active { running, serving: parking_lot::Mutex::new(serving) }, log })
+}
+
+fn environment(context: &Context, pod: &Pod, container: &Container, image: &Image) -> Result<Variables, Failure> {
+    let services = context.host.services.all();
+    let links = pod.spec.enable_service_links != Some(false);
+    let services = env::services(services.iter().map(AsRef::as_ref), &context.name.namespace, links);
+    let objects = |source, name: &str| context.lookup(source, name);
+    let mut variables =
+        env::environment(container, &image.run, services, &context.facts(pod), &objects).map_err(config)?;
+    if variables.get("HOSTNAME").is_none() {
+        let hostname = if pod.spec.hostname.is_empty() { &context.name.name } else { &pod.spec.hostname };
+        variables.set("HOSTNAME", hostname.clone());
+    }
+    Ok(variables)
+}
+
+fn unloadable(error: &CodeError) -> Failure {
+    let reason = match error {
+        CodeError::Load(LoadError::WasiVersionNotEnabled(_)) => "WasiVersionNotEnabled",
+        _ => "CreateContainerError",
+    };
+    Failure { reason, message: chain(error) }
+}
+
+/// An error with all that caused it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn limit<'a>(container: &'a Container, name: &str) -> Option<&'a Quantity> {
+    container.resources.limits.get(name)
+}
+
+/// The first TCP port that the container names.
+pub fn http_port(container: &Container) -> u16 {
+    let tcp = |protocol: &str| matches!(protocol, "" | "TCP");
+    let port = container.ports.iter().find(|port| tcp(&port.protocol)).map(|port| port.container_port);
+    port.and_then(|port| u16::try_from(port).ok()).unwrap_or(DEFAULT_PORT)
+}
+
+fn http_options(pod: &Pod) -> HttpOptions {
+    let annotation = |name: &str| pod.metadata.annotations.get(&format!("edgectl.dev/{name}"));
+    let mut options = HttpOptions::default();
+    options.reuse = annotation("http-reuse").is_some_and(|value| value == "true");
+    if let Some(most) = annotation("http-concurrency").and_then(|value| value.parse().ok()).filter(|most| *most > 0) {
+        options.max_concurrent = most;
+    }
+    if let Some(seconds) = annotation("http-timeout-seconds").and_then(|value| value.parse().ok()) {
+        options.request_timeout = Duration::from_secs(seconds);
+    }
+    options
+}
+
+/// Which log is the container's.
+pub fn log_key(context: &Context, container: &Container) -> LogKey {
+    let name = &context.name;
+    LogKey::new(&name.namespace, &name.name, &name.uid, &container.name)
+}
+
+/// Ends a container's run, or the attempt to start it.
+pub fn kill(context: &Context, index: usize) -> Option<Exit> {
+    let active = context.active.lock()[index].clone();
+    match active {
+        Some(active) => {
+            drop(active.serving.lock().take());
+            active.running.kill();
+            None
+        }
+        None => Some(Exit { code: 137, reason: ExitReason::Killed, message: String::new() }),
+    }
+}

@@ -1,0 +1,178 @@
+//! What the API is told about a Pod: pure, from its machine.
+
+use std::net::IpAddr;
+
+use edge_api::kinds::pod::{
+    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, PodIp,
+    PodStatus,
+};
+use edge_api::meta::Condition;
+
+use crate::supervisor::life::{Life, Now, Role, Slot};
+use crate::supervisor::machine::{Machine, Phase, back_off};
+
+/// The addresses that a status names.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// The Pod's.
+    pub pod: Option<IpAddr>,
+    /// The node's.
+    pub host: IpAddr,
+}
+
+/// The Pod's status; `before` are the conditions reported last, whose times stay while they do not change.
+pub fn status(machine: &Machine, addresses: Addresses, before: &[Condition], now: Now) -> PodStatus {
+    let phase = machine.phase();
+    let statuses = |init: bool| {
+        let wanted = |slot: &&(usize, &Slot)| (slot.1.role != Role::Main) == init;
+        let all: Vec<_> = machine.slots().iter().enumerate().collect();
+        all.iter().filter(wanted).map(|(index, slot)| container(machine, *index, slot)).collect::<Vec<_>>()
+    };
+    let ips = |ip: Option<IpAddr>| ip.map(|ip| PodIp { ip: ip.to_string() }).into_iter().collect::<Vec<_>>();
+    let text = |ip: Option<IpAddr>| ip.map(|ip| ip.to_string()).unwrap_or_default();
+    PodStatus {
+        phase: format!("{phase:?}"),
+        conditions: conditions(machine, phase, before, now),
+        reason: machine.reason().to_owned(),
+        message: match machine.reason() {
+            "DeadlineExceeded" => "Pod was active on the node longer than the specified deadline".to_owned(),
+            _ => String::new(),
+        },
+        host_ip: addresses.host.to_string(),
+        host_ips: ips(Some(addresses.host)),
+        pod_ip: text(addresses.pod),
+        pod_ips: ips(addresses.pod),
+        start_time: Some(machine.start_time()),
+        init_container_statuses: statuses(true),
+        container_statuses: statuses(false),
+        ..PodStatus::default()
+    }
+}
+
+fn container(machine: &Machine, index: usize, slot: &Slot) -> ContainerStatus {
+    let spec = machine.container(index);
+    let mut status = ContainerStatus {
+        name: slot.name.clone(),
+        restart_count: i32::try_from(slot.restarts).unwrap_or(i32::MAX),
+        image: spec.image.clone(),
+        image_id: slot.image_id.clone(),
+        started: Some(slot.is_started()),
+        ready: match slot.role {
+            Role::Init => slot.ended().is_some_and(|ended| ended.exit_code == 0),
+            _ => slot.is_ready() && !machine.is_ending(),
+        },
+        state: state(machine, slot),
+        ..ContainerStatus::default()
+    };
+    status.container_id = match &slot.life {
+        Life::Running(run) | Life::Stopping(run) => run.id.clone(),
+        Life::Ended(ended) => ended.container_id.clone(),
+        _ => slot.last.as_ref().map(|last| last.container_id.clone()).unwrap_or_default(),
+    };
+    if let Some(last) = &slot.last {
+        status.last_state = ended_state(last);
+    }
+    status
+}
+
+fn state(machine: &Machine, slot: &Slot) -> ContainerState {
+    let waiting = |reason: &str, message: String| ContainerState {
+        waiting: Some(ContainerStateWaiting { reason: reason.to_owned(), message }),
+        ..ContainerState::default()
+    };
+    match &slot.life {
+        Life::Running(run) | Life::Stopping(run) => ContainerState {
+            running: Some(ContainerStateRunning { started_at: Some(run.since) }),
+            ..ContainerState::default()
+        },
+        Life::Ended(ended) => ended_state(ended),
+        Life::NoImage { failure, .. } => waiting(pull_reason(slot, failure.reason), failure.message.clone()),
+        Life::NotCreated { failure, .. } => waiting(failure.reason, failure.message.clone()),
+        Life::Waiting { delay, .. } if !delay.is_zero() => {
+            waiting("CrashLoopBackOff", back_off(machine.pod(), &slot.name, *delay))
+        }
+        // Between the end of a run and its first restart, which follows at once.
+        Life::Waiting { .. } | Life::Fetching | Life::Starting if slot.last.is_some() => {
+            slot.last.as_deref().map(ended_state).unwrap_or_default()
+        }
+        _ if slot.role == Role::Main && !machine.is_initialized() => waiting("PodInitializing", String::new()),
+        _ => waiting("ContainerCreating", String::new()),
+    }
+}
+
+/// After the first failure the wait is a back-off, and is called so.
+fn pull_reason(slot: &Slot, reason: &'static str) -> &'static str {
+    match reason {
+        "ErrImagePull" if slot.retry > std::time::Duration::from_secs(10) => "ImagePullBackOff",
+        other => other,
+    }
+}
+
+fn ended_state(ended: &ContainerStateTerminated) -> ContainerState {
+    ContainerState { terminated: Some(Box::new(ended.clone())), ..ContainerState::default() }
+}
+
+fn conditions(machine: &Machine, phase: Phase, before: &[Condition], now: Now) -> Vec<Condition> {
+    let over = matches!(phase, Phase::Succeeded | Phase::Failed);
+    let lacking = |wanted: &dyn Fn(&Slot) -> bool| -> Vec<&str> {
+        machine.slots().iter().filter(|slot| wanted(slot)).map(|slot| slot.name.as_str()).collect()
+    };
+    let completed = |reason: &'static str| if phase == Phase::Succeeded { "PodCompleted" } else { reason };
+    let uninitialized = lacking(&|slot| match slot.role {
+        Role::Init => slot.ended().is_none_or(|ended| ended.exit_code != 0),
+        Role::Sidecar => !slot.is_started() && slot.restarts == 0 && slot.ended().is_none(),
+        Role::Main => false,
+    });
+    let initialized = if uninitialized.is_empty() || phase == Phase::Succeeded {
+        (true, if phase == Phase::Succeeded { "PodCompleted" } else { "" }, String::new())
+    } else {
+        let message = format!("containers with incomplete status: [{}]", uninitialized.join(" "));
+        (false, "ContainersNotInitialized", message)
+    };
+    let ending = machine.is_ending();
+    let unready = lacking(&|slot| slot.role != Role::Init && (ending || !slot.is_ready()));
+    let containers_ready = if unready.is_empty() && !over {
+        (true, "", String::new())
+    } else {
+        let message = match phase {
+            Phase::Succeeded => String::new(),
+            _ => format!("containers with unready status: [{}]", unready.join(" ")),
+        };
+        (false, completed("ContainersNotReady"), message)
+    };
+    let ready = match missing_gate(machine) {
+        Some(gate) if containers_ready.0 => {
+            (false, "ReadinessGatesNotReady", format!("corresponding condition of pod readiness gate {gate:?} does not exist."))
+        }
+        _ => containers_ready.clone(),
+    };
+    let sandbox = (machine.is_prepared() && !over, "", String::new());
+    let wanted = [
+        ("PodReadyToStartContainers", sandbox),
+        ("Initialized", initialized),
+        ("Ready", ready),
+        ("ContainersReady", containers_ready),
+        ("PodScheduled", (true, "", String::new())),
+    ];
+    wanted.into_iter().map(|(type_, found)| condition(type_, found, before, now)).collect()
+}
+
+fn missing_gate(machine: &Machine) -> Option<&str> {
+    let pod = machine.pod();
+    let holds = |gate: &str| pod.status.conditions.iter().any(|found| found.type_ == gate && found.status == "True");
+    pod.spec.readiness_gates.iter().map(|gate| gate.condition_type.as_str()).find(|gate| !holds(gate))
+}
+
+fn condition(type_: &str, found: (bool, &str, String), before: &[Condition], now: Now) -> Condition {
+    let (holds, reason, message) = found;
+    let status = if holds { "True" } else { "False" };
+    let same = before.iter().find(|old| old.type_ == type_ && old.status == status);
+    Condition {
+        type_: type_.to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message,
+        last_transition_time: same.and_then(|old| old.last_transition_time).or(Some(now.wall)),
+        ..Condition::default()
+    }
+}

@@ -1,0 +1,201 @@
+//! One Pod's task: feeds its machine with what happens and carries out what it answers.
+
+use std::fs;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use edge_api::kinds::pod::{Pod, PodStatus};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::log::pod_directory;
+use crate::supervisor::context::{Context, Mail};
+use crate::supervisor::host::Host;
+use crate::supervisor::machine::{Effect, Event, Machine, PodRecord, Tale};
+use crate::supervisor::status::{Addresses, status};
+use crate::supervisor::{drain, prepare, run};
+
+/// What is kept of a Pod beside its volumes.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Kept {
+    ip: Option<IpAddr>,
+    #[serde(flatten)]
+    record: PodRecord,
+}
+
+/// A Pod's task in the making.
+pub struct Worker {
+    context: Arc<Context>,
+    machine: Machine,
+    inbox: mpsc::UnboundedReceiver<Mail>,
+    tasks: JoinSet<()>,
+    starting: Vec<Option<AbortHandle>>,
+    reported: PodStatus,
+    kept: Vec<u8>,
+}
+
+impl Worker {
+    /// A worker for a Pod that is new here, or known from an earlier life of the node.
+    pub fn new(host: Arc<Host>, pod: Arc<Pod>, inbox: mpsc::UnboundedReceiver<Mail>, mail: mpsc::UnboundedSender<Mail>) -> Worker {
+        let bytes = fs::read(record_path(&host, &pod)).unwrap_or_default();
+        let kept: Option<Kept> = serde_json::from_slice(&bytes).ok();
+        let now = host.now();
+        let context = Arc::new(Context::new(host, pod.clone(), mail));
+        if let Some(ip) = kept.as_ref().and_then(|kept| kept.ip)
+            && context.host.addresses.lock().keep(ip, &context.name.uid)
+        {
+            let _ = context.ip.set(ip);
+        }
+        let machine = Machine::new(pod.clone(), kept.map(|kept| kept.record), now);
+        let count = machine.slots().len();
+        Worker {
+            context,
+            machine,
+            inbox,
+            tasks: JoinSet::new(),
+            starting: (0..count).map(|_| None).collect(),
+            reported: pod.status.clone(),
+            kept: bytes,
+        }
+    }
+
+    /// Runs until the Pod is gone from this node.
+    pub async fn run(mut self) {
+        self.step(Event::Changed(self.machine.pod().clone()));
+        while !self.machine.is_released() {
+            let wake = self.machine.wake_at().map(|at| self.context.host.epoch + at);
+            tokio::select! {
+                mail = self.inbox.recv() => match mail {
+                    None => return,
+                    Some(Mail::Report(pod)) => {
+                        self.reported = pod.status.clone();
+                        self.report();
+                    }
+                    Some(Mail::Event(event)) => {
+                        if let Event::Changed(pod) = &event {
+                            self.context.pod.store(pod.clone());
+                        }
+                        self.step(event);
+                    }
+                },
+                () = until(wake) => self.step(Event::Tick),
+                Some(_) = self.tasks.join_next() => {}
+            }
+        }
+    }
+
+    fn step(&mut self, event: Event) {
+        let effects = self.machine.step(event, self.context.host.now());
+        // The status first: a deletion is sent together with the last one.
+        self.report();
+        for effect in effects {
+            self.execute(effect);
+        }
+    }
+
+    fn execute(&mut self, effect: Effect) {
+        let context = self.context.clone();
+        match effect {
+            Effect::Prepare => drop(self.tasks.spawn(prepare::run(context))),
+            Effect::Fetch(index) => {
+                let again = self.machine.slots()[index].has_run();
+                let container = self.machine.container(index).clone();
+                self.tasks.spawn(run::fetch(context, index, container, again));
+            }
+            Effect::Start(index) => {
+                let number = self.machine.slots()[index].restarts;
+                let container = self.machine.container(index).clone();
+                self.starting[index] = Some(self.tasks.spawn(run::start(context, index, container, number)));
+            }
+            Effect::Kill(index) => {
+                if run::kill(&context, index).is_some()
+                    && let Some(starting) = self.starting[index].take()
+                {
+                    starting.abort();
+                }
+            }
+            Effect::Drain { by } => drop(self.tasks.spawn(drain::run(context, by))),
+            Effect::Tell(tale) => self.tell(&tale),
+            Effect::Remember => self.remember(),
+            Effect::Delete => context.host.statuses.delete(&context.name),
+            Effect::Release => self.release(),
+        }
+    }
+
+    fn tell(&self, tale: &Tale) {
+        let container = tale.container.map(|index| self.machine.container(index));
+        self.context.tell(container, tale.warning, tale.reason, &tale.message);
+    }
+
+    fn report(&mut self) {
+        if self.machine.is_released() {
+            return;
+        }
+        let addresses = Addresses { pod: self.context.ip.get().copied(), host: self.context.host.address };
+        let mut status = status(&self.machine, addresses, &self.reported.conditions, self.context.host.now());
+        // What others keep there is not ours.
+        status.qos_class.clone_from(&self.reported.qos_class);
+        let ours = |type_: &str| status.conditions.iter().any(|mine| mine.type_ == type_);
+        let foreign: Vec<_> = self.reported.conditions.iter().filter(|old| !ours(&old.type_)).cloned().collect();
+        if !same(&status, &self.reported, foreign.len()) {
+            let pod = &self.context.name;
+            self.context.host.statuses.put(pod, &status);
+            status.conditions.extend(foreign);
+            self.reported = status;
+        }
+    }
+
+    fn remember(&mut self) {
+        let kept = Kept { ip: self.context.ip.get().copied(), record: self.machine.record() };
+        let bytes = serde_json::to_vec(&kept).expect("a record has only string keys");
+        if bytes == self.kept {
+            return;
+        }
+        let path = record_path(&self.context.host, self.machine.pod());
+        let part = path.with_extension("part");
+        let directory = self.context.host.volumes.pod(&self.context.name.uid);
+        let written = fs::create_dir_all(directory).and_then(|()| fs::write(&part, &bytes)).and_then(|()| fs::rename(&part, path));
+        match written {
+            Ok(()) => self.kept = bytes,
+            Err(error) => {
+                let name = &self.context.name;
+                tracing::warn!(namespace = name.namespace, name = name.name, %error, "a Pod's record cannot be kept");
+            }
+        }
+    }
+
+    fn release(&mut self) {
+        self.tasks.abort_all();
+        let context = &self.context;
+        if let Some(net) = context.net.get() {
+            net.close();
+        }
+        let name = &context.name;
+        context.host.addresses.lock().free(&name.uid);
+        context.host.logs.remove(&pod_directory(&name.namespace, &name.name, &name.uid));
+        if let Err(error) = context.host.volumes.remove(&name.uid) {
+            tracing::warn!(namespace = name.namespace, name = name.name, %error, "a Pod's volumes cannot be removed");
+        }
+    }
+}
+
+fn record_path(host: &Host, pod: &Pod) -> std::path::PathBuf {
+    host.volumes.pod(&pod.metadata.uid).join("record.json")
+}
+
+/// Whether a status says nothing new.
+fn same(new: &PodStatus, old: &PodStatus, foreign: usize) -> bool {
+    let conditions = new.conditions.len() + foreign == old.conditions.len()
+        && new.conditions.iter().all(|condition| old.conditions.contains(condition));
+    let plain = |status: &PodStatus| PodStatus { conditions: Vec::new(), observed_generation: None, ..status.clone() };
+    conditions && plain(new) == plain(old)
+}
+
+async fn until(moment: Option<tokio::time::Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
