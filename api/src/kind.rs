@@ -266,6 +266,10 @@ pub struct ScalePaths {
 }
 
 /// A kind whose objects are stored as another kind's.
+///
+/// A body is first turned into the stored shape, and from there on is treated as an object of
+/// that kind: its defaults, checks and preparation count, and fields of selectors point into the
+/// stored shape. Only what leaves is turned back.
 #[derive(Clone, Copy)]
 pub struct Alias {
     /// The kind they are stored as.
@@ -321,7 +325,8 @@ pub struct Kind {
     pub update: fn(&mut Value, &Value),
     /// Checks an object beside its metadata.
     pub checks: fn(&At<'_>, &mut Errors),
-    /// Checks a changed object (first) against the old one (second).
+    /// Checks a changed object (first) against the old one (second). Binding a Pod to its node
+    /// is no change in this sense: it has its own subresource and its own rule.
     pub update_checks: fn(&At<'_>, &At<'_>, &mut Errors),
     /// Checks a changed status (first) against the old one (second).
     pub status_checks: fn(&At<'_>, &At<'_>, &mut Errors),

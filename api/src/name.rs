@@ -275,7 +275,7 @@ mod tests {
         for (rule, text, expected) in cases {
             assert_eq!(rule(text).err().unwrap_or_default(), *expected, "{text:?}");
         }
-        assert_eq!(port_number(0).unwrap_err(), "must be between 1 and 65535, inclusive");
+        assert_eq!(port_number(0).expect_err("no port is 0"), "must be between 1 and 65535, inclusive");
         assert!(port_number(65535).is_ok());
     }
 

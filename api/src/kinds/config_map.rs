@@ -48,7 +48,7 @@ fn row(map: &Value, now: Timestamp) -> Vec<Value> {
     let keys = |field: &str| meta::map(map, &[field]).map_or(0, Map::len);
     vec![
         meta::name(map).into(),
-        (keys("data") + keys("binaryData")).to_string().into(),
+        (keys("data") + keys("binaryData")).into(),
         time::age(meta::creation_timestamp(map), now).into(),
     ]
 }
@@ -69,7 +69,8 @@ fn checks(map: &At<'_>, errors: &mut Errors) {
         size += decoded_len(&value, errors);
     }
     if size > MAX_BYTES {
-        errors.push(FieldError::too_long("", MAX_BYTES));
+        // Kubernetes prints the path of the whole object as `[]`.
+        errors.push(FieldError::too_long("[]", MAX_BYTES));
     }
 }
 
@@ -132,7 +133,7 @@ mod tests {
         let good = json!({"metadata": metadata, "data": {"a.b": "x"}, "binaryData": {"c": "AAE="}});
         assert_eq!(found(good), Vec::<String>::new());
         let large = json!({"metadata": metadata, "data": {"a": "x".repeat(MAX_BYTES + 1)}});
-        assert_eq!(found(large), [": Too long: may not be more than 1048576 bytes"]);
+        assert_eq!(found(large), ["[]: Too long: may not be more than 1048576 bytes"]);
         let twice = json!({"metadata": metadata, "data": {"a": "x"}, "binaryData": {"a": ""}});
         assert_eq!(found(twice), ["data[a]: Invalid value: \"a\": duplicate of key present in binaryData"]);
         let key = found(json!({"metadata": metadata, "data": {"a/b": "x"}}));

@@ -104,8 +104,8 @@ pub static KIND: Kind = Kind {
     columns: &[
         Column::NAME,
         Column::new("Ready", "string", "Number of the pod with ready state."),
-        Column::new("Up-to-date", "integer", "Pods of the current template."),
-        Column::new("Available", "integer", "Pods that are available."),
+        Column::new("Up-to-date", "string", "Pods of the current template."),
+        Column::new("Available", "string", "Pods that are available."),
         Column::AGE,
         Column::wide("Containers", "string", "Names of each container in the template."),
         Column::wide("Images", "string", "Images referenced by each container in the template."),

@@ -112,7 +112,7 @@ fn row(slice: &Value, now: Timestamp) -> Vec<Value> {
     });
     let endpoints = meta::items(slice, &["endpoints"]).iter();
     let addresses =
-        endpoints.filter_map(|e| meta::items(e, &["addresses"]).first()?.as_str().map(str::to_owned));
+        endpoints.flat_map(|e| meta::items(e, &["addresses"])).filter_map(Value::as_str).map(str::to_owned);
     let ports: Vec<String> = ports.collect();
     vec![
         meta::name(slice).into(),
@@ -223,6 +223,6 @@ mod tests {
     #[test]
     fn ports_and_addresses_are_shown() {
         let slice = json!({"addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1", "x"]}], "ports": [{"port": 80}, {}]});
-        assert_eq!(row(&slice, Timestamp::from_seconds(0))[1..4], ["IPv4", "80,*", "10.0.0.1"]);
+        assert_eq!(row(&slice, Timestamp::from_seconds(0))[1..4], ["IPv4", "80,*", "10.0.0.1,x"]);
     }
 }

@@ -126,7 +126,7 @@ pub const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
 
 fn row(ingress: &Value, now: Timestamp) -> Vec<Value> {
     let class = match meta::text(ingress, &["spec", "ingressClassName"]) {
-        "" => meta::annotation(ingress, CLASS_ANNOTATION).unwrap_or("<none>"),
+        "" => "<none>",
         class => class,
     };
     let tls = !meta::items(ingress, &["spec", "tls"]).is_empty();

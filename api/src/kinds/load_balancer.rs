@@ -23,12 +23,14 @@ object! {
 /// The addresses in `status.loadBalancer`.
 pub(super) fn addresses(object: &Value) -> String {
     let addresses = meta::items(object, &["status", "loadBalancer", "ingress"]).iter();
-    let shown: Vec<&str> = addresses
+    let mut shown: Vec<&str> = addresses
         .map(|one| match meta::text(one, &["ip"]) {
             "" => meta::text(one, &["hostname"]),
             ip => ip,
         })
         .filter(|address| !address.is_empty())
         .collect();
+    shown.sort_unstable();
+    shown.dedup();
     shown.join(",")
 }

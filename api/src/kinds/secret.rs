@@ -70,7 +70,7 @@ fn row(secret: &Value, now: Timestamp) -> Vec<Value> {
     vec![
         meta::name(secret).into(),
         meta::text(secret, &["type"]).into(),
-        meta::map(secret, &["data"]).map_or(0, Map::len).to_string().into(),
+        meta::map(secret, &["data"]).map_or(0, Map::len).into(),
         time::age(meta::creation_timestamp(secret), now).into(),
     ]
 }
@@ -110,11 +110,9 @@ fn checks(secret: &At<'_>, errors: &mut Errors) {
         "kubernetes.io/dockerconfigjson" => json_key(&data, ".dockerconfigjson", errors),
         "kubernetes.io/dockercfg" => json_key(&data, ".dockercfg", errors),
         "kubernetes.io/ssh-auth" => required("ssh-privatekey", errors),
-        "kubernetes.io/basic-auth" => {
-            if !data.get("username").is_set() && !data.get("password").is_set() {
-                errors.push(FieldError::required("data[username]", ""));
-                errors.push(FieldError::required("data[password]", ""));
-            }
+        "kubernetes.io/basic-auth" if !data.get("username").is_set() && !data.get("password").is_set() => {
+            required("username", errors);
+            required("password", errors);
         }
         "kubernetes.io/service-account-token" => {
             let annotations = secret.get("metadata").get("annotations");

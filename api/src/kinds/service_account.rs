@@ -38,7 +38,7 @@ pub static KIND: Kind = Kind {
 fn row(account: &Value, now: Timestamp) -> Vec<Value> {
     vec![
         meta::name(account).into(),
-        meta::items(account, &["secrets"]).len().to_string().into(),
+        meta::items(account, &["secrets"]).len().into(),
         time::age(meta::creation_timestamp(account), now).into(),
     ]
 }
