@@ -122,6 +122,11 @@ fn spinning_pods_neither_stall_the_node_nor_exceed_their_limit() {
     responsive(&cluster, "eight Pods limited to 100m");
 }
 
+/// The name of the only node.
+fn node(cluster: &Cluster) -> String {
+    cluster.edgectl(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"]).ok()
+}
+
 /// 1,000 requests and 100 reads, each within five seconds; prints the 99th percentile.
 fn responsive(cluster: &Cluster, under: &str) {
     let mut times = Vec::new();
@@ -216,7 +221,7 @@ fn a_node_with_a_hundred_pods_restarts_without_compiling() {
         all.iter().filter(|pod| pod["status"]["containerStatuses"][0]["state"]["running"].is_object()).count()
     };
     let compiled = |cluster: &Cluster| -> u64 {
-        let (_, metrics) = Api::of(cluster).get("/metrics").unwrap();
+        let (_, metrics) = Api::of(cluster).get(&format!("/api/v1/nodes/{}/proxy/metrics", node(cluster))).unwrap();
         let text = metrics.as_str().unwrap().to_owned();
         let line = text
             .lines()
