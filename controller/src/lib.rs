@@ -1,8 +1,10 @@
 //! The control plane of edgectl: store, API server, controllers, scheduler.
 
+pub mod http;
 pub mod identity;
 pub mod registry;
 pub mod store;
+pub mod tunnel;
 
 pub mod mirror;
 pub mod reconcile;

@@ -6,8 +6,8 @@
 use std::net::IpAddr;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType, SerialNumber, date_time_ymd,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -104,7 +104,12 @@ impl Authority {
     }
 
     /// A certificate for servers under `names` and `addresses`; the chain holds the authority's too.
-    pub fn issue_server(&self, names: &[String], addresses: &[IpAddr], now: i64) -> Result<Pair, CertificateError> {
+    pub fn issue_server(
+        &self,
+        names: &[String],
+        addresses: &[IpAddr],
+        now: i64,
+    ) -> Result<Pair, CertificateError> {
         let mut params = leaf(subject("kubernetes", None), now)?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.subject_alt_names = names
@@ -133,7 +138,13 @@ impl Authority {
 
 /// Whether a server certificate covers all `names` and `addresses`, was issued by `authority`, and has more than
 /// half of its life before it.
-pub fn still_good(pair: &Pair, authority: &Authority, names: &[String], addresses: &[IpAddr], now: i64) -> bool {
+pub fn still_good(
+    pair: &Pair,
+    authority: &Authority,
+    names: &[String],
+    addresses: &[IpAddr],
+    now: i64,
+) -> bool {
     let Ok(chain) = pair.chain() else { return false };
     let Some(Ok((_, leaf))) = chain.first().map(|der| X509Certificate::from_der(der)) else { return false };
     let Ok((_, issuer)) = X509Certificate::from_der(&authority.der) else { return false };

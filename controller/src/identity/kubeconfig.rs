@@ -89,7 +89,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("kubeconfig");
         assert!(Kubeconfig::read(&path).unwrap().is_none());
-        let ours = Kubeconfig { server: "https://[::1]:1".into(), authority: "PEM\n".into(), token: "t-_".into() };
+        let ours =
+            Kubeconfig { server: "https://[::1]:1".into(), authority: "PEM\n".into(), token: "t-_".into() };
         ours.write(&path).unwrap();
         assert!(Kubeconfig::read(&path).unwrap() == Some(ours));
         std::fs::write(&path, "clusters: [{name: prod, cluster: {server: x}}]").unwrap();

@@ -78,7 +78,9 @@ impl Pki {
             server: open_server(&directory, &authority, config, now)?,
             signer: open_signer(&directory, &config.cluster_domain)?,
             agent_token: open_agent_token(&config.data_dir, &authority)?,
-            admin_token: Mutex::new(read(&directory.join("admin-token.sha256"))?.and_then(|t| Digest::from_hex(&t))),
+            admin_token: Mutex::new(
+                read(&directory.join("admin-token.sha256"))?.and_then(|t| Digest::from_hex(&t)),
+            ),
             node_tokens: Mutex::new(open_node_tokens(&directory)?),
             remembered: Mutex::default(),
             authority,
@@ -113,7 +115,10 @@ impl Pki {
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_client_cert_verifier(verifier)
-            .with_single_cert(self.server.chain().map_err(broken)?, self.server.private_key().map_err(broken)?)?;
+            .with_single_cert(
+                self.server.chain().map_err(broken)?,
+                self.server.private_key().map_err(broken)?,
+            )?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
     }
@@ -122,9 +127,10 @@ impl Pki {
     pub fn write_kubeconfig(&self, path: &Path, server: &str) -> Result<(), IdentityError> {
         let old = Kubeconfig::read(path)?;
         let mut admin = self.admin_token.lock();
-        let kept = old.as_ref().map(|old| old.token.clone()).filter(|token| {
-            *admin == Some(Digest::of(token.as_bytes()))
-        });
+        let kept = old
+            .as_ref()
+            .map(|old| old.token.clone())
+            .filter(|token| *admin == Some(Digest::of(token.as_bytes())));
         let token = match kept {
             Some(token) => token,
             None => {
@@ -172,7 +178,8 @@ impl Pki {
         let mut tokens = self.node_tokens.lock();
         let mut next = tokens.clone();
         next.insert(name.to_owned(), Digest::of(token.as_bytes()));
-        let hex: BTreeMap<&String, String> = next.iter().map(|(name, digest)| (name, digest.to_hex())).collect();
+        let hex: BTreeMap<&String, String> =
+            next.iter().map(|(name, digest)| (name, digest.to_hex())).collect();
         let json = serde_json::to_vec_pretty(&hex).expect("strings are JSON");
         write(&self.directory.join("nodes.json"), &json)?;
         *tokens = next;
@@ -347,7 +354,10 @@ mod tests {
         let pki = Pki::open(&config(dir.path()), NOW).unwrap();
         pki.write_kubeconfig(&path, "https://127.0.0.1:2").unwrap();
         let second = Kubeconfig::read(&path).unwrap().unwrap();
-        assert_eq!((first.token.as_str(), "https://127.0.0.1:2"), (second.token.as_str(), second.server.as_str()));
+        assert_eq!(
+            (first.token.as_str(), "https://127.0.0.1:2"),
+            (second.token.as_str(), second.server.as_str())
+        );
         std::fs::remove_file(&path).unwrap();
         pki.write_kubeconfig(&path, "https://127.0.0.1:2").unwrap();
         assert!(admin(&pki, &first.token).is_none());
@@ -374,7 +384,8 @@ mod tests {
     fn a_bound_token_ends_with_what_it_is_bound_to() {
         let dir = tempfile::tempdir().unwrap();
         let pki = Pki::open(&config(dir.path()), NOW).unwrap();
-        let token = pki.signer().sign(Bound { namespace: "n".into(), ..Bound::default() }, vec![], NOW, 60).unwrap();
+        let token =
+            pki.signer().sign(Bound { namespace: "n".into(), ..Bound::default() }, vec![], NOW, 60).unwrap();
         assert!(pki.authenticate_token(&token, NOW, |bound| bound.namespace == "n").is_some());
         assert!(pki.authenticate_token(&token, NOW, |_| false).is_none());
         assert!(pki.authenticate_token(&token, NOW + 3600, |_| true).is_none());

@@ -5,7 +5,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey};
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{Digest, User};
@@ -105,14 +107,16 @@ impl Signer {
     /// A new key in PKCS#8.
     pub fn generate() -> Result<Vec<u8>, KeyError> {
         let random = SystemRandom::new();
-        let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).map_err(|_| KeyError)?;
+        let pkcs8 =
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).map_err(|_| KeyError)?;
         Ok(pkcs8.as_ref().to_vec())
     }
 
     /// A signer with this key that calls itself `issuer`.
     pub fn new(pkcs8: &[u8], issuer: &str) -> Result<Signer, KeyError> {
         let random = SystemRandom::new();
-        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8, &random).map_err(|_| KeyError)?;
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8, &random)
+            .map_err(|_| KeyError)?;
         let key_id = Digest::of(key.public_key().as_ref()).to_hex()[..32].to_owned();
         Ok(Signer { key, key_id, issuer: issuer.to_owned(), random })
     }
@@ -123,7 +127,13 @@ impl Signer {
     }
 
     /// A token for the ServiceAccount of `bound`, from `now` for `seconds`, meant for `audiences`.
-    pub fn sign(&self, bound: Bound, audiences: Vec<String>, now: i64, seconds: i64) -> Result<String, KeyError> {
+    pub fn sign(
+        &self,
+        bound: Bound,
+        audiences: Vec<String>,
+        now: i64,
+        seconds: i64,
+    ) -> Result<String, KeyError> {
         let claims = Claims {
             aud: if audiences.is_empty() { vec![self.issuer.clone()] } else { audiences },
             exp: now.saturating_add(seconds),

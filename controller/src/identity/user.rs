@@ -45,7 +45,12 @@ impl User {
     pub fn controller(name: &str) -> User {
         User::with_groups(
             &format!("{SERVICE_ACCOUNT_PREFIX}kube-system:{name}"),
-            &[GROUP_IN_PROCESS, GROUP_SERVICE_ACCOUNTS, "system:serviceaccounts:kube-system", GROUP_AUTHENTICATED],
+            &[
+                GROUP_IN_PROCESS,
+                GROUP_SERVICE_ACCOUNTS,
+                "system:serviceaccounts:kube-system",
+                GROUP_AUTHENTICATED,
+            ],
         )
     }
 

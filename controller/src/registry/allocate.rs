@@ -74,9 +74,18 @@ impl Services {
     }
 
     /// Gives a Service its addresses and ports; does nothing for other kinds.
-    pub fn admit(&self, kind: &Kind, service: &mut Value, old: Option<&Value>) -> Result<Reservation<'_>, ApiError> {
-        let mut reservation =
-            Reservation { services: self, owner: owner(service), new: Holding::default(), stale: Holding::default() };
+    pub fn admit(
+        &self,
+        kind: &Kind,
+        service: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<Reservation<'_>, ApiError> {
+        let mut reservation = Reservation {
+            services: self,
+            owner: owner(service),
+            new: Holding::default(),
+            stale: Holding::default(),
+        };
         if !is_service(kind) {
             return Ok(reservation);
         }
@@ -130,11 +139,16 @@ impl Services {
         let mut taken = self.taken.lock();
         let address = if wished.is_empty() {
             let free = self.range.free(&taken.addresses);
-            let full = || FieldError::internal("spec.clusterIPs", "failed to allocate a serviceIP: range is full");
+            let full =
+                || FieldError::internal("spec.clusterIPs", "failed to allocate a serviceIP: range is full");
             free.ok_or_else(full)?
         } else {
             let refuse = |why: String| {
-                Err(FieldError::invalid("spec.clusterIPs", wished.as_str(), &format!("failed to allocate IP {wished}: {why}")))
+                Err(FieldError::invalid(
+                    "spec.clusterIPs",
+                    wished.as_str(),
+                    &format!("failed to allocate IP {wished}: {why}"),
+                ))
             };
             let Ok(address) = wished.parse::<Ipv4Addr>() else {
                 return refuse("not an IPv4 address".to_owned());
@@ -181,7 +195,9 @@ impl Services {
             let protocol = text(port, &["protocol"]).to_owned();
             let port_number = if wished == 0 {
                 let free = free_port(&taken.ports);
-                free.ok_or_else(|| FieldError::internal(&*field, "failed to allocate a nodePort: range is full"))?
+                free.ok_or_else(|| {
+                    FieldError::internal(&*field, "failed to allocate a nodePort: range is full")
+                })?
             } else {
                 in_node_range(&field, wished)?
             };
@@ -223,7 +239,11 @@ impl Holding {
         let ports = items(service, &["spec", "ports"]).iter().filter_map(|port| number(port, &["nodePort"]));
         let mut holding = Holding {
             addresses: items(service, &["spec", "clusterIPs"]).iter().filter_map(address).collect(),
-            ports: ports.chain(own).filter(|port| *port > 0).filter_map(|port| u16::try_from(port).ok()).collect(),
+            ports: ports
+                .chain(own)
+                .filter(|port| *port > 0)
+                .filter_map(|port| u16::try_from(port).ok())
+                .collect(),
         };
         holding.ports.sort_unstable();
         holding.ports.dedup();
@@ -282,7 +302,8 @@ fn wants_node_ports(service: &Value) -> bool {
 fn in_node_range(field: &str, port: i64) -> Result<u16, FieldError> {
     let (first, last) = NODE_PORTS;
     u16::try_from(port).ok().filter(|port| (first..=last).contains(port)).ok_or_else(|| {
-        let why = format!("provided port is not in the valid range. The range of valid ports is {first}-{last}");
+        let why =
+            format!("provided port is not in the valid range. The range of valid ports is {first}-{last}");
         FieldError::invalid(field, port, &why)
     })
 }
@@ -337,9 +358,11 @@ fn carry_over(service: &mut Value, old: &Value) {
     let Some(ports) = service["spec"].get_mut("ports").and_then(Value::as_array_mut) else { return };
     for port in ports.iter_mut().filter(|port| port.is_object()) {
         let same = |other: &&Value| {
-            number(other, &["port"]) == number(port, &["port"]) && text(other, &["protocol"]) == text(port, &["protocol"])
+            number(other, &["port"]) == number(port, &["port"])
+                && text(other, &["protocol"]) == text(port, &["protocol"])
         };
-        let before = old_ports.iter().find(same).and_then(|port| number(port, &["nodePort"])).filter(|p| *p != 0);
+        let before =
+            old_ports.iter().find(same).and_then(|port| number(port, &["nodePort"])).filter(|p| *p != 0);
         let now = number(port, &["nodePort"]).filter(|p| *p != 0);
         if wants && wanted && now.is_none() {
             if let Some(before) = before {
@@ -355,7 +378,11 @@ fn carry_over(service: &mut Value, old: &Value) {
 fn shape(service: &mut Value) {
     let external = text(service, &["spec", "type"]) == "ExternalName";
     let cluster_ip = text(service, &["spec", "clusterIP"]).to_owned();
-    let first = items(service, &["spec", "clusterIPs"]).first().and_then(Value::as_str).unwrap_or_default().to_owned();
+    let first = items(service, &["spec", "clusterIPs"])
+        .first()
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
     let spec = meta::object_mut(service, "spec");
     if external {
         for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
@@ -404,7 +431,8 @@ mod tests {
             assert_eq!(s["spec"]["clusterIPs"][0], s["spec"]["clusterIP"]);
             kept.push(s);
         }
-        let ips: std::collections::BTreeSet<_> = kept.iter().map(|s| s["spec"]["clusterIP"].to_string()).collect();
+        let ips: std::collections::BTreeSet<_> =
+            kept.iter().map(|s| s["spec"]["clusterIP"].to_string()).collect();
         assert_eq!(ips.len(), 5);
         assert!(!ips.contains("\"10.43.0.1\""));
         assert!(services.admit(&KIND, &mut service("x", json!({"type": "ClusterIP"})), None).is_err());
@@ -419,7 +447,9 @@ mod tests {
         let services = services(16);
         let wish = |ip: &str| service("a", json!({"type": "ClusterIP", "clusterIP": ip}));
         services.admit(&KIND, &mut wish("10.43.0.1"), None).unwrap().keep();
-        for (ip, why) in [("10.43.0.1", "already allocated"), ("10.44.0.1", "not in the valid range"), ("x", "IPv4")] {
+        for (ip, why) in
+            [("10.43.0.1", "already allocated"), ("10.44.0.1", "not in the valid range"), ("x", "IPv4")]
+        {
             let error = services.admit(&KIND, &mut wish(ip), None).err().unwrap();
             assert!(error.message.contains(why), "{}", error.message);
         }
@@ -439,7 +469,12 @@ mod tests {
         let mut again = service("a", json!({"type": "NodePort", "ports": ports}));
         services.admit(&KIND, &mut again, Some(&first)).unwrap().keep();
         assert_eq!(again["spec"], first["spec"]);
-        let other = |n: i64| service("b", json!({"type": "NodePort", "ports": [{"port": 1, "protocol": "TCP", "nodePort": n}]}));
+        let other = |n: i64| {
+            service(
+                "b",
+                json!({"type": "NodePort", "ports": [{"port": 1, "protocol": "TCP", "nodePort": n}]}),
+            )
+        };
         assert!(services.admit(&KIND, &mut other(port), None).is_err());
         assert!(services.admit(&KIND, &mut other(80), None).is_err());
         let mut plain = again.clone();

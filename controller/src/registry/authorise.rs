@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::identity::{GROUP_IN_PROCESS, GROUP_MASTERS, User};
 use crate::registry::references::{self, Used};
-use crate::registry::{ApiError, Object, Registry, Target};
+use crate::registry::{ApiError, Context, Object, Registry, Target};
 use crate::store::{Key, RangeOptions};
 
 const READ: &[&str] = &["get", "list", "watch"];
@@ -58,9 +58,20 @@ const NODE_RULES: &[Rule] = &[
 ];
 
 impl Registry {
+    /// Refuses what the caller may not do with the target.
+    pub fn authorise_for(&self, cx: &Context, verb: &str, target: &Target<'_>) -> Result<(), ApiError> {
+        self.authorise(&cx.user, verb, target, target.name)
+    }
+
     /// Refuses what the user may not do. `name` is the name of the target where it is known from elsewhere, such as a
     /// field selector.
-    pub(crate) fn authorise(&self, user: &User, verb: &str, target: &Target<'_>, name: &str) -> Result<(), ApiError> {
+    pub(crate) fn authorise(
+        &self,
+        user: &User,
+        verb: &str,
+        target: &Target<'_>,
+        name: &str,
+    ) -> Result<(), ApiError> {
         if user.is_in(GROUP_MASTERS) || user.is_in(GROUP_IN_PROCESS) {
             return Ok(());
         }

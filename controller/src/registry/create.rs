@@ -32,7 +32,12 @@ impl Registry {
         }
     }
 
-    async fn create_object(&self, cx: &Context, target: &Target<'_>, mut object: Value) -> Result<Object, ApiError> {
+    async fn create_object(
+        &self,
+        cx: &Context,
+        target: &Target<'_>,
+        mut object: Value,
+    ) -> Result<Object, ApiError> {
         let kind = target.kind;
         self.authorise(&cx.user, "create", target, meta::name(&object))?;
         if kind.is_namespaced() && target.namespace.is_empty() {
@@ -62,7 +67,12 @@ impl Registry {
     /// What a new object begins with.
     fn start(&self, kind: &Kind, object: &mut Value) {
         for field in [
-            "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields",
+            "uid",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "selfLink",
+            "managedFields",
             "resourceVersion",
         ] {
             meta::unset(object, field);
@@ -73,7 +83,12 @@ impl Registry {
         kind.default(object);
     }
 
-    async fn create_named(&self, cx: &Context, target: &Target<'_>, mut object: Value) -> Result<Object, ApiError> {
+    async fn create_named(
+        &self,
+        cx: &Context,
+        target: &Target<'_>,
+        mut object: Value,
+    ) -> Result<Object, ApiError> {
         let kind = target.kind;
         let name = meta::name(&object).to_owned();
         let target = Target { name: &name, ..*target };
@@ -121,7 +136,8 @@ impl Registry {
         if found.header().deletion_timestamp.is_none() {
             return Ok((key, Condition::At(stored.revision)));
         }
-        let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+        let why =
+            format!("unable to create new content in namespace {namespace} because it is being terminated");
         let mut error = ApiError::forbidden(kind, target.name, &why);
         let cause = Cause {
             reason: "NamespaceTerminating".to_owned(),
@@ -129,7 +145,8 @@ impl Registry {
             field: "metadata.namespace".to_owned(),
         };
         let details = error.details.take().map(|details| *details).unwrap_or_default();
-        Err(ApiError::new(Reason::Forbidden, error.message).with_details(Details { causes: vec![cause], ..details }))
+        Err(ApiError::new(Reason::Forbidden, error.message)
+            .with_details(Details { causes: vec![cause], ..details }))
     }
 }
 

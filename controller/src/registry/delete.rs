@@ -10,7 +10,9 @@ use crate::registry::check::{self, Refused};
 use crate::registry::read::stamp;
 use crate::registry::select::Selection;
 use crate::registry::update::{ATTEMPTS, has_no_finalizers};
-use crate::registry::{ApiError, Context, DeleteOptions, List, ListOptions, Object, Propagation, Registry, Target};
+use crate::registry::{
+    ApiError, Context, DeleteOptions, List, ListOptions, Object, Propagation, Registry, Target,
+};
 use crate::store::{Condition, Durability, Op, Write};
 
 /// Seconds that a Pod without a wish of its own is given.
@@ -99,7 +101,10 @@ impl Registry {
             let mut revision = current.revision;
             if !cx.dry_run {
                 let when = vec![(target.key(), Condition::At(current.revision))];
-                match self.commit(Write { key: target.key(), op, when, durability: Durability::Durable }).await {
+                match self
+                    .commit(Write { key: target.key(), op, when, durability: Durability::Durable })
+                    .await
+                {
                     Ok(new) => revision = new,
                     Err(Refused::Conflict(_)) => continue,
                     Err(Refused::Failed(error)) => return Err(error),
@@ -108,7 +113,8 @@ impl Registry {
                     self.services().release(target.kind, &old);
                 }
             }
-            let object = crate::registry::read::present(target.kind, crate::store::Stored { revision, value: stored });
+            let object =
+                crate::registry::read::present(target.kind, crate::store::Stored { revision, value: stored });
             return Ok(if gone { Deleted::Gone(object) } else { Deleted::Waiting(object) });
         }
         Err(ApiError::modified(target.kind, target.name))
@@ -187,7 +193,8 @@ fn propagate(object: &mut Value, propagation: Option<Propagation>) {
         Propagation::Orphan => Some(ORPHAN),
     };
     let old: Vec<String> = meta::finalizers(object).into_iter().map(str::to_owned).collect();
-    let others = old.iter().filter(|f| ![FOREGROUND, ORPHAN].contains(&f.as_str()) || Some(f.as_str()) == wished);
+    let others =
+        old.iter().filter(|f| ![FOREGROUND, ORPHAN].contains(&f.as_str()) || Some(f.as_str()) == wished);
     let mut finalizers: Vec<String> = others.cloned().collect();
     if let Some(wished) = wished
         && !finalizers.iter().any(|f| f == wished)

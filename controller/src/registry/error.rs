@@ -124,7 +124,8 @@ impl ApiError {
 
     /// Somebody else wrote first.
     pub fn modified(kind: &Kind, name: &str) -> ApiError {
-        let why = "the object has been modified; please apply your changes to the latest version and try again";
+        let why =
+            "the object has been modified; please apply your changes to the latest version and try again";
         ApiError::conflict(kind, name, why)
     }
 

@@ -1,7 +1,7 @@
 //! patch.
 
-use edge_api::patch::{self, PatchError};
 use edge_api::meta;
+use edge_api::patch::{self, PatchError};
 use serde_json::Value;
 
 use crate::registry::check;
@@ -93,9 +93,10 @@ impl Registry {
 /// A patch cannot move or rename an object.
 fn immovable(target: &Target<'_>, current: &Object, document: &Value) -> Result<(), ApiError> {
     let header = current.header();
-    for (field, is, wished) in
-        [("name", header.name.as_ref(), meta::name(document)), ("namespace", &header.namespace, meta::namespace(document))]
-    {
+    for (field, is, wished) in [
+        ("name", header.name.as_ref(), meta::name(document)),
+        ("namespace", &header.namespace, meta::namespace(document)),
+    ] {
         if is != wished && !wished.is_empty() {
             let error = edge_api::error::FieldError::invalid(
                 format!("metadata.{field}"),

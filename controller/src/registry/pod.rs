@@ -1,14 +1,14 @@
 //! What only Pods have: admission's additions, binding and eviction.
 
 use edge_api::kind::Kind;
-use edge_api::meta::{items, text};
 use edge_api::meta;
+use edge_api::meta::{items, text};
 use serde_json::{Value, json};
 
 use crate::registry::check;
 use crate::registry::read::stamp;
 use crate::registry::update::{ATTEMPTS, Outcome};
-use crate::registry::{ApiError, Context, Deleted, DeleteOptions, Object, Registry, Target};
+use crate::registry::{ApiError, Context, DeleteOptions, Deleted, Object, Registry, Target};
 
 /// Seconds that a Pod stays on a node that does not answer.
 const TOLERATED: i64 = 300;
@@ -17,7 +17,12 @@ const TAINTS: &[&str] = &["node.kubernetes.io/not-ready", "node.kubernetes.io/un
 
 impl Registry {
     /// Gives a new Pod its ServiceAccount, tolerations and priority.
-    pub(crate) async fn admit_pod(&self, kind: &Kind, target: &Target<'_>, pod: &mut Value) -> Result<(), ApiError> {
+    pub(crate) async fn admit_pod(
+        &self,
+        kind: &Kind,
+        target: &Target<'_>,
+        pod: &mut Value,
+    ) -> Result<(), ApiError> {
         if kind.kind != "Pod" || !kind.group.is_empty() {
             return Ok(());
         }
@@ -38,7 +43,12 @@ impl Registry {
     }
 
     /// Binds the Pod to a node.
-    pub(crate) async fn bind(&self, cx: &Context, target: &Target<'_>, mut binding: Value) -> Result<Object, ApiError> {
+    pub(crate) async fn bind(
+        &self,
+        cx: &Context,
+        target: &Target<'_>,
+        mut binding: Value,
+    ) -> Result<Object, ApiError> {
         self.authorise(&cx.user, "create", target, target.name)?;
         check::as_type("v1", "Binding", &mut binding)?;
         check::conform(cx, "io.k8s.api.core.v1.Binding", "Binding", &mut binding)?;
@@ -68,12 +78,12 @@ impl Registry {
         let (uid, wished) = (meta::uid(pod), meta::uid(binding));
         let (is, version) = (meta::resource_version(pod), meta::resource_version(binding));
         match text(pod, &["spec", "nodeName"]) {
-            _ if !wished.is_empty() && wished != uid => {
-                conflict(format!("Precondition failed: UID in precondition: {wished}, UID in object meta: {uid}"))
-            }
-            _ if !version.is_empty() && version != is => {
-                conflict("the object has been modified; please apply your changes to the latest version".to_owned())
-            }
+            _ if !wished.is_empty() && wished != uid => conflict(format!(
+                "Precondition failed: UID in precondition: {wished}, UID in object meta: {uid}"
+            )),
+            _ if !version.is_empty() && version != is => conflict(
+                "the object has been modified; please apply your changes to the latest version".to_owned(),
+            ),
             "" if meta::deletion_timestamp(pod).is_some() => {
                 conflict(format!("pod {name} is being deleted, cannot be assigned to a host"))
             }
@@ -123,7 +133,12 @@ impl Registry {
     }
 
     /// Deletes the Pod as its budget allows; there are no budgets yet.
-    pub(crate) async fn evict(&self, cx: &Context, target: &Target<'_>, mut eviction: Value) -> Result<Object, ApiError> {
+    pub(crate) async fn evict(
+        &self,
+        cx: &Context,
+        target: &Target<'_>,
+        mut eviction: Value,
+    ) -> Result<Object, ApiError> {
         self.authorise(&cx.user, "create", target, target.name)?;
         check::as_type("policy/v1", "Eviction", &mut eviction)?;
         check::conform(cx, "io.k8s.api.policy.v1.Eviction", "Eviction", &mut eviction)?;

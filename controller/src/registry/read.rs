@@ -7,7 +7,9 @@ use edge_api::{scale, time};
 use serde::{Deserialize, Serialize};
 
 use crate::registry::select::Selection;
-use crate::registry::{ApiError, Context, ListOptions, Object, Reason, Registry, Target, VersionMatch, encode};
+use crate::registry::{
+    ApiError, Context, ListOptions, Object, Reason, Registry, Target, VersionMatch, encode,
+};
 use crate::store::{Key, Page, RangeOptions, ReadError, Revision, Stored};
 
 /// Objects read at once while a selector is looking for a page's worth.
@@ -48,7 +50,12 @@ impl Registry {
     }
 
     /// The objects of a collection.
-    pub async fn list(&self, cx: &Context, target: &Target<'_>, options: &ListOptions) -> Result<List, ApiError> {
+    pub async fn list(
+        &self,
+        cx: &Context,
+        target: &Target<'_>,
+        options: &ListOptions,
+    ) -> Result<List, ApiError> {
         let selection = Selection::parse(target.kind, &options.label_selector, &options.field_selector)?;
         self.authorise(&cx.user, "list", target, selection.name())?;
         self.select(target, &selection, options)
@@ -57,7 +64,9 @@ impl Registry {
     /// The object of a target, in the shape of the target's kind.
     pub(crate) fn current(&self, target: &Target<'_>) -> Result<Object, ApiError> {
         let stored = self.store().get(&target.key());
-        stored.map(|stored| present(target.kind, stored)).ok_or_else(|| ApiError::not_found(target.kind, target.name))
+        stored
+            .map(|stored| present(target.kind, stored))
+            .ok_or_else(|| ApiError::not_found(target.kind, target.name))
     }
 
     /// A list without asking who wants it.
@@ -100,10 +109,16 @@ impl Registry {
     }
 
     /// Where a list begins: the revision, if it is not the newest, and the key after which.
-    fn list_position(&self, prefix: &str, options: &ListOptions) -> Result<(Option<Revision>, Option<Key>), ApiError> {
+    fn list_position(
+        &self,
+        prefix: &str,
+        options: &ListOptions,
+    ) -> Result<(Option<Revision>, Option<Key>), ApiError> {
         if !options.continue_token.is_empty() {
             if !matches!(options.resource_version.as_str(), "" | "0") {
-                return Err(ApiError::bad_request("specifying resource version is not allowed when using continue"));
+                return Err(ApiError::bad_request(
+                    "specifying resource version is not allowed when using continue",
+                ));
             }
             let (revision, key) = read_token(&options.continue_token, prefix)?;
             return Ok((Some(revision), Some(key)));
@@ -150,7 +165,13 @@ impl Registry {
 }
 
 /// Adds what a page holds until the list is full; the last key that was looked at, and whether the page held more.
-fn take_page(list: &mut List, page: Page, kind: &Kind, selection: &Selection, wanted: usize) -> Option<(Key, bool)> {
+fn take_page(
+    list: &mut List,
+    page: Page,
+    kind: &Kind,
+    selection: &Selection,
+    wanted: usize,
+) -> Option<(Key, bool)> {
     let mut last = None;
     let mut items = page.items.into_iter();
     for (key, stored) in items.by_ref() {
@@ -183,12 +204,15 @@ pub(crate) fn revision(text: &str) -> Result<Revision, ApiError> {
         return Ok(Revision::ZERO);
     }
     let parsed = text.parse().map(Revision);
-    parsed.map_err(|_| ApiError::bad_request(format!("Invalid value: {text:?}: resourceVersion must be a number")))
+    parsed.map_err(|_| {
+        ApiError::bad_request(format!("Invalid value: {text:?}: resourceVersion must be a number"))
+    })
 }
 
 fn token(revision: Revision, prefix: &str, last: &Key) -> String {
     let start = last.as_str().strip_prefix(prefix).unwrap_or_default().to_owned();
-    let json = serde_json::to_vec(&Continue { rv: revision.0, start }).expect("a number and a string are JSON");
+    let json =
+        serde_json::to_vec(&Continue { rv: revision.0, start }).expect("a number and a string are JSON");
     URL_SAFE_NO_PAD.encode(json)
 }
 

@@ -77,6 +77,11 @@ mod tests {
         assert!(["pull", "s1", "s2", "s3", "s4"].iter().all(|name| uses("secrets", name)));
         assert!(["c1", "c2", "c3", "c4"].iter().all(|name| uses("configmaps", name)));
         assert!(uses("serviceaccounts", "sa"));
-        assert!(!uses("secrets", "c1") && !uses("configmaps", "s1") && !uses("pods", "sa") && !uses("secrets", ""));
+        assert!(
+            !uses("secrets", "c1")
+                && !uses("configmaps", "s1")
+                && !uses("pods", "sa")
+                && !uses("secrets", "")
+        );
     }
 }

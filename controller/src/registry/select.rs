@@ -17,8 +17,16 @@ impl Selection {
     pub fn parse(kind: &Kind, labels: &str, fields: &str) -> Result<Selection, ApiError> {
         let bad = |error: edge_api::selector::SelectorError| ApiError::bad_request(error.to_string());
         Ok(Selection {
-            labels: if labels.is_empty() { LabelSelector::everything() } else { LabelSelector::parse(labels).map_err(bad)? },
-            fields: if fields.is_empty() { FieldSelector::default() } else { FieldSelector::parse(fields, kind).map_err(bad)? },
+            labels: if labels.is_empty() {
+                LabelSelector::everything()
+            } else {
+                LabelSelector::parse(labels).map_err(bad)?
+            },
+            fields: if fields.is_empty() {
+                FieldSelector::default()
+            } else {
+                FieldSelector::parse(fields, kind).map_err(bad)?
+            },
         })
     }
 
@@ -41,7 +49,8 @@ impl Selection {
     fn matches_header(&self, object: &Object) -> bool {
         let header = object.header();
         let label = |key: &str| header.labels.get(key).map(AsRef::as_ref);
-        self.labels.matches_with(label) && self.fields.exact("metadata.name").is_none_or(|name| name == header.name)
+        self.labels.matches_with(label)
+            && self.fields.exact("metadata.name").is_none_or(|name| name == header.name)
     }
 
     fn matches_fields(&self, object: &Object) -> bool {

@@ -37,7 +37,8 @@ impl Registry {
         spec.insert("serviceAccountName".to_owned(), name.clone().into());
         spec.insert("serviceAccount".to_owned(), name.into());
         if spec.get("imagePullSecrets").and_then(Value::as_array).is_none_or(Vec::is_empty)
-            && let Some(secrets) = account.get("imagePullSecrets").filter(|s| s.as_array().is_some_and(|s| !s.is_empty()))
+            && let Some(secrets) =
+                account.get("imagePullSecrets").filter(|s| s.as_array().is_some_and(|s| !s.is_empty()))
         {
             spec.insert("imagePullSecrets".to_owned(), secrets.clone());
         }
@@ -141,7 +142,10 @@ mod tests {
         mount(&mut pod);
         assert_eq!(pod, once);
         assert_eq!(pod["spec"]["volumes"].as_array().map(Vec::len), Some(1));
-        assert_eq!(pod["spec"]["volumes"][0]["name"], pod["spec"]["containers"][0]["volumeMounts"][0]["name"]);
+        assert_eq!(
+            pod["spec"]["volumes"][0]["name"],
+            pod["spec"]["containers"][0]["volumeMounts"][0]["name"]
+        );
         assert_eq!(pod["spec"]["containers"][1]["volumeMounts"].as_array().map(Vec::len), Some(1));
         assert_eq!(pod["spec"]["initContainers"][0]["volumeMounts"][0]["mountPath"], MOUNT_PATH);
     }

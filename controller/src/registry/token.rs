@@ -34,7 +34,8 @@ impl Registry {
             .collect();
         let now = self.now();
         let signer = self.pki().signer();
-        let token = signer.sign(bound, audiences.clone(), now.as_seconds(), seconds).map_err(ApiError::internal)?;
+        let token =
+            signer.sign(bound, audiences.clone(), now.as_seconds(), seconds).map_err(ApiError::internal)?;
         let end = now.plus(Duration::from_secs(seconds.unsigned_abs()));
         request["metadata"] = json!({
             "name": target.name, "namespace": target.namespace, "creationTimestamp": now.seconds(),
@@ -50,11 +51,14 @@ impl Registry {
     pub fn exists(&self, bound: &Bound) -> bool {
         let namespace = bound.namespace.as_str();
         let is = |plural: &str, namespace: &str, reference: &Reference| {
-            self.object_at(plural, namespace, &reference.name).is_some_and(|o| o.header().uid == reference.uid)
+            self.object_at(plural, namespace, &reference.name)
+                .is_some_and(|o| o.header().uid == reference.uid)
         };
         let optional = [("pods", namespace, &bound.pod), ("secrets", namespace, &bound.secret)];
         is("serviceaccounts", namespace, &bound.serviceaccount)
-            && optional.iter().all(|(plural, namespace, r)| r.as_ref().is_none_or(|r| is(plural, namespace, r)))
+            && optional
+                .iter()
+                .all(|(plural, namespace, r)| r.as_ref().is_none_or(|r| is(plural, namespace, r)))
     }
 
     fn object_at(&self, plural: &str, namespace: &str, name: &str) -> Option<Object> {
@@ -69,12 +73,20 @@ impl Registry {
         account: &Value,
         object: &Value,
     ) -> Result<Bound, ApiError> {
-        let reference = |object: &Value| Reference { name: meta::name(object).into(), uid: meta::uid(object).into() };
-        let mut bound =
-            Bound { namespace: target.namespace.to_owned(), serviceaccount: reference(account), ..Bound::default() };
+        let reference =
+            |object: &Value| Reference { name: meta::name(object).into(), uid: meta::uid(object).into() };
+        let mut bound = Bound {
+            namespace: target.namespace.to_owned(),
+            serviceaccount: reference(account),
+            ..Bound::default()
+        };
         let (kind, name, uid) = (text(object, &["kind"]), text(object, &["name"]), text(object, &["uid"]));
         if kind.is_empty() && cx.user.node_name().is_some() {
-            return Err(ApiError::forbidden(target.kind, target.name, "node requested token not bound to a pod"));
+            return Err(ApiError::forbidden(
+                target.kind,
+                target.name,
+                "node requested token not bound to a pod",
+            ));
         }
         match kind {
             "" => {}
@@ -83,7 +95,9 @@ impl Registry {
                 let missing = || ApiError::bad_request(format!("{plural} {name:?} not found"));
                 let found = self.object_at(plural, target.namespace, name).ok_or_else(missing)?.value();
                 if !uid.is_empty() && uid != meta::uid(&found) {
-                    let why = format!("the UID in the bound object reference ({uid}) does not match the UID in record");
+                    let why = format!(
+                        "the UID in the bound object reference ({uid}) does not match the UID in record"
+                    );
                     return Err(ApiError::conflict(target.kind, target.name, &why));
                 }
                 if kind == "Secret" {
@@ -93,20 +107,32 @@ impl Registry {
                 self.bind_to_pod(cx, target, &found, &mut bound)?;
             }
             other => {
-                return Err(ApiError::bad_request(format!("cannot bind token for serviceaccount to type {other}")));
+                return Err(ApiError::bad_request(format!(
+                    "cannot bind token for serviceaccount to type {other}"
+                )));
             }
         }
         Ok(bound)
     }
 
-    fn bind_to_pod(&self, cx: &Context, target: &Target<'_>, pod: &Value, bound: &mut Bound) -> Result<(), ApiError> {
+    fn bind_to_pod(
+        &self,
+        cx: &Context,
+        target: &Target<'_>,
+        pod: &Value,
+        bound: &mut Bound,
+    ) -> Result<(), ApiError> {
         let node = text(pod, &["spec", "nodeName"]);
         if text(pod, &["spec", "serviceAccountName"]) != target.name {
             let why = "cannot bind token to a pod running with a different serviceaccount name";
             return Err(ApiError::bad_request(why));
         }
         if cx.user.node_name().is_some_and(|caller| caller != node) {
-            return Err(ApiError::forbidden(target.kind, target.name, "node requested token bound to a pod elsewhere"));
+            return Err(ApiError::forbidden(
+                target.kind,
+                target.name,
+                "node requested token bound to a pod elsewhere",
+            ));
         }
         bound.pod = Some(Reference { name: meta::name(pod).into(), uid: meta::uid(pod).into() });
         bound.node = self
@@ -120,11 +146,13 @@ fn seconds(request: &Value) -> Result<i64, ApiError> {
     let (default, least, most) = SECONDS;
     let wished = meta::number(request, &["spec", "expirationSeconds"]).unwrap_or(default);
     if wished < least {
-        let message = "spec.expirationSeconds: Invalid value: may not specify a duration less than 10 minutes";
+        let message =
+            "spec.expirationSeconds: Invalid value: may not specify a duration less than 10 minutes";
         return Err(ApiError::new(crate::registry::Reason::Invalid, message));
     }
     if wished > most {
-        let message = "spec.expirationSeconds: Invalid value: may not specify a duration larger than 2^32 seconds";
+        let message =
+            "spec.expirationSeconds: Invalid value: may not specify a duration larger than 2^32 seconds";
         return Err(ApiError::new(crate::registry::Reason::Invalid, message));
     }
     Ok(wished)

@@ -119,8 +119,13 @@ pub(crate) fn scaled(target: &Target<'_>, current: &Object, sent: &Value) -> Res
     let mut object = current.value();
     let replicas = meta::number(sent, &["spec", "replicas"]).unwrap_or(0);
     if replicas < 0 {
-        let error = edge_api::error::FieldError::invalid("spec.replicas", replicas, "must be greater than or equal to 0");
-        let message = edge_api::error::invalid("Scale.autoscaling", target.name, std::slice::from_ref(&error));
+        let error = edge_api::error::FieldError::invalid(
+            "spec.replicas",
+            replicas,
+            "must be greater than or equal to 0",
+        );
+        let message =
+            edge_api::error::invalid("Scale.autoscaling", target.name, std::slice::from_ref(&error));
         return Err(ApiError { message, ..ApiError::invalid(target.kind, target.name, &[error]) });
     }
     if !scale::apply(target.kind, &mut object, sent) {
@@ -178,6 +183,6 @@ pub(crate) fn may_go(kind: &Kind, old: &Value, wished: &Value) -> bool {
 /// Whether nothing holds the object, in the metadata or, for namespaces, in the spec.
 pub(crate) fn has_no_finalizers(kind: &Kind, object: &Value) -> bool {
     let in_spec = kind.kind == "Namespace" && kind.group.is_empty();
-    meta::finalizers(object).is_empty() && !(in_spec && !meta::items(object, &["spec", "finalizers"]).is_empty())
+    meta::finalizers(object).is_empty()
+        && !(in_spec && !meta::items(object, &["spec", "finalizers"]).is_empty())
 }
-

@@ -8,7 +8,9 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::registry::read::{present, revision};
 use crate::registry::select::Selection;
-use crate::registry::{ApiError, Context, ListOptions, Object, Reason, Registry, Target, VersionMatch, WatchOptions};
+use crate::registry::{
+    ApiError, Context, ListOptions, Object, Reason, Registry, Target, VersionMatch, WatchOptions,
+};
 use crate::store::{Change, Cursor, Revision, Stored};
 
 /// How long a watcher that wants bookmarks waits for one at most.
@@ -42,7 +44,12 @@ pub struct Watch {
 
 impl Registry {
     /// The changes of a collection.
-    pub async fn watch(&self, cx: &Context, target: &Target<'_>, options: &WatchOptions) -> Result<Watch, ApiError> {
+    pub async fn watch(
+        &self,
+        cx: &Context,
+        target: &Target<'_>,
+        options: &WatchOptions,
+    ) -> Result<Watch, ApiError> {
         let mut fields = options.field_selector.clone();
         if !target.name.is_empty() {
             fields = format!("metadata.name={}", target.name);

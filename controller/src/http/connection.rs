@@ -1,0 +1,218 @@
+//! One connection: who is on the other side, and the answer to each of its requests.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+
+use crate::http::body::{Body, Response};
+use crate::http::health::Checks;
+use crate::http::metrics::{Labels, Metrics};
+use crate::http::objects::{Call, Verb};
+use crate::http::query::Query;
+use crate::http::route::Route;
+use crate::http::{discovery, join, openapi, status};
+use crate::identity::User;
+use crate::registry::{ApiError, Reason, Registry};
+use crate::tunnel::{self, Tunnels};
+
+/// How long a request that is no watch or log may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the headers of a request may take.
+const HEADERS: Duration = Duration::from_secs(20);
+/// The largest headers of a request, in bytes.
+const HEADER_BYTES: usize = 64 * 1024;
+/// Requests under way on one connection.
+const STREAMS: u32 = 2000;
+
+/// What all connections share.
+pub struct Shared {
+    /// The objects.
+    pub registry: Registry,
+    /// The ways to the nodes.
+    pub tunnels: Tunnels,
+    /// The checks.
+    pub checks: Checks,
+    /// The metrics.
+    pub metrics: Metrics,
+    /// Set when the server takes no more and streams are to end.
+    pub draining: CancellationToken,
+}
+
+/// Who is on the other side.
+#[derive(Clone)]
+pub enum Peer {
+    /// Somebody on the network, who may have shown a client certificate.
+    Remote(Option<User>),
+    /// Somebody whose stream itself says who it is.
+    Known(User),
+}
+
+/// Serves a stream until it ends, or until the server drains and its requests are answered.
+pub async fn serve<S>(shared: Arc<Shared>, peer: Peer, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS)
+        .max_buf_size(HEADER_BYTES)
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(HEADER_BYTES as u32)
+        .max_concurrent_streams(STREAMS);
+    let draining = shared.draining.clone();
+    let service = service_fn(move |request| {
+        let (shared, peer) = (shared.clone(), peer.clone());
+        async move { Ok::<_, Infallible>(answer(shared, peer, request).await) }
+    });
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = draining.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error = &*error, "a connection broke");
+    }
+}
+
+/// The bearer token of a request.
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    (scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty()).then(|| token.trim())
+}
+
+async fn answer(shared: Arc<Shared>, peer: Peer, request: Request<Incoming>) -> Response {
+    let begun = Instant::now();
+    let mut labels = Labels { verb: "other", group: "", resource: "", code: 0 };
+    let answering = dispatch(&shared, &peer, request, &mut labels);
+    let mut response = match tokio::time::timeout(PATIENCE, answering).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => status::failure(&error),
+        Err(_) => status::failure(&ApiError::new(
+            Reason::Timeout,
+            "Timeout: request did not complete within the allotted timeout",
+        )),
+    };
+    labels.code = response.status().as_u16();
+    let took = begun.elapsed();
+    tracing::debug!(verb = labels.verb, resource = labels.resource, code = labels.code, ?took, "answered");
+    shared.metrics.answered(labels, took);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    response
+}
+
+async fn dispatch(
+    shared: &Arc<Shared>,
+    peer: &Peer,
+    mut request: Request<Incoming>,
+    labels: &mut Labels,
+) -> Result<Response, ApiError> {
+    let upgrade = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
+    let (parts, body) = request.into_parts();
+    let query = Query::parse(parts.uri.query());
+    let route = Route::parse(parts.uri.path());
+    match &route {
+        Route::Version if parts.method == Method::GET => return Ok(discovery::version()),
+        Route::Health(endpoint, check) if parts.method == Method::GET || parts.method == Method::HEAD => {
+            return Ok(shared.checks.answer(endpoint, check, &query));
+        }
+        Route::Join if parts.method == Method::POST => {
+            return join::join(&shared.registry, &parts.headers, body).await;
+        }
+        _ => {}
+    }
+    let user = authenticate(shared, peer, &parts.headers)?;
+    let place = match &route {
+        Route::Objects(place) => place,
+        Route::Tunnel(node) => return tunnel_to(shared, &user, node, &parts, upgrade),
+        other if parts.method == Method::GET || parts.method == Method::HEAD => {
+            return document(shared, &user, other, &parts.headers);
+        }
+        _ => return Err(discovery::nothing()),
+    };
+    let verb = Verb::of(&parts.method, place, &query).ok_or_else(|| {
+        let method = parts.method.as_str();
+        ApiError::new(Reason::MethodNotAllowed, format!("{method} is not supported on this path"))
+    })?;
+    *labels = Labels { verb: verb.name(), group: place.kind.group, resource: place.kind.plural, code: 0 };
+    Call { shared, user, place, verb, query: &query, parts: &parts }.answer(body).await
+}
+
+fn authenticate(shared: &Shared, peer: &Peer, headers: &HeaderMap) -> Result<User, ApiError> {
+    if let Peer::Known(user) | Peer::Remote(Some(user)) = peer {
+        return Ok(user.clone());
+    }
+    let registry = &shared.registry;
+    let user = bearer(headers).and_then(|token| {
+        let now = registry.now().as_seconds();
+        registry.pki().authenticate_token(token, now, |bound| registry.exists(bound))
+    });
+    user.ok_or_else(|| ApiError::new(Reason::Unauthorized, "Unauthorized"))
+}
+
+fn document(
+    shared: &Shared,
+    user: &User,
+    route: &Route<'_>,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    match route {
+        Route::CoreVersions => Ok(discovery::core_versions(headers)),
+        Route::Groups => Ok(discovery::groups(headers)),
+        Route::Group(group) => discovery::group(group),
+        Route::Resources(group, version) => discovery::resources(group, version),
+        Route::OpenApiIndex => Ok(openapi::index(headers)),
+        Route::OpenApiGroup(group, version) => openapi::group(group, version, headers),
+        Route::Metrics if user.is_in(crate::identity::GROUP_MASTERS) => Ok(shared.metrics.answer()),
+        Route::Metrics => Err(ApiError::new(Reason::Forbidden, "forbidden: metrics are for administrators")),
+        _ => Err(discovery::nothing()),
+    }
+}
+
+/// Turns a request of a node into the way on which the server calls it.
+fn tunnel_to(
+    shared: &Arc<Shared>,
+    user: &User,
+    node: &str,
+    parts: &Parts,
+    upgrade: Option<hyper::upgrade::OnUpgrade>,
+) -> Result<Response, ApiError> {
+    let wanted = parts.headers.get(header::UPGRADE).and_then(|value| value.to_str().ok());
+    let upgrade =
+        upgrade.filter(|_| wanted.is_some_and(|wanted| wanted.eq_ignore_ascii_case(tunnel::PROTOCOL)));
+    let upgrade = upgrade.ok_or_else(|| ApiError::bad_request("an upgrade to edgectl-tunnel is required"))?;
+    if user.node_name() != Some(node) {
+        return Err(ApiError::new(
+            Reason::Forbidden,
+            format!("forbidden: only node {node:?} may open its tunnel"),
+        ));
+    }
+    let (tunnels, node, draining) = (shared.tunnels.clone(), node.to_owned(), shared.draining.clone());
+    tokio::spawn(async move {
+        match upgrade.await {
+            Ok(stream) => tunnels.keep(&node, stream, draining).await,
+            Err(error) => tracing::debug!(node, error = &error as &dyn std::error::Error, "no tunnel"),
+        }
+    });
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static(tunnel::PROTOCOL));
+    Ok(response)
+}

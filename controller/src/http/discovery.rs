@@ -1,0 +1,287 @@
+//! What is served: groups, versions and resources, from the table of kinds.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use edge_api::kind::{Kind, Scope};
+use edge_api::kinds::KINDS;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+
+use crate::http::body::{Body, Response};
+use crate::http::status::json_response;
+use crate::identity::Digest;
+use crate::registry::{ApiError, Reason};
+
+/// The version of Kubernetes whose API this is.
+const GIT_VERSION: &str = "v1.37.0+edgectl";
+
+/// A document that changes only with the program, and its ETag.
+pub struct Document {
+    bytes: Bytes,
+    tag: String,
+    media: HeaderValue,
+}
+
+impl Document {
+    /// A document of JSON.
+    pub fn new(value: &Value, media: &str) -> Document {
+        let bytes: Bytes = serde_json::to_vec(value).expect("a tree is JSON and a vector takes it").into();
+        Document {
+            tag: Digest::of(&bytes).to_hex().to_ascii_uppercase(),
+            media: HeaderValue::from_str(media).unwrap_or(HeaderValue::from_static("application/json")),
+            bytes,
+        }
+    }
+
+    /// What changes when the document does.
+    pub fn hash(&self) -> &str {
+        &self.tag
+    }
+
+    /// The answer: the document, or that the caller has it already.
+    pub fn answer(&self, headers: &HeaderMap) -> Response {
+        let tag = format!("\"{}\"", self.tag);
+        let known =
+            headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let unchanged = known.split(',').any(|known| known.trim().trim_start_matches("W/") == tag);
+        let mut response =
+            Response::new(if unchanged { Body::Empty } else { Body::Full(self.bytes.clone()) });
+        if unchanged {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        }
+        let out = response.headers_mut();
+        out.insert(header::CONTENT_TYPE, self.media.clone());
+        out.insert(header::VARY, HeaderValue::from_static("Accept"));
+        if let Ok(tag) = HeaderValue::from_str(&tag) {
+            out.insert(header::ETAG, tag);
+        }
+        response
+    }
+}
+
+/// Which of the two old formats or the aggregated ones a client takes, in its order.
+fn aggregated_version(headers: &HeaderMap) -> Option<&'static str> {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    for range in accept.split(',') {
+        let parts: Vec<&str> = range.split(';').map(str::trim).collect();
+        let has = |part: &str| parts.contains(&part);
+        if !has("application/json") {
+            continue;
+        }
+        if !has("as=APIGroupDiscoveryList") || !has("g=apidiscovery.k8s.io") {
+            return None;
+        }
+        match parts.iter().find_map(|part| part.strip_prefix("v=")) {
+            Some("v2") => return Some("v2"),
+            Some("v2beta1") => return Some("v2beta1"),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// `/api`
+pub fn core_versions(headers: &HeaderMap) -> Response {
+    if let Some(version) = aggregated_version(headers) {
+        return aggregated(version, Part::Core).answer(headers);
+    }
+    json_response(
+        StatusCode::OK,
+        &json!({
+            "kind": "APIVersions", "versions": ["v1"],
+            "serverAddressByClientCIDRs": [],
+        }),
+    )
+}
+
+/// `/apis`
+pub fn groups(headers: &HeaderMap) -> Response {
+    if let Some(version) = aggregated_version(headers) {
+        return aggregated(version, Part::Groups).answer(headers);
+    }
+    let groups: Vec<Value> =
+        by_group().iter().filter(|(g, _)| !g.is_empty()).map(|(g, v)| group_of(g, v)).collect();
+    json_response(StatusCode::OK, &json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}))
+}
+
+/// `/apis/<group>`
+pub fn group(name: &str) -> Result<Response, ApiError> {
+    let groups = by_group();
+    let versions = groups.get(name).filter(|_| !name.is_empty()).ok_or_else(nothing)?;
+    let mut group = group_of(name, versions);
+    group["kind"] = "APIGroup".into();
+    group["apiVersion"] = "v1".into();
+    Ok(json_response(StatusCode::OK, &group))
+}
+
+/// `/api/v1`, `/apis/<group>/<version>`
+pub fn resources(group: &str, version: &str) -> Result<Response, ApiError> {
+    let kinds: Vec<&Kind> =
+        KINDS.iter().copied().filter(|kind| kind.group == group && kind.version == version).collect();
+    let first = kinds.first().ok_or_else(nothing)?;
+    let resources: Vec<Value> = kinds.iter().flat_map(|kind| legacy(kind)).collect();
+    Ok(json_response(
+        StatusCode::OK,
+        &json!({
+            "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": first.api_version(), "resources": resources,
+        }),
+    ))
+}
+
+/// `/version`
+pub fn version() -> Response {
+    json_response(
+        StatusCode::OK,
+        &json!({
+            "major": "1", "minor": "37", "emulationMajor": "1", "emulationMinor": "37",
+            "minCompatibilityMajor": "1", "minCompatibilityMinor": "36",
+            "gitVersion": GIT_VERSION, "gitCommit": "", "gitTreeState": "clean",
+            "buildDate": "1970-01-01T00:00:00Z", "goVersion": "none", "compiler": "rustc",
+            "platform": format!("{}/{}", std::env::consts::OS, architecture()),
+        }),
+    )
+}
+
+/// The failure of a path that is not served.
+pub fn nothing() -> ApiError {
+    ApiError::new(Reason::NotFound, "the server could not find the requested resource")
+}
+
+/// The architecture as Go names it.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        other => other,
+    }
+}
+
+/// Groups, and in each the versions with their kinds, newest first.
+fn by_group() -> BTreeMap<&'static str, BTreeMap<&'static str, Vec<&'static Kind>>> {
+    let mut groups: BTreeMap<&str, BTreeMap<&str, Vec<&Kind>>> = BTreeMap::new();
+    for kind in KINDS {
+        groups.entry(kind.group).or_default().entry(kind.version).or_default().push(kind);
+    }
+    groups
+}
+
+fn group_of(name: &str, versions: &BTreeMap<&str, Vec<&Kind>>) -> Value {
+    let versions: Vec<Value> = versions
+        .keys()
+        .rev()
+        .map(|version| json!({"groupVersion": format!("{name}/{version}"), "version": version}))
+        .collect();
+    json!({"name": name, "preferredVersion": versions.first(), "versions": versions})
+}
+
+fn legacy(kind: &Kind) -> Vec<Value> {
+    let namespaced = kind.scope == Scope::Namespaced;
+    let mut whole = json!({
+        "name": kind.plural, "singularName": kind.singular, "namespaced": namespaced, "kind": kind.kind,
+        "verbs": kind.verbs, "storageVersionHash": storage_hash(kind),
+    });
+    if !kind.short_names.is_empty() {
+        whole["shortNames"] = json!(kind.short_names);
+    }
+    if !kind.categories.is_empty() {
+        whole["categories"] = json!(kind.categories);
+    }
+    let mut all = vec![whole];
+    for subresource in kind.subresources {
+        let (group, version, name) = subresource.gvk(kind);
+        let mut value = json!({
+            "name": format!("{}/{}", kind.plural, subresource.name()), "singularName": "",
+            "namespaced": namespaced, "kind": name, "verbs": subresource.verbs(),
+        });
+        if (group, version) != (kind.group, kind.version) {
+            value["group"] = group.into();
+            value["version"] = version.into();
+        }
+        all.push(value);
+    }
+    all
+}
+
+fn storage_hash(kind: &Kind) -> String {
+    use base64::Engine as _;
+    let text = format!("{}/{}/{}", kind.group, kind.version, kind.kind);
+    let hex = Digest::of(text.as_bytes()).to_hex();
+    base64::engine::general_purpose::STANDARD.encode(&hex.as_bytes()[..8])
+}
+
+/// Which of the two aggregated documents.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Core,
+    Groups,
+}
+
+fn aggregated(version: &'static str, part: Part) -> &'static Document {
+    static DOCUMENTS: OnceLock<[Document; 4]> = OnceLock::new();
+    let documents = DOCUMENTS.get_or_init(|| {
+        [("v2", Part::Core), ("v2", Part::Groups), ("v2beta1", Part::Core), ("v2beta1", Part::Groups)]
+            .map(|(version, part)| aggregate(version, part))
+    });
+    &documents[usize::from(version != "v2") * 2 + usize::from(part == Part::Groups)]
+}
+
+fn aggregate(version: &str, part: Part) -> Document {
+    let groups = by_group();
+    let wanted = groups.iter().filter(|(group, _)| group.is_empty() == (part == Part::Core));
+    let items: Vec<Value> = wanted
+        .map(|(group, versions)| {
+            let versions: Vec<Value> = versions
+                .iter()
+                .rev()
+                .map(|(version, kinds)| {
+                    let resources: Vec<Value> = kinds.iter().map(|kind| resource(kind)).collect();
+                    json!({"version": version, "resources": resources, "freshness": "Current"})
+                })
+                .collect();
+            let mut metadata = json!({"creationTimestamp": null});
+            if !group.is_empty() {
+                metadata["name"] = (*group).into();
+            }
+            json!({"metadata": metadata, "versions": versions})
+        })
+        .collect();
+    let value = json!({
+        "kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{version}"), "metadata": {},
+        "items": items,
+    });
+    Document::new(
+        &value,
+        &format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"),
+    )
+}
+
+fn resource(kind: &Kind) -> Value {
+    let scope = match kind.scope {
+        Scope::Namespaced => "Namespaced",
+        Scope::Cluster => "Cluster",
+    };
+    let mut value = json!({
+        "resource": kind.plural, "scope": scope, "singularResource": kind.singular, "verbs": kind.verbs,
+        "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
+    });
+    if !kind.short_names.is_empty() {
+        value["shortNames"] = json!(kind.short_names);
+    }
+    if !kind.categories.is_empty() {
+        value["categories"] = json!(kind.categories);
+    }
+    if !kind.subresources.is_empty() {
+        let subresources = kind.subresources.iter().map(|subresource| {
+            let (group, version, name) = subresource.gvk(kind);
+            json!({
+                "subresource": subresource.name(), "verbs": subresource.verbs(),
+                "responseKind": {"group": group, "version": version, "kind": name},
+            })
+        });
+        value["subresources"] = subresources.collect();
+    }
+    value
+}

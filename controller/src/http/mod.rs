@@ -1,0 +1,31 @@
+//! The API over HTTP: TLS, a Unix socket, and streams in memory.
+//!
+//! Promises that every answer is what a Kubernetes client expects: paths, verbs, content types, `Status` errors (made
+//! only here), streams. Decides nothing about objects: that is [`crate::registry`]. A concern is a file.
+
+mod body;
+mod status;
+
+mod form;
+mod query;
+mod route;
+
+mod content;
+mod reply;
+mod stream;
+
+mod discovery;
+mod health;
+mod metrics;
+mod openapi;
+
+mod join;
+mod logs;
+mod objects;
+
+mod connection;
+mod server;
+
+pub use health::Checks;
+pub use metrics::Metrics;
+pub use server::{ApiServer, Connector, ListenError};

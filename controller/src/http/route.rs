@@ -1,0 +1,187 @@
+//! What a path means.
+
+use std::borrow::Cow;
+
+use edge_api::kind::{Kind, Subresource};
+use edge_api::kinds;
+
+use crate::http::query::{Plus, decode};
+use crate::registry::Target;
+
+/// An object or collection of objects.
+#[derive(Clone)]
+pub struct Place<'a> {
+    /// The kind.
+    pub kind: &'static Kind,
+    /// The namespace, or empty.
+    pub namespace: Cow<'a, str>,
+    /// The name, or empty for a collection.
+    pub name: Cow<'a, str>,
+    /// The subresource, or empty.
+    pub subresource: Cow<'a, str>,
+    /// Whether the path itself asks for a watch, as old clients do.
+    pub watch: bool,
+}
+
+impl Place<'_> {
+    /// The same for the registry.
+    pub fn target(&self) -> Target<'_> {
+        Target {
+            kind: self.kind,
+            namespace: &self.namespace,
+            name: &self.name,
+            subresource: &self.subresource,
+        }
+    }
+}
+
+/// What a path means.
+pub enum Route<'a> {
+    /// Objects.
+    Objects(Place<'a>),
+    /// `/api`
+    CoreVersions,
+    /// `/apis`
+    Groups,
+    /// `/apis/<group>`
+    Group(Cow<'a, str>),
+    /// `/api/v1` and `/apis/<group>/<version>`: group (empty for core) and version.
+    Resources(Cow<'a, str>, Cow<'a, str>),
+    /// `/openapi/v3`
+    OpenApiIndex,
+    /// `/openapi/v3/api/v1`, `/openapi/v3/apis/<group>/<version>`
+    OpenApiGroup(Cow<'a, str>, Cow<'a, str>),
+    /// `/version`
+    Version,
+    /// `/healthz`, `/livez`, `/readyz`, and a single check of them.
+    Health(&'static str, Cow<'a, str>),
+    /// `/metrics`
+    Metrics,
+    /// `/edgectl.dev/v1/join`
+    Join,
+    /// `/edgectl.dev/v1/nodes/<name>/tunnel`
+    Tunnel(Cow<'a, str>),
+    /// Nothing that is served.
+    Nothing,
+}
+
+impl<'a> Route<'a> {
+    /// Reads a path.
+    pub fn parse(path: &'a str) -> Route<'a> {
+        let parts: Vec<Cow<'a, str>> =
+            path.split('/').filter(|part| !part.is_empty()).map(|part| decode(part, Plus::Plus)).collect();
+        let words: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
+        let at = |i: usize| parts[i].clone();
+        match words.as_slice() {
+            ["api"] => Route::CoreVersions,
+            ["apis"] => Route::Groups,
+            ["apis", _] => Route::Group(at(1)),
+            ["api", _] => Route::Resources(Cow::Borrowed(""), at(1)),
+            ["apis", _, _] => Route::Resources(at(1), at(2)),
+            ["api", version, ..] => objects("", version, &parts[2..]),
+            ["apis", group, version, ..] => objects(group, version, &parts[3..]),
+            ["openapi", "v3"] => Route::OpenApiIndex,
+            ["openapi", "v3", "api", _] => Route::OpenApiGroup(Cow::Borrowed(""), at(3)),
+            ["openapi", "v3", "apis", _, _] => Route::OpenApiGroup(at(3), at(4)),
+            ["version"] => Route::Version,
+            ["healthz", ..] => Route::Health("healthz", rest(&parts)),
+            ["livez", ..] => Route::Health("livez", rest(&parts)),
+            ["readyz", ..] => Route::Health("readyz", rest(&parts)),
+            ["metrics"] => Route::Metrics,
+            ["edgectl.dev", "v1", "join"] => Route::Join,
+            ["edgectl.dev", "v1", "nodes", _, "tunnel"] => Route::Tunnel(at(3)),
+            _ => Route::Nothing,
+        }
+    }
+}
+
+fn rest<'a>(parts: &[Cow<'a, str>]) -> Cow<'a, str> {
+    parts.get(1).cloned().unwrap_or_default()
+}
+
+fn objects<'a>(group: &str, version: &str, parts: &[Cow<'a, str>]) -> Route<'a> {
+    let (watch, parts) = match parts {
+        [first, others @ ..] if first == "watch" && !others.is_empty() => (true, others),
+        parts => (false, parts),
+    };
+    let (namespace, parts) = match parts {
+        [first, namespace, rest @ ..]
+            if first == "namespaces" && !rest.is_empty() && !(group.is_empty() && is_of_namespace(rest)) =>
+        {
+            (namespace.clone(), rest)
+        }
+        parts => (Cow::Borrowed(""), parts),
+    };
+    let Some(kind) = parts.first().and_then(|plural| kinds::by_resource(group, version, plural)) else {
+        return Route::Nothing;
+    };
+    let part = |i: usize| parts.get(i).cloned().unwrap_or_default();
+    let place = Place { kind, namespace, name: part(1), subresource: part(2), watch };
+    let subresource_is_known = place.subresource.is_empty()
+        || Subresource::from_name(&place.subresource).is_some_and(|subresource| kind.has(subresource));
+    let named_in_no_namespace = kind.is_namespaced() && place.namespace.is_empty() && !place.name.is_empty();
+    let scope_fits = kind.is_namespaced() || place.namespace.is_empty();
+    if parts.len() > 3 || !subresource_is_known || named_in_no_namespace || !scope_fits {
+        return Route::Nothing;
+    }
+    Route::Objects(place)
+}
+
+/// Whether what follows `namespaces/<name>` is a subresource of the namespace rather than a collection in it.
+fn is_of_namespace(rest: &[Cow<'_, str>]) -> bool {
+    matches!(rest, [word] if word == "status" || word == "finalize")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Route;
+
+    fn read(path: &str) -> String {
+        match Route::parse(path) {
+            Route::Objects(p) => {
+                format!(
+                    "{} {}/{}/{}{}",
+                    p.kind.kind,
+                    p.namespace,
+                    p.name,
+                    p.subresource,
+                    if p.watch { " w" } else { "" }
+                )
+            }
+            Route::Resources(group, version) => format!("resources {group}/{version}"),
+            Route::Health(which, check) => format!("{which} {check}"),
+            Route::Tunnel(node) => format!("tunnel {node}"),
+            Route::Nothing => "nothing".to_owned(),
+            _ => "other".to_owned(),
+        }
+    }
+
+    #[test]
+    fn paths_mean_what_kubernetes_says() {
+        for (path, expected) in [
+            ("/api/v1/namespaces", "Namespace //"),
+            ("/api/v1/namespaces/a", "Namespace /a/"),
+            ("/api/v1/namespaces/a/status", "Namespace /a/status"),
+            ("/api/v1/namespaces/a/finalize", "Namespace /a/finalize"),
+            ("/api/v1/namespaces/a/pods", "Pod a//"),
+            ("/api/v1/namespaces/a/pods/b", "Pod a/b/"),
+            ("/api/v1/namespaces/a/pods/b/log", "Pod a/b/log"),
+            ("/api/v1/namespaces/a/pods/b/nothing", "nothing"),
+            ("/api/v1/namespaces/a/pods/b/status/c", "nothing"),
+            ("/api/v1/pods", "Pod //"),
+            ("/api/v1/pods/b", "nothing"),
+            ("/api/v1/nodes/n/status", "Node /n/status"),
+            ("/api/v1/namespaces/a/nodes", "nothing"),
+            ("/apis/apps/v1/namespaces/a/deployments/b/scale", "Deployment a/b/scale"),
+            ("/apis/apps/v1/watch/namespaces/a/deployments", "Deployment a// w"),
+            ("/apis/apps/v2/deployments", "nothing"),
+            ("/api/v1", "resources /v1"),
+            ("/apis/apps/v1", "resources apps/v1"),
+            ("/readyz/ping", "readyz ping"),
+            ("/edgectl.dev/v1/nodes/n%2e1/tunnel", "tunnel n.1"),
+            ("/", "nothing"),
+        ] {
+            assert_eq!(read(path), expected, "{path}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Watches as answers: one JSON document a line, made when it happens.
+
+use bytes::Bytes;
+use edge_api::kind::Kind;
+use edge_api::table::{self, Headings};
+use edge_api::watch::{self, Event};
+use http::{HeaderValue, header};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::http::body::{Body, Response};
+use crate::http::form::{Encoding, View};
+use crate::http::metrics::Running;
+use crate::http::reply::Wish;
+use crate::http::status;
+use crate::registry::{ApiError, Reason, Registry, Watch, WatchEvent};
+use crate::store::Revision;
+
+/// What a stream is made from.
+struct Source {
+    kind: &'static Kind,
+    wish: Wish,
+    watch: Watch,
+    registry: Registry,
+    draining: CancellationToken,
+    headings: Headings,
+    ended: bool,
+    _running: Running,
+}
+
+/// The changes of a watch.
+pub fn watch(
+    registry: &Registry,
+    wish: Wish,
+    kind: &'static Kind,
+    watch: Result<Watch, ApiError>,
+    draining: CancellationToken,
+    running: Running,
+) -> Result<Response, ApiError> {
+    if wish.form.encoding != Encoding::Json {
+        return Err(ApiError::new(Reason::NotAcceptable, "watches are available as application/json"));
+    }
+    let chunks: crate::http::body::Chunks = match watch {
+        // A watch that begins too far back is refused as one that falls behind: by an event.
+        Err(error) if error.reason == Reason::Expired => {
+            Box::pin(futures::stream::iter([Ok(failure(&error))]))
+        }
+        Err(error) => return Err(error),
+        Ok(watch) => {
+            let source = Source {
+                kind,
+                wish,
+                watch,
+                registry: registry.clone(),
+                draining,
+                headings: Headings::Shown,
+                ended: false,
+                _running: running,
+            };
+            Box::pin(futures::stream::unfold(source, step))
+        }
+    };
+    let mut response = Response::new(Body::Chunks(chunks));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+async fn step(mut source: Source) -> Option<(std::io::Result<Bytes>, Source)> {
+    if source.ended {
+        return None;
+    }
+    let next = tokio::select! {
+        () = source.draining.cancelled() => return None,
+        next = source.watch.next() => next,
+    };
+    let bytes = match next {
+        Ok(Some(events)) => source.lines(&events),
+        Ok(None) => return None,
+        Err(error) => {
+            source.ended = true;
+            failure(&error)
+        }
+    };
+    Some((Ok(bytes), source))
+}
+
+impl Source {
+    fn lines(&mut self, events: &[WatchEvent]) -> Bytes {
+        let mut out = Vec::with_capacity(events.len() * 512);
+        for event in events {
+            match event {
+                WatchEvent::Object(event, object) if self.wish.form.view == View::Whole => {
+                    object.write_event(*event, &mut out);
+                }
+                WatchEvent::Object(event, object) => {
+                    let value = self.view(object.value(), object.revision);
+                    line(*event, &value, &mut out);
+                }
+                WatchEvent::Bookmark { revision, initial } => {
+                    let value =
+                        watch::bookmark(&self.kind.api_version(), self.kind.kind, revision.0, *initial);
+                    let value = self.view(value, *revision);
+                    line(Event::Bookmark, &value, &mut out);
+                }
+            }
+        }
+        out.into()
+    }
+
+    fn view(&mut self, value: Value, revision: Revision) -> Value {
+        match self.wish.form.view {
+            View::Whole => value,
+            View::Metadata => table::partial(&value),
+            View::Table => {
+                let headings = std::mem::replace(&mut self.headings, Headings::Omitted);
+                let metadata = json!({"resourceVersion": revision.to_string()});
+                let now = self.registry.now();
+                table::table(self.kind, [&value], metadata, self.wish.include, headings, now)
+            }
+        }
+    }
+}
+
+fn line(event: Event, value: &Value, out: &mut Vec<u8>) {
+    let json = serde_json::to_vec(value).expect("a tree is JSON and a vector takes it");
+    out.extend_from_slice(&watch::line(event, &json));
+}
+
+fn failure(error: &ApiError) -> Bytes {
+    let mut out = Vec::new();
+    line(Event::Error, &status::object(error), &mut out);
+    out.into()
+}
