@@ -178,6 +178,7 @@ fn document(
         Route::Group(group) => discovery::group(group),
         Route::Resources(group, version) => discovery::resources(group, version),
         Route::OpenApiIndex => Ok(openapi::index(headers)),
+        Route::OpenApiV2 => Ok(openapi::v2(headers)),
         Route::OpenApiGroup(group, version) => openapi::group(group, version, headers),
         Route::Metrics if user.is_in(crate::identity::GROUP_MASTERS) => Ok(shared.metrics.answer()),
         Route::Metrics => Err(ApiError::new(Reason::Forbidden, "forbidden: metrics are for administrators")),

@@ -35,29 +35,31 @@ impl Document {
         }
     }
 
-    /// What changes when the document does.
-    pub fn hash(&self) -> &str {
-        &self.tag
-    }
-
     /// The answer: the document, or that the caller has it already.
     pub fn answer(&self, headers: &HeaderMap) -> Response {
-        let tag = format!("\"{}\"", self.tag);
-        let known =
-            headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let unchanged = known.split(',').any(|known| known.trim().trim_start_matches("W/") == tag);
-        let mut response =
-            Response::new(if unchanged { Body::Empty } else { Body::Full(self.bytes.clone()) });
+        let unchanged = is_known(headers, &self.tag);
+        let mut response = Response::new(if unchanged { Body::Empty } else { Body::Full(self.bytes.clone()) });
         if unchanged {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         }
         let out = response.headers_mut();
         out.insert(header::CONTENT_TYPE, self.media.clone());
         out.insert(header::VARY, HeaderValue::from_static("Accept"));
-        if let Ok(tag) = HeaderValue::from_str(&tag) {
-            out.insert(header::ETAG, tag);
-        }
+        tagged(&mut response, &self.tag);
         response
+    }
+}
+
+/// Whether the caller has the document of this hash already.
+pub fn is_known(headers: &HeaderMap, hash: &str) -> bool {
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    known.split(',').any(|known| known.trim().trim_start_matches("W/").trim_matches('"') == hash)
+}
+
+/// Says by which hash a document is known.
+pub fn tagged(response: &mut Response, hash: &str) {
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{hash}\"")) {
+        response.headers_mut().insert(header::ETAG, tag);
     }
 }
 

@@ -51,6 +51,8 @@ pub enum Route<'a> {
     OpenApiIndex,
     /// `/openapi/v3/api/v1`, `/openapi/v3/apis/<group>/<version>`
     OpenApiGroup(Cow<'a, str>, Cow<'a, str>),
+    /// `/openapi/v2`
+    OpenApiV2,
     /// `/version`
     Version,
     /// `/healthz`, `/livez`, `/readyz`, and a single check of them.
@@ -83,6 +85,7 @@ impl<'a> Route<'a> {
             ["openapi", "v3"] => Route::OpenApiIndex,
             ["openapi", "v3", "api", _] => Route::OpenApiGroup(Cow::Borrowed(""), at(3)),
             ["openapi", "v3", "apis", _, _] => Route::OpenApiGroup(at(3), at(4)),
+            ["openapi", "v2"] => Route::OpenApiV2,
             ["version"] => Route::Version,
             ["healthz", ..] => Route::Health("healthz", rest(&parts)),
             ["livez", ..] => Route::Health("livez", rest(&parts)),
