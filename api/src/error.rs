@@ -190,3 +190,43 @@ pub fn invalid(kind: &str, name: &str, errors: &[FieldError]) -> String {
         many => format!("{kind} {name:?} is invalid: [{}]", many.join(", ")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn errors_read_as_kubernetes_prints_them() {
+        let cases = [
+            (FieldError::required("spec.x", ""), "spec.x: Required value"),
+            (FieldError::required("spec.x", "say it"), "spec.x: Required value: say it"),
+            (FieldError::invalid("a", "b\"c", "no"), "a: Invalid value: \"b\\\"c\": no"),
+            (FieldError::invalid("a", 7, "no"), "a: Invalid value: 7: no"),
+            (FieldError::invalid("a", &json!({"b": [1]}), "no"), "a: Invalid value: {\"b\":[1]}: no"),
+            (
+                FieldError::not_supported("a", "x", &["c", "b"]),
+                "a: Unsupported value: \"x\": supported values: \"b\", \"c\"",
+            ),
+            (FieldError::duplicate("a[1]", "x"), "a[1]: Duplicate value: \"x\""),
+            (FieldError::forbidden("a", "no"), "a: Forbidden: no"),
+            (FieldError::too_long("a", 5), "a: Too long: may not be more than 5 bytes"),
+            (FieldError::too_many("a", 6, 5), "a: Too many: 6: must have at most 5 items"),
+            (FieldError::not_found("a", "x"), "a: Not found: \"x\""),
+        ];
+        for (error, expected) in cases {
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn several_errors_are_bracketed_and_said_once() {
+        let one = FieldError::required("spec.x", "");
+        let other = FieldError::required("spec.y", "");
+        assert_eq!(invalid("Pod", "a", &[one.clone()]), "Pod \"a\" is invalid: spec.x: Required value");
+        assert_eq!(
+            invalid("Deployment.apps", "a", &[one.clone(), other, one]),
+            "Deployment.apps \"a\" is invalid: [spec.x: Required value, spec.y: Required value]"
+        );
+    }
+}

@@ -400,3 +400,64 @@ pub fn equal_but(a: &Value, b: &Value, paths: &[&[&str]]) -> bool {
     let all: Vec<&[&str]> = paths.iter().copied().chain(bookkeeping).collect();
     same(a, b, &all)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_absent_or_odd_reads_as_empty() {
+        for object in [
+            json!(null),
+            json!(1),
+            json!({}),
+            json!({"metadata": []}),
+            json!({"metadata": {"name": 1, "labels": [1]}}),
+        ] {
+            assert_eq!(name(&object), "");
+            assert!(labels(&object).is_empty());
+            assert!(owner_references(&object).is_empty());
+            assert_eq!(generation(&object), 0);
+            assert_eq!(ObjectMeta::of(&object), ObjectMeta::default());
+        }
+    }
+
+    #[test]
+    fn metadata_is_written_where_there_was_none() {
+        let mut object = json!(null);
+        set_label(&mut object, "a/b", "c");
+        set(&mut object, "generation", 3);
+        assert_eq!(object, json!({"metadata": {"labels": {"a/b": "c"}, "generation": 3}}));
+        assert_eq!(label(&object, "a/b"), Some("c"));
+        assert_eq!(unset(&mut object, "generation"), Some(json!(3)));
+        assert_eq!(unset(&mut json!({}), "generation"), None);
+    }
+
+    #[test]
+    fn the_controller_is_the_owner_that_says_so() {
+        let object = json!({"metadata": {"ownerReferences": [
+            {"apiVersion": "v1", "kind": "Pod", "name": "a", "uid": "1"},
+            {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "b", "uid": "2", "controller": true}]}});
+        assert_eq!(controller_of(&object).map(|owner| owner.name), Some("b".to_owned()));
+        assert_eq!(ObjectMeta::of(&object).controller().map(|owner| owner.uid.as_str()), Some("2"));
+    }
+
+    #[test]
+    fn api_versions_split_and_join() {
+        assert_eq!(split_api_version("apps/v1"), ("apps", "v1"));
+        assert_eq!(split_api_version("v1"), ("", "v1"));
+        assert_eq!(join_api_version("apps", "v1"), "apps/v1");
+        assert_eq!(join_api_version("", "v1"), "v1");
+        assert_eq!(Gvk::new("apps/v1", "Deployment").to_string(), "apps/v1, Kind=Deployment");
+    }
+
+    #[test]
+    fn objects_are_equal_but_for_paths() {
+        let a = json!({"metadata": {"name": "a", "resourceVersion": "1"}, "spec": {"x": 1, "y": 1}});
+        let b = json!({"metadata": {"name": "a", "resourceVersion": "2", "managedFields": []}, "spec": {"x": 2, "y": 1}});
+        assert!(equal_but(&a, &b, &[&["spec", "x"]]));
+        assert!(!equal_but(&a, &b, &[&["spec", "y"]]));
+        assert!(!equal_but(&a, &json!({"metadata": {"name": "a"}}), &[&["spec", "x"]]));
+        assert!(equal_but(&a, &json!({"metadata": {"name": "a"}}), &[&["spec"]]));
+    }
+}

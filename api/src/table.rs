@@ -98,3 +98,28 @@ pub fn partial(object: &Value) -> Value {
         "metadata": meta::at(object, &["metadata"]).cloned().unwrap_or_else(|| json!({})),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_has_headings_rows_and_objects() {
+        let kind = Kind::PLAIN;
+        let object = json!({"metadata": {"name": "a", "creationTimestamp": "2026-01-01T00:00:00Z"}, "data": {"x": "y"}});
+        let now = Timestamp::from_seconds(0);
+        let list = json!({"resourceVersion": "7"});
+        let shown = table(&kind, [&object], list, IncludeObject::Metadata, Headings::Shown, now);
+        assert_eq!(shown["columnDefinitions"][0]["format"], "name");
+        assert_eq!(shown["metadata"]["resourceVersion"], "7");
+        assert_eq!(shown["rows"][0]["cells"], json!(["a", "2026-01-01T00:00:00Z"]));
+        assert_eq!(shown["rows"][0]["object"]["kind"], "PartialObjectMetadata");
+        assert_eq!(shown["rows"][0]["object"].get("data"), None);
+        let bare = table(&kind, [&object], json!({}), IncludeObject::None, Headings::Omitted, now);
+        assert_eq!((&bare["columnDefinitions"], bare["rows"][0].get("object")), (&Value::Null, None));
+        let whole = row(&kind, &object, IncludeObject::Object, now);
+        assert_eq!(whole["object"], object);
+        assert_eq!(IncludeObject::from_query("Object"), Some(IncludeObject::Object));
+        assert_eq!(IncludeObject::from_query("object"), None);
+    }
+}

@@ -69,7 +69,8 @@ fn ports(ports: &At<'_>, host_network: bool, errors: &mut Errors) {
             validate::ip(&port.get("hostIP"), errors);
         }
         let number = port.get("containerPort");
-        if host_network && host_port.number().unwrap_or(0) != number.number().unwrap_or(0) {
+        let differs = host_port.number().is_some_and(|wished| wished != 0 && Some(wished) != number.number());
+        if host_network && differs {
             let why = "must match `hostPort` when `hostNetwork` is true";
             errors.push(FieldError::invalid(&number.path, number.value, why));
         }

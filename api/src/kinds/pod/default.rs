@@ -10,8 +10,14 @@ pub(super) fn pod(object: &mut Value) {
     let Some(spec) = fill::object(object, "spec") else { return };
     template_spec(spec);
     fill::absent(spec, "enableServiceLinks", true);
+    let host_network = spec.get("hostNetwork") == Some(&Value::Bool(true));
     for list in ["containers", "initContainers"] {
-        fill::each(spec, list, requests_from_limits);
+        fill::each(spec, list, |container| {
+            requests_from_limits(container);
+            if host_network {
+                fill::each(container, "ports", host_port);
+            }
+        });
     }
 }
 
@@ -33,18 +39,8 @@ fn template_spec(spec: &mut Value) {
     fill::absent(spec, "terminationGracePeriodSeconds", 30);
     fill::absent(spec, "securityContext", json!({}));
     mirror_service_account(spec);
-    let host_network = spec.get("hostNetwork") == Some(&Value::Bool(true));
     for list in ["containers", "initContainers", "ephemeralContainers"] {
-        fill::each(spec, list, |one| {
-            container(one);
-            if host_network {
-                fill::each(one, "ports", |port| {
-                    if let Some(number) = port.get("containerPort").and_then(Value::as_i64) {
-                        fill::zero(port, "hostPort", number);
-                    }
-                });
-            }
-        });
+        fill::each(spec, list, container);
     }
     fill::each(spec, "volumes", volume);
     fill::quantities(spec, "overhead");
@@ -134,6 +130,13 @@ fn field_source(source: &mut Value) {
 fn resource_requirements(resources: &mut Value) {
     fill::quantities(resources, "limits");
     fill::quantities(resources, "requests");
+}
+
+/// On the host's network a port is the host's port. In a template it may stay open.
+fn host_port(port: &mut Value) {
+    if let Some(number) = port.get("containerPort").and_then(Value::as_i64) {
+        fill::zero(port, "hostPort", number);
+    }
 }
 
 /// A limit without a request is also the request.
