@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::client::tls::TlsError;
 use crate::beneath::Beneath;
@@ -116,6 +117,8 @@ pub struct ImageStore {
     fetcher: Fetcher,
     /// One fetch per reference at a time.
     fetching: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// Rings when an image has come in.
+    changes: watch::Sender<u64>,
 }
 
 /// The store cannot be opened.
@@ -144,7 +147,7 @@ impl ImageStore {
         let fetcher = Fetcher::new(config.registry_ca.as_deref())?;
         let image_dir = std::path::absolute(&config.image_dir).map_err(failed)?;
         let roots = std::iter::once(image_dir).chain(config.image_roots.iter().cloned()).collect();
-        Ok(ImageStore { config, roots, blobs, records, fetcher, fetching: Mutex::default() })
+        Ok(ImageStore { config, roots, blobs, records, fetcher, fetching: Mutex::default(), changes: watch::Sender::new(0) })
     }
 
     /// Looks for an image here. Files and layouts are always looked at anew, since they cost no network.
@@ -215,6 +218,11 @@ impl ImageStore {
         Ok(freed)
     }
 
+    /// Rings when an image has come in.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
     /// Bytes of all images kept.
     pub fn size(&self) -> io::Result<u64> {
         Ok(self.blobs.list()?.iter().map(|(_, size)| size).sum())
@@ -239,6 +247,7 @@ impl ImageStore {
 
     fn keep(&self, record: Record) -> Result<Image, ImageError> {
         self.records.put(&record).map_err(ImageError::Store)?;
+        self.changes.send_modify(|changes| *changes += 1);
         Ok(self.image(record))
     }
 

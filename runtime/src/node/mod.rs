@@ -5,11 +5,47 @@
 //! guest. It needs no server to run the Pods it knows, and works against any Kubernetes API.
 
 mod config;
+mod janitor;
+mod join;
+mod serve;
+mod tunables;
 
 pub use config::{Config, Server};
 
-use std::net::SocketAddr;
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
+
+use edge_api::kinds::pod::{Pod, Resources};
+use edge_api::kinds::service::Service;
+use edge_api::quantity::Quantity;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::client::join::JoinError;
+use crate::client::{Client, Resource, encode_component, tunnel};
+use crate::code::{CodeCache, CodeError};
+use crate::image::{self, ImageStore};
+use crate::log::{Limits, Logs};
+use crate::net::Network;
+use crate::report::{self, Events, Registrar, Registration, Statuses};
+use crate::sandbox::{self, CompileLimits, Compiler, Engine, EngineConfig, EngineError};
+use crate::supervisor::Supervisor;
+use crate::supervisor::address::AddressPool;
+use crate::supervisor::host::Host;
+use crate::sync::watcher::Target;
+use crate::sync::{Change, Mirror, Named, Scope};
+use crate::table::Tables;
+use crate::volume::Volumes;
+
+/// Changes of Pods that wait for the supervisor.
+const CHANGES: usize = 256;
 
 /// Where a built node is to be found, with real ports.
 #[derive(Clone, Copy, Debug)]
@@ -29,14 +65,34 @@ pub enum BuildError {
     #[error("{path} cannot be used")]
     Directory {
         /// Which one.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// Why.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
+    },
+    /// A listener cannot be bound.
+    #[error("cannot listen on {address} for {what}")]
+    Listen {
+        /// What was to be served there.
+        what: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
     },
     /// The server cannot be used.
     #[error("the API server cannot be used")]
-    Join(#[from] crate::client::join::JoinError),
+    Join(#[from] JoinError),
+    /// The sandbox.
+    #[error("the sandbox cannot be set up")]
+    Engine(#[from] EngineError),
+    /// The cache of compiled code.
+    #[error("the cache of compiled code cannot be used")]
+    Code(#[from] CodeError),
+    /// The image store.
+    #[error("the image store cannot be used")]
+    Images(#[from] image::OpenError),
 }
 
 /// Why a running node stopped although nobody asked it to.
@@ -50,16 +106,81 @@ pub enum RunError {
     },
 }
 
+type Part = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// A node whose listeners are bound. Dropping it ends everything it owns.
 pub struct Node {
     bound: Bound,
+    host: Arc<Host>,
+    registered: watch::Receiver<bool>,
+    /// What has not been started yet.
+    parts: Vec<(&'static str, Part)>,
+    tasks: JoinSet<&'static str>,
 }
 
 impl Node {
     /// Binds the listeners, opens the directories, starts the sandbox and, where the server is elsewhere, joins it.
     pub async fn build(config: Config) -> Result<Node, BuildError> {
-        let bound = Bound { dns: config.dns_address, http: config.http_address, https: config.https_address };
-        Ok(Node { bound })
+        private(&config.data_dir)?;
+        let listeners = Listeners::bind(&config)?;
+        let bound = listeners.bound()?;
+        let client = join::client(&config.server, &config.name, &config.data_dir).await?;
+        let machine = sandbox::Machine::probe();
+        let engine = engine(&config, &machine)?;
+        let mut parts: Vec<(&'static str, Part)> = Vec::new();
+
+        let reported = report::Machine {
+            cpus: machine.cpus,
+            memory: machine.memory,
+            pods: machine.pods().min(u64::from(config.most_pods)),
+            data_dir: config.data_dir.clone(),
+        };
+        let registrar = Registrar::new(
+            client.clone(),
+            Registration {
+                name: config.name.clone(),
+                address: config.address,
+                labels: config.labels.clone(),
+                machine: reported.clone(),
+                heartbeat: config.heartbeat,
+            },
+        );
+        let (registered, range) = (registrar.registered(), registrar.range());
+        parts.push(("registration", Box::pin(registrar.run())));
+
+        let (events, recording) = Events::new(client.clone(), &config.name);
+        parts.push(("events", Box::pin(recording)));
+        let statuses = Statuses::new(client.clone());
+        parts.push(("statuses", Box::pin(statuses.clone().run())));
+
+        let tables = Arc::new(Tables::default());
+        let network = Network::new(network_config(&config, &bound), tables.clone());
+        let copies = config.data_dir.join("copies");
+        private(&copies)?;
+        let objects = copies.join("objects");
+        let named = Named::open(client.clone(), objects.clone()).map_err(|source| directory(&objects, source))?;
+        let services: Arc<Mirror<Service>> = Arc::default();
+        let target = Target { path: Resource::SERVICES.all(), query: String::new() };
+        let path = copies.join("services.jsonl");
+        parts.push(("services", Box::pin(services.follow(client.clone(), target, &path, Scope::Whole, None))));
+
+        let host = Arc::new(host(&config, &client, engine, &reported, network, tables, named, services, statuses, events)?);
+        parts.push(("address range", Box::pin(learn_range(host.clone(), config.data_dir.join("pod-range"), range))));
+
+        let pods: Arc<Mirror<Pod>> = Arc::default();
+        let (changes, reader) = mpsc::channel::<Change<Pod>>(CHANGES);
+        let query = format!("fieldSelector={}", encode_component(&format!("spec.nodeName={}", config.name)));
+        let target = Target { path: Resource::PODS.all(), query };
+        let path = copies.join("pods.jsonl");
+        parts.push(("pods", Box::pin(pods.follow(client.clone(), target, &path, Scope::WithoutStatus, Some(changes)))));
+        let supervisor = Supervisor::new(host.clone());
+        let used = supervisor.used();
+        parts.push(("supervisor", Box::pin(supervisor.run(reader))));
+        parts.push(("images", Box::pin(janitor::run(host.clone(), used, reported, config.image_disk_share))));
+        let answer = serve::answer(host.logs.clone(), pods);
+        parts.push(("tunnel", Box::pin(tunnel::keep(client, config.name.clone(), answer))));
+        parts.push(("listeners", Box::pin(listeners.hold())));
+        Ok(Node { bound, host, registered, parts, tasks: JoinSet::new() })
     }
 
     /// Where it is to be found.
@@ -67,19 +188,195 @@ impl Node {
         &self.bound
     }
 
+    /// Modules compiled since the process began.
+    pub fn compilations(&self) -> u64 {
+        self.host.code.compilations()
+    }
+
     /// Waits until the Node is registered and serving. Needs [`Node::run`] to be polled meanwhile.
     pub fn ready(&self) -> impl Future<Output = ()> + Send + use<> {
-        std::future::ready(())
+        let mut registered = self.registered.clone();
+        async move {
+            if registered.wait_for(|registered| *registered).await.is_err() {
+                std::future::pending().await
+            }
+        }
     }
 
     /// Serves until a component stops, which is always a fault. Cancel it, then [`Node::drain`].
     pub async fn run(&mut self) -> Result<(), RunError> {
-        std::future::pending().await
+        for (component, part) in self.parts.drain(..) {
+            self.tasks.spawn(async move {
+                part.await;
+                component
+            });
+        }
+        match self.tasks.join_next().await {
+            Some(Ok(component)) => Err(RunError::Stopped { component }),
+            Some(Err(error)) => {
+                tracing::error!(%error, "a part of the node broke");
+                Err(RunError::Stopped { component: "a part of the node" })
+            }
+            None => Err(RunError::Stopped { component: "the node" }),
+        }
     }
 
     /// Ends in two phases: takes no new connection and lets requests under way finish until `deadline`; then stops
     /// every guest. Pods keep their state for the next start.
-    pub async fn drain(self, deadline: Duration) {
-        let _ = deadline;
+    pub async fn drain(mut self, deadline: Duration) {
+        // What was found out but not told yet is told, if the server still listens.
+        let _ = tokio::time::timeout(deadline.min(Duration::from_secs(1)), self.host.statuses.flushed()).await;
+        self.tasks.shutdown().await;
+    }
+}
+
+/// The addresses that are ours before anything runs.
+struct Listeners {
+    dns: TcpListener,
+    _dns_udp: std::net::UdpSocket,
+    http: TcpListener,
+    https: TcpListener,
+}
+
+impl Listeners {
+    fn bind(config: &Config) -> Result<Listeners, BuildError> {
+        let tcp = |what, address| TcpListener::bind(address).map_err(|source| BuildError::Listen { what, address, source });
+        let dns = tcp("DNS", config.dns_address)?;
+        let address = dns.local_addr().unwrap_or(config.dns_address);
+        let udp = std::net::UdpSocket::bind(address).map_err(|source| BuildError::Listen { what: "DNS", address, source })?;
+        let http = tcp("HTTP", config.http_address)?;
+        let https = tcp("HTTPS", config.https_address)?;
+        Ok(Listeners { dns, _dns_udp: udp, http, https })
+    }
+
+    fn bound(&self) -> Result<Bound, BuildError> {
+        let address = |what, listener: &TcpListener| {
+            let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+            listener.local_addr().map_err(|source| BuildError::Listen { what, address: nowhere, source })
+        };
+        Ok(Bound {
+            dns: address("DNS", &self.dns)?,
+            http: address("HTTP", &self.http)?,
+            https: address("HTTPS", &self.https)?,
+        })
+    }
+
+    async fn hold(self) {
+        std::future::pending().await
+    }
+}
+
+fn directory(path: &Path, source: io::Error) -> BuildError {
+    BuildError::Directory { path: path.to_owned(), source }
+}
+
+/// Makes a directory that only we can look into.
+fn private(path: &Path) -> Result<(), BuildError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o700)))
+        .map_err(|source| directory(path, source))
+}
+
+fn engine(config: &Config, machine: &sandbox::Machine) -> Result<Engine, BuildError> {
+    let path = config.data_dir.join("tunables.json");
+    let tunables = tunables::load(&path, machine).map_err(|source| directory(&path, source))?;
+    let mut settings = EngineConfig::new(machine, tunables);
+    settings.p3 = config.wasi_p3;
+    Ok(Engine::new(settings)?)
+}
+
+fn network_config(config: &Config, bound: &Bound) -> crate::net::Config {
+    crate::net::Config {
+        api_server: config.api_address,
+        control_addresses: [Some(bound.dns), Some(bound.http), Some(bound.https), config.api_address].into_iter().flatten().collect(),
+        ..crate::net::Config::default()
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "the one place where the parts meet")]
+fn host(
+    config: &Config,
+    client: &Client,
+    engine: Engine,
+    machine: &report::Machine,
+    network: Network,
+    tables: Arc<Tables>,
+    named: Named,
+    services: Arc<Mirror<Service>>,
+    statuses: Statuses,
+    events: Events,
+) -> Result<Host, BuildError> {
+    let at = |name: &str| config.data_dir.join(name);
+    let compiler = Compiler::Child {
+        program: config.compiler.clone(),
+        args: vec!["__compile".into()],
+        limits: CompileLimits::default(),
+    };
+    let images = ImageStore::open(image::Config {
+        directory: at("images"),
+        image_dir: config.image_dir.clone(),
+        image_roots: config.image_roots.clone(),
+        insecure_registries: config.insecure_registries.clone(),
+        registry_ca: config.registry_ca.clone(),
+    })?;
+    let volumes = Volumes::open(at("pods"), config.host_path_roots.clone()).map_err(|source| directory(&at("pods"), source))?;
+    let limits = Limits { bytes: config.log_bytes, files: config.log_files };
+    let logs = Logs::open(at("logs"), limits).map_err(|source| directory(&at("logs"), source))?;
+    Ok(Host {
+        node: config.name.clone(),
+        address: config.address,
+        allocatable: allocatable(machine),
+        client: client.clone(),
+        engine,
+        code: CodeCache::open(&at("code"), compiler)?,
+        images: Arc::new(images),
+        volumes,
+        logs: Arc::new(logs),
+        network,
+        tables,
+        named,
+        services,
+        statuses,
+        events,
+        addresses: parking_lot::Mutex::new(AddressPool::default()),
+        has_range: watch::Sender::new(false),
+        epoch: Instant::now(),
+    })
+}
+
+fn allocatable(machine: &report::Machine) -> Resources {
+    let amounts = machine.allocatable();
+    let fields = amounts.as_object().into_iter().flatten();
+    fields.filter_map(|(name, amount)| Some((name.clone(), Quantity::parse(amount.as_str()?).ok()?))).collect()
+}
+
+/// Hands the node's range to the address pool: the one from last time until the server says otherwise.
+async fn learn_range(host: Arc<Host>, path: PathBuf, mut range: watch::Receiver<Option<String>>) {
+    if let Ok(kept) = fs::read_to_string(&path) {
+        let known = host.addresses.lock().set_range(kept.trim());
+        host.has_range.send_replace(known);
+    }
+    loop {
+        let found = range.borrow_and_update().clone();
+        if let Some(found) = found {
+            let known = host.addresses.lock().set_range(&found);
+            if known {
+                host.has_range.send_replace(true);
+                if fs::read_to_string(&path).ok().as_deref() != Some(&found)
+                    && let Err(error) = fs::write(&path, &found)
+                {
+                    tracing::warn!(path = %path.display(), %error, "the node's Pod range cannot be kept");
+                }
+            } else {
+                tracing::error!(range = found, "the node's podCIDR is no IPv4 range");
+            }
+        }
+        if range.changed().await.is_err() {
+            // The registration ended, and with it the node.
+            return std::future::pending().await;
+        }
     }
 }

@@ -1,0 +1,131 @@
+//! What the server asks over the tunnel: logs, and whether the node is there.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::Incoming;
+
+use crate::client::tunnel::{Answer, Body, text};
+use crate::log::{LogKey, LogReader, Logs, ReadError, ReadOptions};
+use edge_api::kinds::pod::Pod;
+
+use crate::sync::{Key, Mirror};
+
+/// Answers the server's calls.
+pub fn answer(logs: Arc<Logs>, pods: Arc<Mirror<Pod>>) -> Answer {
+    Arc::new(move |request| -> BoxFuture<'static, Response<Body>> {
+        let (logs, pods) = (logs.clone(), pods.clone());
+        Box::pin(async move { route(&request, &logs, &pods).await })
+    })
+}
+
+async fn route(request: &Request<Incoming>, logs: &Logs, pods: &Mirror<Pod>) -> Response<Body> {
+    if request.method() != Method::GET {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET");
+    }
+    let parts: Vec<&str> = request.uri().path().trim_start_matches('/').split('/').collect();
+    match parts.as_slice() {
+        ["healthz"] => text(StatusCode::OK, "ok"),
+        ["containerLogs", namespace, pod, container] => {
+            let key = Key { namespace: (*namespace).to_owned(), name: (*pod).to_owned() };
+            let Some(pod) = pods.get(&key) else {
+                return text(StatusCode::NOT_FOUND, &format!("pod {pod:?} not found on this node"));
+            };
+            if !pod.spec.all_containers().any(|known| known.name == *container) {
+                return text(StatusCode::NOT_FOUND, &format!("container {container:?} not found in pod {:?}", key.name));
+            }
+            let key = LogKey::new(namespace, &key.name, &pod.metadata.uid, container);
+            container_log(request.uri().query().unwrap_or_default(), logs, &key).await
+        }
+        _ => text(StatusCode::NOT_FOUND, "not found"),
+    }
+}
+
+async fn container_log(query: &str, logs: &Logs, key: &LogKey) -> Response<Body> {
+    let options = match options(query) {
+        Ok(options) => options,
+        Err(problem) => return text(StatusCode::BAD_REQUEST, &problem),
+    };
+    match logs.read(key, options).await {
+        Ok(reader) => stream(reader),
+        Err(error @ ReadError::Absent(_)) => text(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(ReadError::Io(error)) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+fn stream(reader: LogReader) -> Response<Body> {
+    let pieces = futures::stream::try_unfold(reader, |mut reader| async move {
+        Ok::<_, io::Error>(reader.next().await?.map(|piece: Bytes| (Frame::data(piece), reader)))
+    });
+    let mut response = Response::new(StreamBody::new(pieces).boxed());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+}
+
+/// Reads Kubernetes' `PodLogOptions` as query parameters.
+pub fn options(query: &str) -> Result<ReadOptions, String> {
+    let mut options = ReadOptions::default();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, "true"));
+        let value = decode(value);
+        let invalid = || format!("invalid value {value:?} of {name}");
+        let flag = || matches!(value.as_str(), "true" | "1" | "");
+        match name {
+            "follow" => options.follow = flag(),
+            "previous" => options.previous = flag(),
+            "timestamps" => options.timestamps = flag(),
+            "tailLines" => options.tail = Some(value.parse().map_err(|_| invalid())?),
+            "limitBytes" => options.limit = Some(value.parse().map_err(|_| invalid())?),
+            "sinceTime" => options.since = Some(value.parse().map_err(|_| invalid())?),
+            "sinceSeconds" => {
+                let seconds: i64 = value.parse().map_err(|_| invalid())?;
+                options.since = Some(jiff::Timestamp::now() - jiff::SignedDuration::from_secs(seconds));
+            }
+            _ => {}
+        }
+    }
+    Ok(options)
+}
+
+fn decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let hex = |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
+        match (first, tail.get(..2).and_then(hex)) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            (b'+', _) => {
+                bytes.push(b' ');
+                rest = tail;
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries() {
+        let read = options("follow=true&tailLines=5&timestamps=1&sinceTime=2026-01-02T03%3A04%3A05Z").expect("valid");
+        assert!(read.follow && read.timestamps && !read.previous);
+        assert_eq!(read.tail, Some(5));
+        assert_eq!(read.since.map(|since| since.to_string()).as_deref(), Some("2026-01-02T03:04:05Z"));
+        assert!(options("tailLines=x").is_err());
+        assert!(options("sinceSeconds=10&container=c").expect("valid").since.is_some());
+    }
+}
