@@ -96,7 +96,8 @@ impl Table {
         let tag = match name.rsplit('.').next().expect("rsplit yields at least one part") {
             "Quantity" => Tag::Quantity,
             "IntOrString" => Tag::IntOrString,
-            "Time" | "MicroTime" => Tag::Time,
+            "Time" => Tag::Time,
+            "MicroTime" => Tag::MicroTime,
             "RawExtension" | "FieldsV1" | "Patch" => Tag::Any,
             _ if definition.get("type").is_none() => Tag::Any,
             _ => Tag::Struct,
@@ -288,6 +289,7 @@ enum Tag {
     Quantity,
     IntOrString,
     Any,
+    MicroTime,
 }
 
 fn put(out: &mut Vec<u8>, words: &[u16]) {

@@ -131,7 +131,7 @@ fn special(dialect: Dialect, shape: Shape, name: &str) -> Value {
         Shape::Int32 => json!({ "type": "integer", "format": "int32" }),
         Shape::Int64 => json!({ "type": "integer", "format": "int64" }),
         Shape::Double => json!({ "type": "number", "format": "double" }),
-        Shape::Time => json!({ "type": "string", "format": "date-time" }),
+        Shape::Time | Shape::MicroTime => json!({ "type": "string", "format": "date-time" }),
         Shape::Quantity if v3 => json!({ "oneOf": [{ "type": "string" }, { "type": "number" }] }),
         Shape::Quantity => json!({ "type": "string" }),
         Shape::IntOrString if v3 => {

@@ -277,7 +277,7 @@ pub(crate) fn remove(value: &Value, form: Form, gone: &FieldSet) -> Option<Value
         Some(set) if set.member => None,
         Some(set) => remove(value, form, set),
     };
-    let left = match (form, value) {
+    match (form, value) {
         (Form::Struct(_) | Form::Map(_), Value::Object(fields)) => {
             let left: Map<String, Value> = fields
                 .iter()
@@ -293,6 +293,5 @@ pub(crate) fn remove(value: &Value, form: Form, gone: &FieldSet) -> Option<Value
             (!left.is_empty() || items.is_empty()).then_some(Value::Array(left))
         }
         _ => Some(value.clone()),
-    };
-    left
+    }
 }

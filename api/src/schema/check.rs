@@ -8,7 +8,9 @@ use std::fmt;
 use base64::Engine as _;
 use serde_json::Value;
 
+use crate::quantity::Quantity;
 use crate::schema::{Definition, Node, Shape, definition};
+use crate::time::Timestamp;
 
 /// Problems beyond this many are not looked for.
 const MOST: usize = 100;
@@ -81,8 +83,9 @@ pub fn check(schema: &str, object: &Value) -> Vec<Problem> {
     checker.problems
 }
 
-/// Makes `object` what a Go struct would remember of it: unknown fields and nulls are gone.
-/// Values of a wrong type are left alone; [`check`] reports them.
+/// Makes `object` what a Go struct would remember of it, and how it would write it: unknown
+/// fields and nulls are gone, quantities and times are in their canonical form. Values of a
+/// wrong type are left alone; [`check`] reports them.
 pub fn prune(schema: &str, object: &mut Value) {
     if let Some(definition) = definition(schema) {
         prune_shape(definition.shape(), object);
@@ -122,7 +125,24 @@ fn prune_shape(shape: Shape, value: &mut Value) {
             values.retain(|_, value| !value.is_null());
             values.values_mut().for_each(|value| prune_shape(shape, value));
         }
-        _ => {}
+        (shape, value) => {
+            if let Some(canonical) = canonical(shape, value) {
+                *value = Value::String(canonical);
+            }
+        }
+    }
+}
+
+/// How Go writes a value of a special type.
+fn canonical(shape: Shape, value: &Value) -> Option<String> {
+    match (shape, value) {
+        (Shape::Quantity, Value::String(text)) => Some(Quantity::parse(text).ok()?.to_string()),
+        (Shape::Quantity, Value::Number(number)) => {
+            Some(Quantity::parse(&number.to_string()).ok()?.to_string())
+        }
+        (Shape::Time, Value::String(text)) => Some(Timestamp::parse(text).ok()?.seconds()),
+        (Shape::MicroTime, Value::String(text)) => Some(Timestamp::parse(text).ok()?.micros()),
+        _ => None,
     }
 }
 
@@ -246,18 +266,17 @@ fn scalar(shape: Shape, value: &Value) -> Result<(), Mismatch> {
             .decode(text)
             .map(|_| ())
             .map_err(|error| Mismatch::Malformed(base64_message(&error))),
-        (Shape::Time, Value::String(text)) => match crate::time::Timestamp::parse(text) {
+        (Shape::Time | Shape::MicroTime, Value::String(text)) => match Timestamp::parse(text) {
             Ok(_) => Ok(()),
             Err(_) => Err(Mismatch::Malformed(format!(
                 "parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?} as \"2006\""
             ))),
         },
         (Shape::Quantity, Value::Number(_)) => Ok(()),
-        (Shape::Quantity, Value::String(text)) if is_quantity(text) => Ok(()),
-        (Shape::Quantity, Value::String(_)) => Err(Mismatch::Malformed(
-            "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-                .to_owned(),
-        )),
+        (Shape::Quantity, Value::String(text)) => match Quantity::parse(text) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Mismatch::Malformed(error.to_string())),
+        },
         (_, value) => Err(Mismatch::Type(json_type(value).to_owned())),
     }
 }
@@ -273,21 +292,6 @@ fn base64_message(error: &base64::DecodeError) -> String {
         base64::DecodeError::InvalidPadding => 0,
     };
     format!("illegal base64 data at input byte {at}")
-}
-
-/// Sign, digits with at most one point, then a suffix or an exponent.
-fn is_quantity(text: &str) -> bool {
-    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let digits = unsigned.len() - unsigned.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').len();
-    let (number, suffix) = unsigned.split_at(digits);
-    if !number.contains(|c: char| c.is_ascii_digit()) || number.matches('.').count() > 1 {
-        return false;
-    }
-    match suffix {
-        "" | "n" | "u" | "m" | "k" | "M" | "G" | "T" | "P" | "E" => true,
-        "Ki" | "Mi" | "Gi" | "Ti" | "Pi" | "Ei" => true,
-        _ => suffix.strip_prefix(['e', 'E']).is_some_and(|exponent| exponent.parse::<i32>().is_ok()),
-    }
 }
 
 fn json_type(value: &Value) -> &'static str {
@@ -317,6 +321,7 @@ fn go_type(shape: Shape) -> String {
         Shape::Int64 => "int64".to_owned(),
         Shape::Double => "float64".to_owned(),
         Shape::Time => "v1.Time".to_owned(),
+        Shape::MicroTime => "v1.MicroTime".to_owned(),
         Shape::Quantity => "resource.Quantity".to_owned(),
         Shape::Any => "interface {}".to_owned(),
     }
@@ -416,10 +421,8 @@ mod tests {
             says(pod, limits(good), &[]);
         }
         for bad in ["", "m", "1.2.3", "1 Gi", "1KiB", "ten"] {
-            assert!(
-                check(pod, &limits(json!(bad)))[0].to_string().starts_with("quantities must match"),
-                "{bad}"
-            );
+            let said = check(pod, &limits(json!(bad)))[0].to_string();
+            assert!(said.contains("quantit"), "{bad}: {said}");
         }
         says(pod, json!({"metadata": {"creationTimestamp": "2026-11-22T23:00:00Z"}}), &[]);
         says(pod, json!({"metadata": {"creationTimestamp": null}}), &[]);
@@ -451,6 +454,21 @@ mod tests {
             "spec": {"template": {"spec": {"containers": [{"name": "c"}]}}},
         });
         assert_eq!(object, expected);
+    }
+
+    #[test]
+    fn pruning_writes_values_as_go_writes_them() {
+        let mut pod = json!({
+            "metadata": {"creationTimestamp": "2026-11-22T23:00:00.5+01:00"},
+            "spec": {"containers": [{"resources": {"limits": {"cpu": "1000m", "memory": "1024Mi", "x": 0.5, "y": "?"}}}]},
+        });
+        prune("io.k8s.api.core.v1.Pod", &mut pod);
+        let limits = json!({"cpu": "1", "memory": "1Gi", "x": "500m", "y": "?"});
+        assert_eq!(pod["spec"]["containers"][0]["resources"]["limits"], limits);
+        assert_eq!(pod["metadata"]["creationTimestamp"], "2026-11-22T22:00:00Z");
+        let mut lease = json!({"spec": {"renewTime": "2026-11-22T23:00:00Z"}});
+        prune("io.k8s.api.coordination.v1.Lease", &mut lease);
+        assert_eq!(lease["spec"]["renewTime"], "2026-11-22T23:00:00.000000Z");
     }
 
     #[test]

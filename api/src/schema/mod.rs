@@ -47,8 +47,10 @@ pub enum Shape {
     Int64,
     /// A floating-point number.
     Double,
-    /// An RFC 3339 time as a string.
+    /// An RFC 3339 time as a string, to the second.
     Time,
+    /// An RFC 3339 time as a string, to the microsecond.
+    MicroTime,
     /// A quantity: a string, or a number.
     Quantity,
     /// An integer of 32 bits, or a string.
@@ -209,6 +211,7 @@ impl Node {
             8 => Shape::Int64,
             9 => Shape::Double,
             10 => Shape::Time,
+            14 => Shape::MicroTime,
             11 => Shape::Quantity,
             12 => Shape::IntOrString,
             _ => Shape::Any,
