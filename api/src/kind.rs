@@ -176,7 +176,7 @@ impl Column {
 pub struct Field {
     /// Its name in selectors, such as `spec.nodeName`.
     pub name: &'static str,
-    /// Where it is in the object as stored.
+    /// Where it is in the object.
     pub path: &'static [&'static str],
     /// What its absence counts as.
     pub absent: &'static str,
@@ -232,6 +232,8 @@ pub enum Target {
     Main,
     /// The status alone.
     Status,
+    /// What keeps a Namespace (`spec.finalizers`), which no other write changes.
+    Finalize,
 }
 
 /// Whether an acknowledged write must survive a power cut.
@@ -267,9 +269,8 @@ pub struct ScalePaths {
 
 /// A kind whose objects are stored as another kind's.
 ///
-/// A body is first turned into the stored shape, and from there on is treated as an object of
-/// that kind: its defaults, checks and preparation count, and fields of selectors point into the
-/// stored shape. Only what leaves is turned back.
+/// Objects are handled in this kind's shape, with this kind's defaults, checks and fields; only
+/// what is stored has the other's.
 #[derive(Clone, Copy)]
 pub struct Alias {
     /// The kind they are stored as.
@@ -464,6 +465,7 @@ impl Kind {
                 (self.update)(new, old);
             }
             Target::Status => keep_all_but_status(new, old),
+            Target::Finalize => copy_field(new, old, "status"),
         }
     }
 
@@ -500,6 +502,7 @@ impl Kind {
                 (self.checks)(&new, &mut errors);
                 (self.update_checks)(&new, &old, &mut errors);
             }
+            Target::Finalize => (self.checks)(&new, &mut errors),
             Target::Status => (self.status_checks)(&new, &old, &mut errors),
         }
         errors

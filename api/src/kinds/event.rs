@@ -156,22 +156,26 @@ pub(super) fn defaults(event: &mut Value) {
     fill::object(event, "involvedObject");
 }
 
-/// An event is about an object of its own namespace, or about one without and then in `default`.
-pub(super) fn checks(event: &At<'_>, errors: &mut Errors) {
-    let involved = event.get("involvedObject").get("namespace");
+/// An event is about an object of its own namespace, or about one without.
+fn checks(event: &At<'_>, errors: &mut Errors) {
+    same_namespace(event, &event.get("involvedObject").get("namespace"), errors);
+    if event.get("eventTime").is_set() {
+        validate::required(&event.get("reportingComponent"), "", errors);
+        validate::required(&event.get("reason"), "", errors);
+        validate::optional_one_of(&event.get("type"), &["Normal", "Warning"], errors);
+    }
+}
+
+/// Events about objects without a namespace are in `default`, and those about others with them.
+pub(super) fn same_namespace(event: &At<'_>, of_object: &At<'_>, errors: &mut Errors) {
     let namespace = event.get("metadata").get("namespace").text();
-    let fits = match involved.text() {
+    let fits = match of_object.text() {
         "" => matches!(namespace, "default" | "kube-system"),
         other => other == namespace,
     };
     if !fits {
         let why = "does not match event.namespace";
-        errors.push(FieldError::invalid(&involved.path, involved.text(), why));
-    }
-    if event.get("eventTime").is_set() {
-        validate::required(&event.get("reportingComponent"), "", errors);
-        validate::required(&event.get("reason"), "", errors);
-        validate::optional_one_of(&event.get("type"), &["Normal", "Warning"], errors);
+        errors.push(FieldError::invalid(&of_object.path, of_object.text(), why));
     }
 }
 

@@ -1,11 +1,11 @@
 //! `events.k8s.io/v1` Event: the same objects as core's, in their newer shape.
 //!
-//! They are stored in core's shape; this file renames fields on the way in and out. Selectable
-//! fields name the newer shape and point into the stored one.
+//! They are stored in core's shape; this file renames fields on the way in and out.
 
 use crate::kind::{Alias, Field, Kind};
 use crate::kinds::event;
 use crate::meta;
+use crate::validate::{self, At, Errors};
 use serde_json::Value;
 
 /// The newer name of each field, and the older one.
@@ -31,17 +31,18 @@ pub static KIND: Kind = Kind {
     columns: event::KIND.columns,
     row,
     fields: &[
-        Field::new("regarding.kind", &["involvedObject", "kind"]),
-        Field::new("regarding.namespace", &["involvedObject", "namespace"]),
-        Field::new("regarding.name", &["involvedObject", "name"]),
-        Field::new("regarding.uid", &["involvedObject", "uid"]),
-        Field::new("regarding.apiVersion", &["involvedObject", "apiVersion"]),
-        Field::new("regarding.resourceVersion", &["involvedObject", "resourceVersion"]),
-        Field::new("regarding.fieldPath", &["involvedObject", "fieldPath"]),
+        Field::new("regarding.kind", &["regarding", "kind"]),
+        Field::new("regarding.namespace", &["regarding", "namespace"]),
+        Field::new("regarding.name", &["regarding", "name"]),
+        Field::new("regarding.uid", &["regarding", "uid"]),
+        Field::new("regarding.apiVersion", &["regarding", "apiVersion"]),
+        Field::new("regarding.resourceVersion", &["regarding", "resourceVersion"]),
+        Field::new("regarding.fieldPath", &["regarding", "fieldPath"]),
         Field::new("reason", &["reason"]),
-        Field::new("reportingController", &["reportingComponent"]),
+        Field::new("reportingController", &["reportingController"]),
         Field::new("type", &["type"]),
     ],
+    checks,
     volatility: event::KIND.volatility,
     alias: Some(Alias { of: &event::KIND, store, load }),
     ..Kind::PLAIN
@@ -63,6 +64,17 @@ fn store(object: &mut Value) {
 
 fn load(object: &mut Value) {
     rename(object, "events.k8s.io/v1", NAMES.iter().map(|&(newer, older)| (older, newer)));
+}
+
+/// An event is about an object of its own namespace, or about one without.
+fn checks(event: &At<'_>, errors: &mut Errors) {
+    event::same_namespace(event, &event.get("regarding").get("namespace"), errors);
+    validate::required(&event.get("reportingController"), "", errors);
+    validate::required(&event.get("reportingInstance"), "", errors);
+    validate::required(&event.get("action"), "", errors);
+    validate::required(&event.get("reason"), "", errors);
+    validate::required(&event.get("eventTime"), "", errors);
+    validate::one_of(&event.get("type"), &["Normal", "Warning"], errors);
 }
 
 /// A row of an event in either shape.

@@ -53,6 +53,7 @@ pub static KIND: Kind = Kind {
     columns: &[Column::NAME, Column::new("Status", "string", "The status of the namespace."), Column::AGE],
     row,
     fields: &[Field::new("status.phase", &["status", "phase"])],
+    defaults,
     create,
     update,
     status_checks,
@@ -67,10 +68,16 @@ fn row(namespace: &Value, now: Timestamp) -> Vec<Value> {
     ]
 }
 
-/// A new namespace is active, is kept until its content is gone, and carries its name as label.
-fn create(namespace: &mut Value) {
+/// Carries its name as label, so that selectors can name it.
+fn defaults(namespace: &mut Value) {
     let name = meta::name(namespace).to_owned();
-    meta::set_label(namespace, "kubernetes.io/metadata.name", &name);
+    if !name.is_empty() {
+        meta::set_label(namespace, "kubernetes.io/metadata.name", &name);
+    }
+}
+
+/// A new namespace is active, and is kept until its content is gone.
+fn create(namespace: &mut Value) {
     if let Some(spec) = fill::object(namespace, "spec") {
         let mut finalizers = meta::items(spec, &["finalizers"]).to_vec();
         if !finalizers.iter().any(|one| one == "kubernetes") {
@@ -83,8 +90,6 @@ fn create(namespace: &mut Value) {
 
 /// What keeps it is only changed through `finalize`.
 fn update(namespace: &mut Value, old: &Value) {
-    let name = meta::name(namespace).to_owned();
-    meta::set_label(namespace, "kubernetes.io/metadata.name", &name);
     fill::set(namespace, "spec", old.get("spec").cloned().unwrap_or_else(|| json!({})));
 }
 
@@ -108,6 +113,7 @@ mod tests {
     fn a_new_namespace_is_active_and_kept() {
         let mut namespace = json!({"metadata": {"name": "web"}, "status": {"phase": "Terminating"}});
         KIND.prepare_create(&mut namespace);
+        KIND.default(&mut namespace);
         let expected = json!({
             "metadata": {"name": "web", "labels": {"kubernetes.io/metadata.name": "web"}},
             "spec": {"finalizers": ["kubernetes"]},
@@ -116,7 +122,12 @@ mod tests {
         assert_eq!(namespace, expected);
         assert_eq!(KIND.validate(&namespace), []);
         let mut change = json!({"metadata": {"name": "web"}, "spec": {}});
+        KIND.default(&mut change);
         KIND.prepare_update(&mut change, &namespace, Target::Main);
         assert_eq!(change, expected);
+        let mut freed = namespace.clone();
+        freed["spec"] = json!({});
+        KIND.prepare_update(&mut freed, &namespace, Target::Finalize);
+        assert_eq!(freed["spec"], json!({}));
     }
 }

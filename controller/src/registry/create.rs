@@ -55,6 +55,7 @@ impl Registry {
             if generated {
                 let name = generate(meta::generate_name(&object));
                 meta::set(&mut object, "name", name);
+                kind.default(&mut object);
             }
             match self.create_named(cx, target, object.clone()).await {
                 Err(error) if error.is_already_exists() && generated && attempt < ATTEMPTS => {}

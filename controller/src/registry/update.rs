@@ -61,6 +61,7 @@ impl Registry {
         keep_identity(&mut wished, &old);
         let part = match target.subresource {
             "status" => Part::Status,
+            "finalize" => Part::Finalize,
             _ => Part::Main,
         };
         if target.subresource == "finalize" {
