@@ -1,6 +1,6 @@
 //! Typed objects that serialise without what is blank, as Go's `omitempty` does.
 //!
-//! [`object!`] declares a struct of the fields we read: camel case on the wire, every field
+//! The macro `object!` declares a struct of the fields we read: camel case on the wire, every field
 //! optional when read, blank fields left out when written. A number or truth value whose zero
 //! means something else than its absence is an `Option`.
 

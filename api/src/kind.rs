@@ -546,12 +546,5 @@ fn keep_all_but_status(new: &mut Value, old: &Value) {
 
 /// Whether everything but `metadata`, `status` and the type is equal.
 fn same_spec(a: &Value, b: &Value) -> bool {
-    let spec = |value: &'_ Value| -> Vec<(String, Value)> {
-        let fields = value.as_object().into_iter().flatten();
-        fields
-            .filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status" | "apiVersion" | "kind"))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect()
-    };
-    spec(a) == spec(b)
+    meta::equal_but(a, b, &[&["metadata"], &["status"], &["apiVersion"], &["kind"]])
 }

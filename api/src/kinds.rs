@@ -165,6 +165,105 @@ mod tests {
         }
     }
 
+    /// Every object that differs from this one in one place.
+    fn spoiled(value: &Value) -> Vec<Value> {
+        let leaves = [
+            json!(true),
+            json!(-1),
+            json!(""),
+            json!("\u{0}é/.."),
+            json!([]),
+            json!({}),
+            json!([1, {}]),
+            json!({"": null}),
+        ];
+        let mut all: Vec<Value> = leaves.to_vec();
+        match value {
+            Value::Object(fields) => {
+                for (name, field) in fields {
+                    let mut without = fields.clone();
+                    without.remove(name);
+                    all.push(Value::Object(without));
+                    for other in spoiled(field) {
+                        let mut changed = fields.clone();
+                        changed.insert(name.clone(), other);
+                        all.push(Value::Object(changed));
+                    }
+                }
+            }
+            Value::Array(items) => {
+                for (i, item) in items.iter().enumerate() {
+                    for other in spoiled(item) {
+                        let mut changed = items.clone();
+                        changed[i] = other;
+                        all.push(Value::Array(changed));
+                    }
+                }
+            }
+            _ => {}
+        }
+        all
+    }
+
+    #[test]
+    fn no_spoiled_object_is_too_odd() {
+        let pod = json!({
+            "containers": [{"name": "a", "image": "a:1", "ports": [{"containerPort": 80, "hostPort": 80}],
+                "env": [{"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1m"}}}],
+                "envFrom": [{"configMapRef": {"name": "a"}}], "resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "1"}},
+                "livenessProbe": {"httpGet": {"port": 80}}, "lifecycle": {"preStop": {"sleep": {"seconds": 1}}},
+                "volumeMounts": [{"name": "v", "mountPath": "/v", "subPath": "x"}]}],
+            "volumes": [{"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}},
+                {"downwardAPI": {"items": [{"path": "l", "fieldRef": {"fieldPath": "metadata.labels['a']"}}]}}]}}],
+            "tolerations": [{"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 1}],
+            "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution":
+                [{"weight": 1, "podAffinityTerm": {"topologyKey": "a", "labelSelector": {"matchLabels": {"a": "b"}}}}]}},
+            "hostNetwork": true,
+        });
+        let metadata = json!({"name": "a", "namespace": "b", "labels": {"a": "b"}, "finalizers": ["a/b"],
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "a", "uid": "1", "controller": true}]});
+        let status = json!({"conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-01T00:00:00Z"}],
+            "containerStatuses": [{"name": "a", "state": {"terminated": {"exitCode": 1}}, "restartCount": 1,
+                "lastState": {"terminated": {"finishedAt": "2026-01-01T00:00:00Z"}}}],
+            "loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}, "addresses": [{"type": "InternalIP", "address": "a"}]});
+        let template = json!({"replicas": 1, "selector": {"matchLabels": {"a": "b"}, "matchExpressions":
+            [{"key": "a", "operator": "In", "values": ["b"]}]}, "strategy": {"rollingUpdate": {"maxSurge": "1%"}},
+            "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "a", "image": "a"}]}}});
+        let service = json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 30000, "targetPort": "http"}],
+            "clusterIP": "10.43.0.1", "clusterIPs": ["10.43.0.1"], "selector": {"a": "b"}, "externalIPs": ["10.0.0.1"]});
+        let ingress = json!({"rules": [{"host": "a.b", "http": {"paths": [{"path": "/", "pathType": "Prefix",
+            "backend": {"service": {"name": "a", "port": {"number": 80}}}}]}}], "tls": [{"hosts": ["a.b"]}]});
+        let node = json!({"taints": [{"key": "a", "effect": "NoExecute"}], "podCIDRs": ["10.42.0.0/24"], "podCIDR": "10.42.0.0/24"});
+        let cases: [(&Kind, Value); 5] = [
+            (&pod::KIND, pod),
+            (&deployment::KIND, template),
+            (&service::KIND, service),
+            (&ingress::KIND, ingress),
+            (&node::KIND, node),
+        ];
+        let now = Timestamp::from_seconds(0);
+        for (kind, spec) in cases {
+            let mut good = json!({"metadata": metadata, "spec": spec, "status": status});
+            kind.default(&mut good);
+            for mut object in spoiled(&good).into_iter().filter(Value::is_object) {
+                kind.default(&mut object);
+                let once = object.clone();
+                kind.default(&mut object);
+                assert_eq!(object, once, "{kind:?}: filling in twice is filling in once");
+                assert_eq!((kind.row)(&object, now).len(), kind.columns.len());
+                kind.validate(&object);
+                kind.validate_update(&object, &good, Target::Main);
+                kind.validate_update(&good, &object, Target::Main);
+                kind.volatility(crate::kind::Written { old: &good, new: &object, user: "system:node:a" });
+                let mut changed = object.clone();
+                kind.prepare_update(&mut changed, &good, Target::Main);
+                kind.prepare_update(&mut good.clone(), &object, Target::Status);
+                kind.prepare_create(&mut object);
+                drop(crate::scale::of(kind, &object));
+            }
+        }
+    }
+
     #[test]
     fn scale_and_its_paths_go_together() {
         for kind in KINDS {

@@ -80,10 +80,16 @@ fn dns(spec: &At<'_>, errors: &mut Errors) {
     validate::one_of(&spec.get("dnsPolicy"), DNS_POLICIES, errors);
     let config = spec.get("dnsConfig");
     let nameservers = config.get("nameservers");
-    if spec.get("dnsPolicy").text() == "None" && nameservers.is_empty() {
-        let detail = "must provide at least one DNS nameserver when `dnsPolicy` is None";
-        let field = if config.is_set() { &nameservers.path } else { &config.path };
-        errors.push(FieldError::required(field, detail));
+    if spec.get("dnsPolicy").text() == "None" {
+        if !config.is_set() {
+            errors.push(FieldError::required(
+                &config.path,
+                "must provide `dnsConfig` when `dnsPolicy` is None",
+            ));
+        } else if nameservers.is_empty() {
+            let detail = "must provide at least one DNS nameserver when `dnsPolicy` is None";
+            errors.push(FieldError::required(&nameservers.path, detail));
+        }
     }
     if nameservers.len() > 3 {
         let why = "must not have more than 3 nameservers";
@@ -339,9 +345,7 @@ mod tests {
             ),
             (
                 |s| s["dnsPolicy"] = json!("None"),
-                &[
-                    "spec.dnsConfig: Required value: must provide at least one DNS nameserver when `dnsPolicy` is None",
-                ],
+                &["spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None"],
             ),
             (
                 |s| s["terminationGracePeriodSeconds"] = json!(-1),
