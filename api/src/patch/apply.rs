@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::patch::field_set::FieldSet;
-use crate::patch::granular::{Form, check_keys, compare, fields_of, merge, remove, with_named_fields};
+use crate::patch::granular::{
+    Changes, Form, check_keys, compare, fields_of, merge, remove, with_named_fields,
+};
 use crate::schema::definition;
 
 /// Managers that updated are merged into one beyond this many, the oldest first.
@@ -135,7 +137,7 @@ pub fn apply(
     if let Some(last) = last.filter(|last| last.set == set) {
         managers.0.insert(me.clone(), last);
     }
-    managers.settle(live, &object, form, writer, &me, force)?;
+    managers.settle(&changes(live, &object, form, writer), &me, force)?;
     managers.write(&mut object);
     Ok(object)
 }
@@ -157,13 +159,9 @@ pub fn record(
     let given = Managers::read(new).filter(|_| writer.subresource.is_empty());
     let mut managers = given.or_else(|| old.and_then(Managers::read)).unwrap_or_default();
     let me = Identity::updater(writer);
-    let (bare_old, bare_new) = (old.map(without_managed_fields), without_managed_fields(new));
-    let mut changes = compare(bare_old.as_ref(), Some(&bare_new), form);
-    strip(&mut changes.set, writer);
-    strip(&mut changes.removed, writer);
+    let changes = changes(old, new, form, writer);
     // Updates take fields over without asking.
-    let settled = managers.settle(old, &bare_new, form, writer, &me, true);
-    settled.expect("what is forced does not conflict");
+    managers.settle(&changes, &me, true).expect("what is forced does not conflict");
     let before = managers.0.get(&me).cloned();
     let mut set = before.as_ref().map(|owned| owned.set.without(&changes.removed)).unwrap_or_default();
     set.add(changes.set);
@@ -206,12 +204,12 @@ fn drop_nulls(fields: &mut Map<String, Value>) {
     }
 }
 
-fn without_managed_fields(object: &Value) -> Value {
-    let mut object = object.clone();
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("managedFields");
-    }
-    object
+/// What a write changes of what can be owned.
+fn changes(old: Option<&Value>, new: &Value, form: Form, writer: &Writer<'_>) -> Changes {
+    let mut changes = compare(old, Some(new), form);
+    strip(&mut changes.set, writer);
+    strip(&mut changes.removed, writer);
+    changes
 }
 
 /// Takes out what nobody owns.
@@ -300,7 +298,7 @@ impl Managers {
         if let Some(managers) = Managers::read(live) {
             return managers;
         }
-        let mut set = fields_of(&without_managed_fields(live), form);
+        let mut set = fields_of(live, form);
         strip(&mut set, writer);
         let identity = Identity {
             operation: "Update".to_owned(),
@@ -334,19 +332,7 @@ impl Managers {
     }
 
     /// Takes from the others what the writer changes and what is gone, or says why it must not.
-    fn settle(
-        &mut self,
-        old: Option<&Value>,
-        new: &Value,
-        form: Form,
-        writer: &Writer<'_>,
-        me: &Identity,
-        force: bool,
-    ) -> Result<(), ApplyError> {
-        let bare = (old.map(without_managed_fields), without_managed_fields(new));
-        let mut changes = compare(bare.0.as_ref(), Some(&bare.1), form);
-        strip(&mut changes.set, writer);
-        strip(&mut changes.removed, writer);
+    fn settle(&mut self, changes: &Changes, me: &Identity, force: bool) -> Result<(), ApplyError> {
         let mut conflicts = Vec::new();
         for (identity, owned) in &mut self.0 {
             if identity == me {
@@ -452,7 +438,9 @@ mod tests {
     }
 
     fn bare(object: &Value) -> Value {
-        without_managed_fields(object)
+        let mut object = object.clone();
+        object["metadata"].as_object_mut().unwrap().remove("managedFields");
+        object
     }
 
     fn owner<'a>(object: &'a Value, manager: &str) -> Option<&'a Value> {

@@ -44,7 +44,7 @@ pub(crate) enum Special {
 impl Message {
     /// The message with this full name.
     pub(crate) fn named(name: &str) -> Option<Message> {
-        table::search(table::MESSAGE_COUNT, |id| table::string(table::message(id).name).cmp(name))
+        table::search(table::MESSAGE_COUNT, |id| table::text(table::message(id).name).cmp(name.as_bytes()))
             .map(Message)
     }
 

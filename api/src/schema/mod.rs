@@ -104,7 +104,7 @@ impl PatchStrategy {
 
 /// The definition with this full name.
 pub fn definition(name: &str) -> Option<Definition> {
-    table::search(table::DEFINITION_COUNT, |id| table::string(table::definition(id).name).cmp(name))
+    table::search(table::DEFINITION_COUNT, |id| table::text(table::definition(id).name).cmp(name.as_bytes()))
         .map(Definition)
 }
 
@@ -137,8 +137,10 @@ impl Definition {
     /// The field with this JSON name.
     pub fn field(self, name: &str) -> Option<Field> {
         let row = self.row();
-        table::search(row.field_count, |i| table::string(table::field(row.first_field + i).name).cmp(name))
-            .map(|i| Field(table::field(row.first_field + i)))
+        table::search(row.field_count, |i| {
+            table::text(table::field(row.first_field + i).name).cmp(name.as_bytes())
+        })
+        .map(|i| Field(table::field(row.first_field + i)))
     }
 
     /// The fields, sorted by name.

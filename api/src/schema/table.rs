@@ -84,8 +84,13 @@ pub(crate) struct MessageFieldRow {
 
 /// The string with this index.
 pub(crate) fn string(id: u16) -> &'static str {
+    std::str::from_utf8(text(id)).expect("build.rs writes strings")
+}
+
+/// The bytes of the string with this index: enough to compare it.
+pub(crate) fn text(id: u16) -> &'static [u8] {
     let at = STRING_OFFSETS + 4 * usize::from(id);
-    std::str::from_utf8(&DATA[POOL + long(at)..POOL + long(at + 4)]).expect("build.rs writes strings")
+    &DATA[POOL + long(at)..POOL + long(at + 4)]
 }
 
 pub(crate) fn definition(id: u16) -> DefinitionRow {
