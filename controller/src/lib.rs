@@ -10,6 +10,8 @@ pub mod mirror;
 pub mod reconcile;
 pub mod schedule;
 
+pub mod bootstrap;
+
 pub mod controllers;
 
 #[cfg(test)]

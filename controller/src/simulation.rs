@@ -15,8 +15,8 @@ use edge_api::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::controllers::all_controllers;
-use crate::mirror::{Settings, World};
-use crate::reconcile::ledger::{Ledger, poll};
+use crate::mirror::World;
+use crate::reconcile::ledger::{Ledger, poll, settings};
 use crate::reconcile::{Driver, Job, Note, Outcome, carry_out};
 
 type Running = (Job, Option<Timestamp>, Pin<Box<dyn Future<Output = (Outcome, Vec<Note>)>>>);
@@ -38,8 +38,7 @@ struct Simulation {
 }
 
 fn driver() -> Driver {
-    let settings = Settings { pod_range: "10.42.0.0/16".to_owned(), authority: "PEM".to_owned() };
-    Driver::new(World::new(settings), all_controllers())
+    Driver::new(World::new(settings()), all_controllers())
 }
 
 fn node(name: &str) -> Value {
@@ -115,7 +114,7 @@ impl Simulation {
         let count = self.rng.usize(1..8);
         let changes = self.ledger.changes(self.seen, count);
         self.seen += changes.len();
-        self.driver.observe(&changes);
+        self.driver.observe(&changes, self.ledger.now());
     }
 
     fn begin(&mut self) {

@@ -24,6 +24,6 @@ pub use selector::{Labels, Requirement, Selector};
 pub use shape::{
     Bare, Condition, Deployment, EndpointSlice, IntOrPercent, Lease, Namespace, Node, NodeAffinity, NodeCondition,
     NodeTerm, Phase, Pod, PodPort, PreferredTerm, ReplicaSet, Resources, Rolling, SERVICE_NAME, Service, ServicePort,
-    Strategy, TEMPLATE_HASH, Taint, Toleration, fnv, template_digest,
+    Strategy, TEMPLATE_HASH, Taint, Toleration, fnv, template_digest, tolerates,
 };
-pub use world::{Delta, Detail, Failure, Settings, World};
+pub use world::{Delta, Detail, Failure, NODE_LEASES, ROOT_CA, Settings, World};

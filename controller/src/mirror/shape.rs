@@ -11,7 +11,7 @@ mod workload;
 
 
 pub use network::{EndpointSlice, SERVICE_NAME, Service, ServicePort};
-pub use node::{Lease, Node, NodeCondition, Taint};
+pub use node::{Lease, Node, NodeCondition, Taint, tolerates};
 pub use pod::{NodeAffinity, NodeTerm, Phase, Pod, PodPort, PreferredTerm, Toleration};
 pub use resources::Resources;
 pub use workload::{

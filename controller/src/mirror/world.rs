@@ -1,7 +1,9 @@
 //! All mirrors together, at one revision.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use edge_api::kind::Kind;
@@ -22,6 +24,10 @@ pub struct Settings {
     pub pod_range: String,
     /// The certificate of the cluster's authority, PEM.
     pub authority: String,
+    /// The address of the Service `kubernetes`.
+    pub service_address: String,
+    /// Where the API server listens.
+    pub api_address: Option<SocketAddr>,
 }
 
 /// Why the last plan of the key at hand could not be carried out.
@@ -70,11 +76,18 @@ pub struct World {
     pub graph: Graph,
     /// What nodes have left and who waits for it.
     pub capacity: Capacity,
+    /// Pods that have ended, the oldest first.
+    pub finished: BTreeSet<(Option<Timestamp>, Name)>,
+    /// When each node was last heard of, by the clock of this process: another host's clock may be anything.
+    pub heard: HashMap<Arc<str>, Timestamp>,
     /// Events by when they were last seen.
     pub events: BTreeSet<(Timestamp, Name)>,
     event_times: HashMap<Name, Timestamp>,
     named: HashMap<(&'static str, Name), Arc<Meta>>,
 }
+
+/// The namespace of the Leases by which nodes say that they live.
+pub const NODE_LEASES: &str = "kube-node-lease";
 
 /// The name of the ConfigMap with the authority's certificate.
 pub const ROOT_CA: &str = "kube-root-ca.crt";
@@ -205,8 +218,19 @@ impl World {
         let seen = Seen { revision, namespace, name, now };
         let (before, detail) = self.follow(kind, &seen).map_err(read).ok()?;
         match (&detail, &meta) {
-            (Detail::Pod((old, new)), _) => self.capacity.pod(old.as_deref(), new.as_deref(), revision),
-            (Detail::Node((old, new)), _) => self.capacity.node(old.as_deref(), new.as_deref(), revision),
+            (Detail::Pod((old, new)), _) => {
+                self.capacity.pod(old.as_deref(), new.as_deref(), revision);
+                self.finish(old.as_deref(), new.as_deref());
+            }
+            (Detail::Node((old, new)), _) => {
+                self.capacity.node(old.as_deref(), new.as_deref(), revision);
+                self.hear_node(name, old.as_deref(), new.as_deref());
+            }
+            (Detail::Lease((old, new)), _) if namespace == NODE_LEASES => {
+                if new.as_ref().is_some_and(|new| old.as_ref().is_none_or(|old| old.body.renewed != new.body.renewed)) {
+                    self.heard.insert(name.into(), self.now);
+                }
+            }
             _ => {}
         }
         let before = before.or_else(|| self.named.get(&(kind.plural, Name::new(namespace, name))).cloned());
@@ -228,6 +252,34 @@ impl World {
             ("", "serviceaccounts") => follow(&mut self.service_accounts, Detail::ServiceAccount, seen),
             ("", "configmaps") if seen.name == ROOT_CA => follow(&mut self.root_cas, Detail::RootCa, seen),
             _ => Ok((None, Detail::Other)),
+        }
+    }
+
+    fn finish(&mut self, before: Option<&Object<Pod>>, after: Option<&Object<Pod>>) {
+        let place = |pod: &Object<Pod>| (pod.meta.creation_timestamp, pod.key());
+        if let Some(old) = before {
+            self.finished.remove(&place(old));
+        }
+        if let Some(new) = after.filter(|pod| pod.body.finished()) {
+            self.finished.insert(place(new));
+        }
+    }
+
+    fn hear_node(&mut self, name: &str, before: Option<&Object<Node>>, after: Option<&Object<Node>>) {
+        let Some(new) = after else {
+            self.heard.remove(name);
+            return;
+        };
+        let beat = |node: &Object<Node>| node.body.ready().and_then(|ready| ready.last_heartbeat_time);
+        if before.is_none_or(|old| beat(old) != beat(new)) {
+            self.heard.insert(name.into(), self.now);
+        }
+    }
+
+    /// This process did not run for a while: nothing can be said about what was not heard in that time.
+    pub fn slept(&mut self, time: Duration) {
+        for heard in self.heard.values_mut() {
+            *heard = heard.plus(time);
         }
     }
 

@@ -5,14 +5,14 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use edge_api::time::Timestamp;
 use futures::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use crate::mirror::{Delta, Failure, World};
+use crate::mirror::{Delta, Failure, Name, World};
 use crate::reconcile::Controller;
 use crate::reconcile::plan::{Act, Note, Plan, Write};
 use crate::reconcile::queue::{Job, Lengths, Outcome, Queue};
@@ -22,6 +22,8 @@ use crate::store::{Change, Cursor, RangeOptions, ReadError, Store};
 const PLANS_AT_A_TIME: usize = 64;
 /// How many writes of a stage are under way at the same time.
 const WRITES_AT_A_TIME: usize = 32;
+/// How late a timer may be before it says something about this process.
+const LATE: Duration = Duration::from_secs(10);
 /// How many keys are planned before the store is looked at again.
 const KEYS_AT_A_TIME: usize = 256;
 
@@ -99,33 +101,57 @@ pub struct Driver {
 impl Driver {
     /// Controllers that have seen nothing yet.
     pub fn new(world: World, controllers: Vec<Controller>) -> Driver {
+        let mut queue = Queue::default();
+        for (controller, entry) in controllers.iter().enumerate() {
+            for (namespace, name) in entry.begins {
+                queue.wake(Job { controller, key: Name::new(namespace, name) });
+            }
+        }
         let progress = controllers.iter().map(|c| Progress { name: c.name, ..Progress::default() }).collect();
-        Driver { world, queue: Queue::default(), controllers, progress }
+        Driver { world, queue, controllers, progress }
     }
 
     /// Shows the whole state of a store, at first or after history was lost. Answers its revision.
-    pub fn list(&mut self, store: &Store) -> Result<crate::store::Revision, ReadError> {
+    pub fn list(&mut self, store: &Store, now: Timestamp) -> Result<crate::store::Revision, ReadError> {
         let page = store.range("/", &RangeOptions::default())?;
         let items = page.items.iter().map(|(key, stored)| (key.as_str(), stored.revision.0, &stored.value));
-        self.reset(page.revision.0, items);
+        self.reset(page.revision.0, items, now);
         Ok(page.revision)
     }
 
     /// Shows a whole state at a revision.
-    pub fn reset<'a>(&mut self, revision: u64, items: impl Iterator<Item = (&'a str, u64, &'a bytes::Bytes)>) {
+    pub fn reset<'a>(
+        &mut self,
+        revision: u64,
+        items: impl Iterator<Item = (&'a str, u64, &'a bytes::Bytes)>,
+        now: Timestamp,
+    ) {
+        self.tick(now);
         let deltas = self.world.reset(revision, items);
         self.wake(&deltas);
         self.queue.reached(revision);
     }
 
     /// Follows changes in the order in which they happened.
-    pub fn observe(&mut self, changes: &[Arc<Change>]) {
+    pub fn observe(&mut self, changes: &[Arc<Change>], now: Timestamp) {
+        self.tick(now);
         let follow = |change: &Arc<Change>| {
             self.world.apply(change.key.as_str(), change.revision.0, change.after.as_ref())
         };
         let deltas: Vec<Delta> = changes.iter().filter_map(follow).collect();
         self.wake(&deltas);
         self.queue.reached(self.world.revision);
+    }
+
+    /// Takes over the time. A timer that is long overdue means that this process was stopped or the host asleep.
+    fn tick(&mut self, now: Timestamp) {
+        if let Some(due) = self.queue.next_timer() {
+            let late = now.since(due);
+            if late > LATE {
+                self.world.slept(late);
+            }
+        }
+        self.world.now = now;
     }
 
     fn wake(&mut self, deltas: &[Delta]) {
@@ -138,8 +164,8 @@ impl Driver {
 
     /// The next plan that has something to do, if there is any; at most `keys` keys are looked at.
     pub fn plan(&mut self, now: Timestamp, keys: usize) -> Option<Task> {
+        self.tick(now);
         self.queue.due(now);
-        self.world.now = now;
         for _ in 0..keys {
             let (job, failure) = self.queue.take()?;
             let controller = self.controllers[job.controller];
@@ -262,7 +288,7 @@ pub async fn run<W: Writer>(
     notes: mpsc::Sender<(&'static str, Note)>,
     status: Arc<Mutex<Status>>,
 ) -> Result<(), RunError> {
-    let mut cursor = follow(&mut driver, &store)?;
+    let mut cursor = follow(&mut driver, &store, now())?;
     let mut running = FuturesUnordered::new();
     loop {
         let mut budget = KEYS_AT_A_TIME;
@@ -277,8 +303,8 @@ pub async fn run<W: Writer>(
         tokio::select! {
             biased;
             changes = cursor.next() => match changes {
-                Ok(changes) => driver.observe(&changes),
-                Err(ReadError::Compacted { .. }) => cursor = follow(&mut driver, &store)?,
+                Ok(changes) => driver.observe(&changes, now()),
+                Err(ReadError::Compacted { .. }) => cursor = follow(&mut driver, &store, now())?,
                 Err(error) => return Err(RunError(error)),
             },
             Some((job, outcome, barrier, wake_at)) = running.next(), if !running.is_empty() => {
@@ -295,9 +321,9 @@ fn driver_is_done(driver: &Driver, running: usize) -> bool {
     driver.queue.lengths().ready == 0 || running >= PLANS_AT_A_TIME
 }
 
-fn follow(driver: &mut Driver, store: &Store) -> Result<Cursor, RunError> {
+fn follow(driver: &mut Driver, store: &Store, now: Timestamp) -> Result<Cursor, RunError> {
     loop {
-        let revision = driver.list(store).map_err(RunError)?;
+        let revision = driver.list(store, now).map_err(RunError)?;
         match store.watch("/", revision) {
             Ok(cursor) => return Ok(cursor),
             Err(ReadError::Compacted { .. }) => {}

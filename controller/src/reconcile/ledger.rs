@@ -134,19 +134,19 @@ impl Ledger {
         let state = self.0.lock();
         let items: Vec<(String, u64, Bytes)> =
             state.objects.iter().map(|(key, (revision, object))| (key.clone(), *revision, bytes(object))).collect();
-        driver.reset(state.head, items.iter().map(|(key, revision, bytes)| (key.as_str(), *revision, bytes)));
+        let items = items.iter().map(|(key, revision, bytes)| (key.as_str(), *revision, bytes));
+        driver.reset(state.head, items, state.now);
     }
 
     /// The present state as controllers see it.
     pub fn world(&self) -> World {
         let state = self.0.lock();
-        let settings = Settings { pod_range: "10.42.0.0/16".to_owned(), authority: "PEM".to_owned() };
-        let mut world = World::new(settings);
+        let mut world = World::new(settings());
+        world.now = state.now;
         for (key, (revision, object)) in &state.objects {
             world.apply(key, *revision, Some(&bytes(object)));
         }
         world.revision = state.head;
-        world.now = state.now;
         world
     }
 
@@ -158,6 +158,16 @@ impl Ledger {
                 return outcome;
             }
         }
+    }
+}
+
+/// What controllers are told in tests.
+pub fn settings() -> Settings {
+    Settings {
+        pod_range: "10.42.0.0/16".to_owned(),
+        authority: "PEM".to_owned(),
+        service_address: "10.43.0.1".to_owned(),
+        api_address: Some(([192, 0, 2, 1], 6443).into()),
     }
 }
 
@@ -335,7 +345,7 @@ impl State {
                     self.current(write)?;
                 }
                 let (namespace, name) = (&write.key.namespace, &write.key.name);
-                self.delete(write.kind, namespace, name, Some(uid), *grace, *cascade)?;
+                self.delete(write.kind, namespace, name, uid.as_deref(), *grace, *cascade)?;
             }
             Act::Bind { uid, node } => {
                 let mut pod = self.current(write)?;

@@ -13,6 +13,20 @@ mod ownership;
 mod deployment;
 mod replicaset;
 
+mod endpoints;
+
+mod namespace;
+mod root_ca;
+mod service_account;
+
+mod garbage;
+mod pod_gc;
+
+mod node;
+mod node_ipam;
+
+mod event;
+
 mod driver;
 mod writer;
 
@@ -31,11 +45,25 @@ use crate::mirror::{Delta, Name, World};
 pub struct Controller {
     /// Its name, as kube-controller-manager's; also the account it writes as.
     pub name: &'static str,
+    /// The keys that are planned at the start although nothing concerns them yet.
+    pub begins: &'static [(&'static str, &'static str)],
     /// Tells which keys a change concerns.
     pub wakes: fn(&Delta, &World, &mut dyn FnMut(Name)),
     /// Plans a key.
     pub reconcile: fn(&Name, &World) -> Plan,
 }
 
-/// Every controller but the scheduler, which has a folder of its own.
-pub static CONTROLLERS: &[Controller] = &[deployment::CONTROLLER, replicaset::CONTROLLER];
+/// Every controller of this folder; [`crate::controllers`] has them all.
+pub static CONTROLLERS: &[Controller] = &[
+    deployment::CONTROLLER,
+    replicaset::CONTROLLER,
+    endpoints::CONTROLLER,
+    namespace::CONTROLLER,
+    root_ca::CONTROLLER,
+    service_account::CONTROLLER,
+    garbage::CONTROLLER,
+    pod_gc::CONTROLLER,
+    node::CONTROLLER,
+    node_ipam::CONTROLLER,
+    event::CONTROLLER,
+];

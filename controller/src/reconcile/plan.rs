@@ -93,8 +93,8 @@ pub enum Act {
     Patch(Value),
     /// Deletes it, if it is still the one with this uid.
     Delete {
-        /// The identity.
-        uid: String,
+        /// The identity; none for whichever has the name.
+        uid: Option<String>,
         /// Seconds it is given; its own if none.
         grace: Option<i64>,
         /// Whether dependents go first.
@@ -147,8 +147,13 @@ impl Write {
 
     /// Deletes an object whatever its revision, but only the one with this uid.
     pub fn delete(kind: &'static Kind, meta: &Meta) -> Write {
-        let act = Act::Delete { uid: meta.uid.to_string(), grace: None, cascade: Cascade::Background };
+        let act = Act::Delete { uid: Some(meta.uid.to_string()), grace: None, cascade: Cascade::Background };
         Write::new(kind, meta.key(), act, None)
+    }
+
+    /// Deletes whatever has the name.
+    pub fn expire(kind: &'static Kind, key: Name) -> Write {
+        Write::new(kind, key, Act::Delete { uid: None, grace: None, cascade: Cascade::Background }, None)
     }
 
     /// The same deletion without a period of grace.

@@ -24,7 +24,7 @@ const POD: &Kind = &kinds::pod::KIND;
 const BURST: usize = 500;
 
 /// The table's entry.
-pub const CONTROLLER: Controller = Controller { name: "replicaset-controller", wakes, reconcile };
+pub const CONTROLLER: Controller = Controller { name: "replicaset-controller", begins: &[], wakes, reconcile };
 
 fn wakes(delta: &Delta, world: &World, wake: &mut dyn FnMut(Name)) {
     match &delta.detail {

@@ -43,7 +43,7 @@ impl RegistryWriter {
             Act::Delete { uid, grace, cascade } => {
                 let options = DeleteOptions {
                     grace_period_seconds: *grace,
-                    uid: Some(uid.clone()),
+                    uid: uid.clone(),
                     resource_version: write.on.map(|revision| revision.to_string()),
                     propagation: Some(match cascade {
                         Cascade::Background => Propagation::Background,

@@ -1,6 +1,6 @@
 //! Which nodes can take a Pod. One entry for each rule; the first rule that refuses a node says why.
 
-use crate::mirror::{NodeTerm, Pod, Requirement, Taint, Toleration};
+use crate::mirror::{NodeTerm, Pod, Requirement, Taint, tolerates};
 use crate::schedule::Place;
 
 /// Why a node cannot take a Pod.
@@ -40,17 +40,6 @@ pub fn check(pod: &Pod, place: &Place<'_>) -> Result<(), Refusal> {
         }
     }
     Ok(())
-}
-
-/// Whether a Pod puts up with a taint.
-pub fn tolerates(tolerations: &[Toleration], taint: &Taint) -> bool {
-    tolerations.iter().any(|toleration| {
-        (toleration.effect.is_empty() || toleration.effect == taint.effect)
-            && match toleration.operator.as_str() {
-                "Exists" => toleration.key.is_empty() || toleration.key == taint.key,
-                _ => toleration.key == taint.key && toleration.value == taint.value,
-            }
-    })
 }
 
 fn unschedulable(pod: &Pod, place: &Place<'_>) -> Vec<String> {

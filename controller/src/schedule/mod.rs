@@ -24,7 +24,7 @@ const POD: &Kind = &kinds::pod::KIND;
 const BATCH: usize = 256;
 
 /// The table's entry.
-pub const CONTROLLER: Controller = Controller { name: "scheduler", wakes, reconcile };
+pub const CONTROLLER: Controller = Controller { name: "scheduler", begins: &[], wakes, reconcile };
 
 fn wakes(delta: &Delta, _: &World, wake: &mut dyn FnMut(Name)) {
     let helps = match &delta.detail {

@@ -1,8 +1,8 @@
 //! Which of the nodes that can take a Pod should. One entry for each wish; the sum decides.
 
-use crate::mirror::Pod;
+use crate::mirror::{Pod, tolerates};
 use crate::schedule::Place;
-use crate::schedule::filter::{term_matches, tolerates};
+use crate::schedule::filter::term_matches;
 
 /// One wish.
 struct Score {

@@ -4,6 +4,7 @@ use edge_api::time::{MicroTime, Timestamp};
 use serde::Deserialize;
 
 use crate::mirror::object::Shape;
+use crate::mirror::shape::pod::Toleration;
 use crate::mirror::shape::resources::{Quantities, Resources};
 
 /// A reason for Pods to stay away from a node.
@@ -18,6 +19,17 @@ pub struct Taint {
     pub effect: String,
     /// Since when, for `NoExecute`.
     pub time_added: Option<Timestamp>,
+}
+
+/// Whether a Pod puts up with a taint.
+pub fn tolerates(tolerations: &[Toleration], taint: &Taint) -> bool {
+    tolerations.iter().any(|toleration| {
+        (toleration.effect.is_empty() || toleration.effect == taint.effect)
+            && match toleration.operator.as_str() {
+                "Exists" => toleration.key.is_empty() || toleration.key == taint.key,
+                _ => toleration.key == taint.key && toleration.value == taint.value,
+            }
+    })
 }
 
 /// A condition of a node.

@@ -31,7 +31,7 @@ const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
 const MAXIMUM: &str = "deployment.kubernetes.io/max-replicas";
 
 /// The table's entry.
-pub const CONTROLLER: Controller = Controller { name: "deployment-controller", wakes, reconcile };
+pub const CONTROLLER: Controller = Controller { name: "deployment-controller", begins: &[], wakes, reconcile };
 
 fn wakes(delta: &Delta, world: &World, wake: &mut dyn FnMut(Name)) {
     match &delta.detail {

@@ -1,0 +1,232 @@
+//! Nodes: silent ones become `Unknown`, conditions become taints, and Pods leave nodes whose taints they do not put up
+//! with.
+//!
+//! What is not seen is not dead: silence is measured by this process' own clock and not counted while this process did
+//! not run, and when no node at all is ready, nothing is evicted, since then it is likelier that the fault is here.
+
+use std::time::Duration;
+
+use edge_api::kind::Kind;
+use edge_api::kinds;
+use edge_api::time::Timestamp;
+use serde_json::{Value, json};
+
+use crate::mirror::{Delta, Detail, NODE_LEASES, Name, Node, NodeCondition, Object, Pod, Taint, Toleration, World};
+use crate::reconcile::Controller;
+use crate::reconcile::plan::{Note, Plan, Write};
+
+const KIND: &Kind = &kinds::node::KIND;
+const POD: &Kind = &kinds::pod::KIND;
+
+/// How long a node may be silent.
+const GRACE: Duration = Duration::from_secs(50);
+/// How long Pods stay on a node that is not ready or not reachable unless they say otherwise.
+const DEFAULT_TOLERATION: i64 = 300;
+
+const NOT_READY: &str = "node.kubernetes.io/not-ready";
+const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
+const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
+
+/// Conditions, the status in which they keep Pods away, and the taint by which they do.
+const TAINTS: [(&str, &str, &str); 6] = [
+    ("Ready", "False", NOT_READY),
+    ("Ready", "Unknown", UNREACHABLE),
+    ("MemoryPressure", "True", "node.kubernetes.io/memory-pressure"),
+    ("DiskPressure", "True", "node.kubernetes.io/disk-pressure"),
+    ("PIDPressure", "True", "node.kubernetes.io/pid-pressure"),
+    ("NetworkUnavailable", "True", "node.kubernetes.io/network-unavailable"),
+];
+
+/// The table's entry.
+pub const CONTROLLER: Controller = Controller { name: "node-lifecycle-controller", begins: &[], wakes, reconcile };
+
+fn wakes(delta: &Delta, world: &World, wake: &mut dyn FnMut(Name)) {
+    match &delta.detail {
+        Detail::Node((before, after)) => {
+            wake(delta.key.clone());
+            // Whether others may be evicted depends on whether any node is ready.
+            let ready = |node: &Option<std::sync::Arc<Object<Node>>>| node.as_ref().is_some_and(|node| is_ready(node));
+            if ready(before) != ready(after) {
+                world.nodes.all().for_each(|node| wake(node.key()));
+            }
+        }
+        // A Lease that goes on being renewed needs no look: the timer finds it in time.
+        Detail::Lease((before, after)) if &*delta.key.namespace == NODE_LEASES => {
+            let key = Name::new("", &delta.key.name);
+            let unknown = world.nodes.at(&key).is_some_and(|node| node.body.ready().is_some_and(|c| c.status == "Unknown"));
+            if before.is_none() || after.is_none() || unknown {
+                wake(key);
+            }
+        }
+        Detail::Pod((before, Some(pod))) => {
+            let moved = before.as_ref().is_none_or(|before| before.body.node != pod.body.node);
+            if let Some(node) = pod.body.node.as_ref().filter(|_| moved)
+                && world.nodes.get("", node).is_some_and(|node| !node.body.taints.is_empty())
+            {
+                wake(Name::new("", node));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn is_ready(node: &Object<Node>) -> bool {
+    node.body.ready().is_some_and(|condition| condition.status == "True")
+}
+
+fn reconcile(key: &Name, world: &World) -> Plan {
+    let Some(node) = world.nodes.at(key) else { return Plan::nothing() };
+    let mut plan = Plan::nothing();
+    let heard = world.heard.get(&*key.name).copied().unwrap_or(world.now);
+    let silent = heard.plus(GRACE);
+    let known = node.body.ready().is_none_or(|condition| condition.status != "Unknown");
+    if silent > world.now {
+        plan.wake(silent);
+    } else if known {
+        plan.then(lost(node, world));
+        return plan;
+    }
+    if let Some(write) = taint(node, world.now) {
+        plan.then(write);
+        return plan;
+    }
+    evict(node, world, &mut plan);
+    plan
+}
+
+/// What is not heard of is unknown, not false.
+fn lost(node: &Object<Node>, world: &World) -> Write {
+    let mut tree = node.tree();
+    let mut conditions = tree["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    for kind in ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"] {
+        let found = conditions.iter_mut().find(|condition| condition["type"] == kind);
+        match found {
+            Some(condition) if condition["status"] != "Unknown" => {
+                condition["status"] = json!("Unknown");
+                condition["reason"] = json!("NodeStatusUnknown");
+                condition["message"] = json!("Kubelet stopped posting node status.");
+                condition["lastTransitionTime"] = json!(world.now);
+            }
+            Some(_) => {}
+            None => conditions.push(json!({
+                "type": kind,
+                "status": "Unknown",
+                "reason": "NodeStatusNeverUpdated",
+                "message": "Kubelet never posted node status.",
+                "lastHeartbeatTime": node.meta.creation_timestamp,
+                "lastTransitionTime": world.now,
+            })),
+        }
+    }
+    tree["status"]["conditions"] = Value::Array(conditions);
+    let message = format!("Node {} status is now: NodeNotReady", node.meta.name);
+    Write::status(KIND, node.key(), node.revision, tree)
+        .saying(Note::normal(KIND, &node.meta, "NodeNotReady", message))
+}
+
+/// Brings the taints in line with the conditions.
+fn taint(node: &Object<Node>, now: Timestamp) -> Option<Write> {
+    let wanted = wanted_taints(&node.body);
+    let ours = |taint: &Taint| {
+        let known = TAINTS.iter().any(|(_, _, key)| *key == taint.key) || taint.key == UNSCHEDULABLE;
+        known && matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute")
+    };
+    let same = |taint: &Taint, (key, effect): &(&str, &str)| taint.key == *key && taint.effect == *effect;
+    let superfluous = |taint: &Taint| ours(taint) && !wanted.iter().any(|want| same(taint, want));
+    let missing: Vec<_> =
+        wanted.iter().filter(|want| !node.body.taints.iter().any(|taint| same(taint, want))).collect();
+    if missing.is_empty() && !node.body.taints.iter().any(superfluous) {
+        return None;
+    }
+    let mut taints: Vec<Value> =
+        node.body.taints.iter().filter(|taint| !superfluous(taint)).map(taint_to_json).collect();
+    for (key, effect) in missing {
+        let mut taint = json!({"key": key, "effect": effect});
+        if *effect == "NoExecute" {
+            taint["timeAdded"] = json!(now);
+        }
+        taints.push(taint);
+    }
+    let patch = json!({"metadata": {"uid": &*node.meta.uid}, "spec": {"taints": taints}});
+    Some(Write::patch(KIND, node.key(), node.revision, patch))
+}
+
+fn taint_to_json(taint: &Taint) -> Value {
+    let mut value = json!({"key": taint.key, "effect": taint.effect});
+    if !taint.value.is_empty() {
+        value["value"] = json!(taint.value);
+    }
+    if let Some(time) = taint.time_added {
+        value["timeAdded"] = json!(time);
+    }
+    value
+}
+
+fn wanted_taints(node: &Node) -> Vec<(&'static str, &'static str)> {
+    let mut wanted = Vec::new();
+    let has = |kind: &str, status: &str| node.conditions.iter().any(|c: &NodeCondition| c.kind == kind && c.status == status);
+    for (kind, status, key) in TAINTS {
+        if has(kind, status) {
+            wanted.push((key, "NoSchedule"));
+            if kind == "Ready" {
+                wanted.push((key, "NoExecute"));
+            }
+        }
+    }
+    // A node that has not said yet that it is ready is not.
+    if node.ready().is_none() {
+        wanted.push((NOT_READY, "NoSchedule"));
+    }
+    if node.unschedulable {
+        wanted.push((UNSCHEDULABLE, "NoSchedule"));
+    }
+    wanted
+}
+
+/// Deletes the Pods that do not put up with the node's taints, each when its time has come.
+fn evict(node: &Object<Node>, world: &World, plan: &mut Plan) {
+    let taints: Vec<&Taint> = node.body.taints.iter().filter(|taint| taint.effect == "NoExecute").collect();
+    if taints.is_empty() {
+        return;
+    }
+    let ours = taints.iter().any(|taint| taint.key == NOT_READY || taint.key == UNREACHABLE);
+    if ours && !world.nodes.all().any(|node| is_ready(node)) {
+        return;
+    }
+    let mut writes = Vec::new();
+    for pod in world.pods.on_node(&node.meta.name).filter(|pod| !pod.meta.deleting() && !pod.body.finished()) {
+        match leaves(&pod.body, &taints, world.now) {
+            None => {}
+            Some(time) if time <= world.now => {
+                let message = format!("Marking for deletion Pod {}", pod.key());
+                let note = Note::normal(POD, &pod.meta, "TaintManagerEviction", message);
+                writes.push(Write::delete(POD, &pod.meta).saying(note));
+            }
+            Some(time) => plan.wake(time),
+        }
+    }
+    plan.together(writes);
+}
+
+/// When a Pod has to leave; none if it may stay for ever.
+fn leaves(pod: &Pod, taints: &[&Taint], now: Timestamp) -> Option<Timestamp> {
+    taints.iter().filter_map(|taint| {
+        let patience = patience(pod, taint)?;
+        let since = taint.time_added.unwrap_or(now);
+        Some(since.plus(Duration::from_secs(u64::try_from(patience).unwrap_or(0))))
+    }).min()
+}
+
+/// For how many seconds a Pod puts up with a taint; none for ever.
+fn patience(pod: &Pod, taint: &Taint) -> Option<i64> {
+    let matching: Vec<&Toleration> = pod.tolerations.iter().filter(|toleration| tolerates(toleration, taint)).collect();
+    if matching.is_empty() {
+        // What admission gives every Pod, for one that came without it.
+        return Some(if taint.key == NOT_READY || taint.key == UNREACHABLE { DEFAULT_TOLERATION } else { 0 });
+    }
+    matching.iter().filter_map(|toleration| toleration.toleration_seconds).min()
+}
+
+fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+    crate::mirror::tolerates(std::slice::from_ref(toleration), taint)
+}
