@@ -1,12 +1,329 @@
-//! The table of all controllers.
+//! All controllers: their table, and the tasks they run in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::bootstrap;
-use crate::reconcile::{self, Controller};
+use crate::mirror::{Settings, World};
+use crate::reconcile::{self, Controller, Driver, Recorder, RegistryWriter, Status};
+use crate::registry::Registry;
 use crate::schedule;
+
+/// How many Events may wait to be written.
+const NOTES: usize = 1024;
 
 /// Every controller, in the order in which status lists them.
 pub fn all_controllers() -> Vec<Controller> {
     let mut all = reconcile::CONTROLLERS.to_vec();
     all.extend([schedule::CONTROLLER, bootstrap::CONTROLLER]);
     all
+}
+
+/// The running controllers. Dropping them ends them, whatever they are doing: plans are made to be broken off.
+pub struct Controllers {
+    tasks: JoinSet<()>,
+    status: Arc<Mutex<Status>>,
+    stop: CancellationToken,
+}
+
+impl Controllers {
+    /// Starts all controllers over a registry. Needs a runtime.
+    pub fn start(registry: &Registry, settings: Settings, now: fn() -> edge_api::time::Timestamp) -> Controllers {
+        let status = Arc::new(Mutex::new(Status::default()));
+        let stop = CancellationToken::new();
+        let (notes, inbox) = mpsc::channel(NOTES);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Recorder::new(registry.clone()).run(inbox));
+        let driver = Driver::new(World::new(settings), all_controllers());
+        let (store, writer) = (registry.store().clone(), Arc::new(RegistryWriter::new(registry.clone())));
+        let (shared, stopped) = (status.clone(), stop.clone());
+        tasks.spawn(async move {
+            if let Err(error) = reconcile::run(driver, store, writer, now, notes, shared, stopped).await {
+                tracing::error!(error = &error as &dyn std::error::Error, "controllers stopped");
+            }
+        });
+        Controllers { tasks, status, stop }
+    }
+
+    /// What the controllers are doing, as data.
+    pub fn status(&self) -> Arc<Mutex<Status>> {
+        self.status.clone()
+    }
+
+    /// Resolves when a task has ended, which without [`Controllers::drain`] is a fault. Cancel safe.
+    pub async fn stopped(&mut self) {
+        self.tasks.join_next().await;
+    }
+
+    /// Makes no more plans, lets those under way finish and what they tell be written, until `deadline`.
+    pub async fn drain(mut self, deadline: Duration) {
+        self.stop.cancel();
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(deadline, all).await.is_err() {
+            tracing::info!("plans under way are broken off");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::time::SystemTime;
+
+    use edge_api::kinds;
+    use edge_api::time::Timestamp;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::identity::Pki;
+    use crate::registry::{Context, DeleteOptions, ListOptions, PatchKind, Target};
+    use crate::store::Store;
+
+    fn now() -> Timestamp {
+        SystemTime::now().into()
+    }
+
+    struct Cluster {
+        registry: Registry,
+        controllers: Controllers,
+        _directory: tempfile::TempDir,
+    }
+
+    fn cluster() -> Cluster {
+        let directory = tempfile::tempdir().unwrap();
+        let service_address = IpAddr::from([10, 43, 0, 1]);
+        let config = crate::identity::Config {
+            data_dir: directory.path().to_owned(),
+            names: Vec::new(),
+            addresses: Vec::new(),
+            cluster_domain: "cluster.local".to_owned(),
+            service_address,
+        };
+        let pki = Arc::new(Pki::open(&config, now().as_seconds()).unwrap());
+        let service_range = (Ipv4Addr::new(10, 43, 0, 0), 16);
+        let registry =
+            Registry::new(Store::in_memory(), pki.clone(), crate::registry::Config { service_range, now });
+        let controllers = Controllers::start(&registry, settings(&pki), now);
+        Cluster { registry, controllers, _directory: directory }
+    }
+
+    fn settings(pki: &Pki) -> Settings {
+        Settings {
+            pod_range: "10.42.0.0/16".to_owned(),
+            authority: pki.authority_pem().to_owned(),
+            service_address: "10.43.0.1".to_owned(),
+            api_address: Some(([127, 0, 0, 1], 6443).into()),
+        }
+    }
+
+    impl Cluster {
+        fn cx(&self) -> Context {
+            Context::new(crate::identity::User::admin("test"))
+        }
+
+        async fn create(&self, object: Value) -> Value {
+            let text = |field: &str| object[field].as_str().unwrap().to_owned();
+            let kind = kinds::by_kind(&text("apiVersion"), &text("kind")).unwrap();
+            let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
+            let target = Target::all(kind, &namespace);
+            self.registry.create(&self.cx(), &target, object).await.unwrap().value()
+        }
+
+        async fn list(&self, kind: &'static edge_api::kind::Kind) -> Vec<Value> {
+            let list = self.registry.list(&self.cx(), &Target::all(kind, ""), &ListOptions::default()).await.unwrap();
+            list.items.iter().map(|object| object.value()).collect()
+        }
+
+        async fn get(&self, kind: &'static edge_api::kind::Kind, namespace: &str, name: &str) -> Value {
+            let found = self.registry.get(&self.cx(), &Target::one(kind, namespace, name)).await;
+            found.map_or(Value::Null, |object| object.value())
+        }
+
+        async fn patch(&self, kind: &'static edge_api::kind::Kind, name: &str, sub: &'static str, patch: Value) {
+            let namespace = if kind.is_namespaced() { "default" } else { "" };
+            let target = Target::one(kind, namespace, name).sub(sub);
+            let _ = self.registry.patch(&self.cx(), &target, PatchKind::Merge, &patch).await;
+        }
+
+        /// Waits for a change of the store after which `holds`.
+        async fn until<F: AsyncFn() -> bool>(&self, what: &str, holds: F) {
+            let mut cursor = self.registry.store().watch("/", self.registry.store().head()).unwrap();
+            let waiting = async {
+                while !holds().await {
+                    cursor.next().await.unwrap();
+                }
+            };
+            if tokio::time::timeout(Duration::from_secs(20), waiting).await.is_err() {
+                panic!("{what} did not happen: {:#?}", self.controllers.status.lock());
+            }
+        }
+
+        /// A node that runs whatever it is given, at once.
+        async fn live(&self) {
+            let node = json!({
+                "apiVersion": "v1", "kind": "Node", "metadata": {"name": "here"},
+                "status": {
+                    "allocatable": {"cpu": "2", "memory": "1Gi", "pods": "50"},
+                    "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "ready"}],
+                },
+            });
+            self.create(node.clone()).await;
+            self.patch(&kinds::node::KIND, "here", "status", json!({"status": node["status"]})).await;
+            let mut cursor = self.registry.store().watch("/core/pods/", self.registry.store().head()).unwrap();
+            loop {
+                for pod in self.list(&kinds::pod::KIND).await {
+                    self.tend(&pod).await;
+                }
+                cursor.next().await.unwrap();
+            }
+        }
+
+        async fn tend(&self, pod: &Value) {
+            let name = pod["metadata"]["name"].as_str().unwrap();
+            if pod["spec"]["nodeName"].is_null() {
+                return;
+            }
+            if !pod["metadata"]["deletionTimestamp"].is_null() {
+                let options = DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() };
+                let target = Target::one(&kinds::pod::KIND, "default", name);
+                let _ = self.registry.delete(&self.cx(), &target, &options).await;
+            } else if pod["status"]["phase"] != "Running" {
+                let status = json!({"phase": "Running", "podIP": "10.42.0.7", "podIPs": [{"ip": "10.42.0.7"}],
+                    "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": now()}]});
+                self.patch(&kinds::pod::KIND, name, "status", json!({"status": status})).await;
+            }
+        }
+    }
+
+    fn deployment(image: &str, cpu: &str) -> Value {
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
+            "spec": {
+                "replicas": 3,
+                "selector": {"matchLabels": {"app": "web"}},
+                "template": {
+                    "metadata": {"labels": {"app": "web"}},
+                    "spec": {"containers": [{"name": "c", "image": image, "resources": {"requests": {"cpu": cpu}}}]},
+                },
+            },
+        })
+    }
+
+    fn service() -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]},
+        })
+    }
+
+    fn condition<'a>(object: &'a Value, kind: &str) -> &'a Value {
+        let all = object["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);
+        all.iter().find(|condition| condition["type"] == kind).unwrap_or(&Value::Null)
+    }
+
+    #[tokio::test]
+    async fn a_fresh_cluster_has_what_every_cluster_has() {
+        let cluster = cluster();
+        cluster
+            .until("the beginning", async || {
+                let accounts = cluster.list(&kinds::service_account::KIND).await.len();
+                let maps = cluster.list(&kinds::config_map::KIND).await.len();
+                let slice = cluster.get(&kinds::endpoint_slice::KIND, "default", "kubernetes").await;
+                accounts == 4 && maps == 4 && !slice.is_null()
+            })
+            .await;
+        let service = cluster.get(&kinds::service::KIND, "default", "kubernetes").await;
+        assert_eq!(service["spec"]["clusterIP"], "10.43.0.1");
+        cluster.controllers.drain(Duration::from_secs(5)).await;
+    }
+
+    #[tokio::test]
+    async fn a_deployment_rolls_out_is_served_rolls_over_and_goes_with_all_it_owns() {
+        let cluster = cluster();
+        cluster.until("the namespace", async || !cluster.get(&kinds::service_account::KIND, "default", "default").await.is_null()).await;
+        let story = async {
+            cluster.create(service()).await;
+            cluster.create(deployment("file:a.wasm", "100m")).await;
+            let complete = async |revision: &str| {
+                let web = cluster.get(&kinds::deployment::KIND, "default", "web").await;
+                web["status"]["availableReplicas"] == 3
+                    && web["status"]["replicas"] == 3
+                    && condition(&web, "Progressing")["reason"] == "NewReplicaSetAvailable"
+                    && web["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == revision
+            };
+            cluster.until("the rollout", async || complete("1").await).await;
+            let ready = async || {
+                let slices = cluster.list(&kinds::endpoint_slice::KIND).await;
+                let web = slices.iter().find(|s| s["metadata"]["labels"]["kubernetes.io/service-name"] == "web");
+                let all = web.and_then(|s| s["endpoints"].as_array().cloned()).unwrap_or_default();
+                all.len() == 3 && all.iter().all(|endpoint| endpoint["conditions"]["ready"] == true)
+            };
+            cluster.until("the endpoints", ready).await;
+            cluster.patch(&kinds::deployment::KIND, "web", "", json!({"spec": {"template": {"spec": {
+                "containers": [{"name": "c", "image": "file:b.wasm"}]}}}})).await;
+            cluster.until("the second rollout", async || complete("2").await).await;
+            let pods = cluster.list(&kinds::pod::KIND).await;
+            assert!(pods.iter().all(|pod| pod["spec"]["containers"][0]["image"] == "file:b.wasm"));
+            let scheduled = async || {
+                let events = cluster.list(&kinds::event::KIND).await;
+                let reasons = ["Scheduled", "SuccessfulCreate", "ScalingReplicaSet", "SuccessfulDelete"];
+                reasons.iter().all(|reason| events.iter().any(|event| event["reason"] == *reason))
+            };
+            cluster.until("the events", scheduled).await;
+            let target = Target::one(&kinds::deployment::KIND, "default", "web");
+            cluster.registry.delete(&cluster.cx(), &target, &DeleteOptions::default()).await.unwrap();
+            cluster.until("the end", async || {
+                let pods = cluster.list(&kinds::pod::KIND).await;
+                pods.is_empty() && cluster.list(&kinds::replica_set::KIND).await.is_empty()
+            }).await;
+        };
+        tokio::select! {
+            () = story => {}
+            () = cluster.live() => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pod_without_room_says_why_and_gets_it_when_there_is_some() {
+        let cluster = cluster();
+        cluster.until("the namespace", async || !cluster.get(&kinds::service_account::KIND, "default", "default").await.is_null()).await;
+        let story = async {
+            cluster.create(deployment("file:a.wasm", "1500m")).await;
+            let waiting = async || {
+                let pods = cluster.list(&kinds::pod::KIND).await;
+                let text = |pod: &Value| condition(pod, "PodScheduled")["message"].as_str().unwrap_or_default().to_owned();
+                pods.iter().filter(|pod| text(pod).starts_with("0/1 nodes are available: 1 Insufficient cpu. ")).count() == 2
+            };
+            cluster.until("the refusal", waiting).await;
+            cluster.patch(&kinds::node::KIND, "here", "status", json!({"status": {"allocatable": {"cpu": "8"}}})).await;
+            cluster.until("the room", async || {
+                cluster.get(&kinds::deployment::KIND, "default", "web").await["status"]["availableReplicas"] == 3
+            }).await;
+        };
+        tokio::select! {
+            () = story => {}
+            () = cluster.live() => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn a_namespace_goes_with_everything_in_it() {
+        let cluster = cluster();
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "gone"}});
+        cluster.create(namespace).await;
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "namespace": "gone"}});
+        cluster.create(map).await;
+        let target = Target::one(&kinds::namespace::KIND, "", "gone");
+        cluster.registry.delete(&cluster.cx(), &target, &DeleteOptions::default()).await.unwrap();
+        cluster.until("the end", async || cluster.get(&kinds::namespace::KIND, "", "gone").await.is_null()).await;
+        let maps = cluster.list(&kinds::config_map::KIND).await;
+        assert!(maps.iter().all(|map| map["metadata"]["namespace"] != "gone"));
+    }
 }

@@ -11,6 +11,7 @@ use edge_api::time::Timestamp;
 use futures::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::mirror::{Delta, Failure, Name, World};
 use crate::reconcile::Controller;
@@ -237,7 +238,11 @@ impl Driver {
 pub async fn carry_out<W: Writer>(writer: &W, account: &'static str, plan: &Plan) -> (Outcome, Vec<Note>) {
     let mut notes = plan.notes.clone();
     for stage in &plan.stages {
-        let writes = stage.iter().map(|write| async move { (write, writer.write(account, write).await) });
+        // Not a closure: its future would have to be Send for every lifetime of the write.
+        let mut writes = Vec::with_capacity(stage.len());
+        for write in stage {
+            writes.push(attempt(writer, account, write));
+        }
         let mut results = futures::stream::iter(writes).buffered(WRITES_AT_A_TIME);
         let mut outcome = Outcome::Done;
         while let Some((write, result)) = results.next().await {
@@ -265,6 +270,14 @@ pub async fn carry_out<W: Writer>(writer: &W, account: &'static str, plan: &Plan
     (Outcome::Done, notes)
 }
 
+async fn attempt<'a, W: Writer>(
+    writer: &W,
+    account: &'static str,
+    write: &'a Write,
+) -> (&'a Write, Result<(), WriteError>) {
+    (write, writer.write(account, write).await)
+}
+
 fn failure_reason(act: &Act) -> &'static str {
     match act {
         Act::Create(_) => "FailedCreate",
@@ -278,8 +291,8 @@ fn failure_reason(act: &Act) -> &'static str {
 #[error("controllers cannot follow the store")]
 pub struct RunError(#[source] pub ReadError);
 
-/// Follows the store and runs the controllers until the future is dropped. What is to be told goes to `notes`; when
-/// nobody takes it fast enough it is lost, as Events may be.
+/// Follows the store and runs the controllers until `stop`, then lets the plans under way finish. What is to be told
+/// goes to `notes`; when nobody takes it fast enough it is lost, as Events may be.
 pub async fn run<W: Writer>(
     mut driver: Driver,
     store: Store,
@@ -287,10 +300,15 @@ pub async fn run<W: Writer>(
     now: fn() -> Timestamp,
     notes: mpsc::Sender<(&'static str, Note)>,
     status: Arc<Mutex<Status>>,
+    stop: CancellationToken,
 ) -> Result<(), RunError> {
     let mut cursor = follow(&mut driver, &store, now())?;
     let mut running = FuturesUnordered::new();
     loop {
+        if stop.is_cancelled() {
+            while running.next().await.is_some() {}
+            return Ok(());
+        }
         let mut budget = KEYS_AT_A_TIME;
         while running.len() < PLANS_AT_A_TIME && budget > 0 {
             budget -= 1;
@@ -310,6 +328,7 @@ pub async fn run<W: Writer>(
             Some((job, outcome, barrier, wake_at)) = running.next(), if !running.is_empty() => {
                 driver.finish(job, outcome, barrier, wake_at, now());
             }
+            () = stop.cancelled() => {}
             () = tokio::task::yield_now(), if busy => {}
             () = tokio::time::sleep(sleep.unwrap_or_default()), if sleep.is_some() => {}
         }
