@@ -4,9 +4,24 @@
 //! wrong with a configuration is wrong before anything runs. [`ControlPlane::run`] serves until told to stop;
 //! dropping the value ends every task it owns. It reads no environment and parses no flags.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use edge_api::kinds;
+use edge_api::time::Timestamp;
+use parking_lot::Mutex;
+
+use crate::bootstrap;
+use crate::controllers::Controllers;
+use crate::http::{ApiServer, ListenError};
+use crate::identity::{IdentityError, Pki, User};
+use crate::mirror::{ROOT_CA, Settings};
+use crate::reconcile::Status;
+use crate::registry::Registry;
+use crate::store::{Key, OpenError, ReadError, Store, StoreTask};
 
 /// What a control plane is to be.
 #[derive(Clone, Debug)]
@@ -66,7 +81,7 @@ pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// A directory or file of ours could not be made.
-    #[error("{path} cannot be written")]
+    #[error("{} cannot be used", path.display())]
     File {
         /// Which one.
         path: PathBuf,
@@ -74,6 +89,21 @@ pub enum BuildError {
         #[source]
         source: std::io::Error,
     },
+    /// A range of addresses is none.
+    #[error("{text:?} is no range of IPv4 addresses such as 10.43.0.0/16")]
+    Range {
+        /// As configured.
+        text: String,
+    },
+    /// The store could not be opened.
+    #[error("the store cannot be opened")]
+    Store(#[source] OpenError),
+    /// The keys could not be read or made.
+    #[error("the cluster's keys cannot be used")]
+    Identity(#[source] IdentityError),
+    /// A listener could not be bound.
+    #[error("the API cannot be served")]
+    Listen(#[source] ListenError),
 }
 
 /// Why a running control plane stopped although nobody asked it to.
@@ -99,21 +129,61 @@ pub enum Caller {
 /// A control plane whose listeners are bound. Dropping it ends everything it owns.
 pub struct ControlPlane {
     bound: Bound,
+    node_name: String,
+    settings: Settings,
+    // Dropped in this order: whoever writes goes before what is written to.
+    controllers: Option<Controllers>,
+    server: ApiServer,
+    registry: Registry,
+    store: StoreTask,
+}
+
+/// The present, as the whole control plane sees it.
+fn now() -> Timestamp {
+    SystemTime::now().into()
 }
 
 impl ControlPlane {
     /// Opens the store, loads or makes the keys, binds the listeners, writes kubeconfig and agent token.
     pub async fn build(config: Config) -> Result<ControlPlane, BuildError> {
-        std::fs::create_dir_all(&config.data_dir)
-            .map_err(|source| BuildError::File { path: config.data_dir.clone(), source })?;
-        let agent_token = config.data_dir.join("agent-token");
+        make_private_dir(&config.data_dir)?;
+        let service_range = parse_range(&config.service_range)?;
+        parse_range(&config.pod_range)?;
+        let service_address = Ipv4Addr::from(u32::from(service_range.0) + 1);
+        let (store, task) = open_store(config.data_dir.join("store")).await?;
+        let pki = open_pki(&config, service_address)?;
+        let settings = Settings {
+            pod_range: config.pod_range.clone(),
+            authority: pki.authority_pem().to_owned(),
+            service_address: service_address.to_string(),
+            api_address: None,
+        };
+        let registry = Registry::new(store, Arc::new(pki), crate::registry::Config { service_range, now });
+        let server = ApiServer::new(registry.clone()).map_err(BuildError::Listen)?;
+        let api = server.bind_tls(config.api_address).await.map_err(BuildError::Listen)?;
+        if let Some(path) = &config.unix_socket {
+            bind_unix(&server, path, &config.node_name)?;
+        }
+        let url = format!("https://{}", reachable(api));
+        registry.pki().write_kubeconfig(&config.kubeconfig, &url).map_err(BuildError::Identity)?;
+        let begun = registry.store().clone();
+        server.checks().ready_when("bootstrap", move || has_begun(&begun));
         let bound = Bound {
-            api: config.api_address,
+            api,
             unix_socket: config.unix_socket,
             kubeconfig: config.kubeconfig,
-            agent_token,
+            agent_token: config.data_dir.join("agent-token"),
         };
-        Ok(ControlPlane { bound })
+        let settings = Settings { api_address: Some(api), ..settings };
+        Ok(ControlPlane {
+            bound,
+            node_name: config.node_name,
+            settings,
+            controllers: None,
+            server,
+            registry,
+            store: task,
+        })
     }
 
     /// Where it is to be found.
@@ -121,27 +191,177 @@ impl ControlPlane {
         &self.bound
     }
 
+    /// The objects of the cluster.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// What the controllers are doing, as data; nothing before [`ControlPlane::run`].
+    pub fn status(&self) -> Option<Arc<Mutex<Status>>> {
+        self.controllers.as_ref().map(Controllers::status)
+    }
+
     /// What opens in-memory connections to the API server, spoken as `caller`: HTTP/1.1 or HTTP/2, no TLS. It outlives
     /// the control plane; its streams then end at once.
-    pub fn connector(&self, caller: Caller) -> impl Fn() -> tokio::io::DuplexStream + Send + Sync + 'static {
-        let _ = caller;
-        || tokio::io::duplex(64 * 1024).0
+    pub fn connector(&self, caller: Caller) -> impl Fn() -> tokio::io::DuplexStream + Send + Sync + use<> + 'static {
+        let connector = self.server.connector(match caller {
+            Caller::Node => User::node(&self.node_name),
+            Caller::Administrator => User::admin("kubernetes-admin"),
+        });
+        move || connector.connect()
     }
 
     /// Waits until the API answers and the namespaces, accounts and the Service of a fresh cluster exist. Needs
     /// [`ControlPlane::run`] to be polled meanwhile.
     pub fn ready(&self) -> impl Future<Output = ()> + Send + use<> {
-        std::future::ready(())
+        let store = self.registry.store().clone();
+        async move {
+            if wait_for_beginning(&store).await.is_err() {
+                // The store has failed; `run` says so.
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Serves until a component stops, which is always a fault. Cancel it, then [`ControlPlane::drain`].
     pub async fn run(&mut self) -> Result<(), RunError> {
-        std::future::pending().await
+        let start = || Controllers::start(&self.registry, self.settings.clone(), now);
+        let controllers = self.controllers.get_or_insert_with(start);
+        let component = tokio::select! {
+            () = self.server.run() => "the API server",
+            () = controllers.stopped() => "a controller",
+            () = self.store.stopped() => "the store",
+        };
+        Err(RunError::Stopped { component })
     }
 
     /// Ends in two phases: takes no new connection and lets requests and plans under way finish until `deadline`;
     /// then cuts what is left and closes the store, which writes what is volatile.
     pub async fn drain(self, deadline: Duration) {
-        let _ = deadline;
+        let plans = async {
+            if let Some(controllers) = self.controllers {
+                controllers.drain(deadline).await;
+            }
+        };
+        tokio::join!(plans, self.server.drain(deadline));
+        drop(self.server);
+        self.store.close().await;
+    }
+}
+
+/// Kinds of which some writes may be lost in a power cut; which ones, each kind says itself.
+fn may_be_volatile(key: &str) -> bool {
+    [&kinds::event::KIND, &kinds::lease::KIND, &kinds::node::KIND, &kinds::pod::KIND]
+        .iter()
+        .any(|kind| key.strip_prefix(&kind.key_prefix()).is_some_and(|rest| rest.starts_with('/')))
+}
+
+fn make_private_dir(path: &Path) -> Result<(), BuildError> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(path).map_err(|source| BuildError::File { path: path.to_owned(), source })
+}
+
+/// Reads all objects, on a thread that may block.
+async fn open_store(directory: PathBuf) -> Result<(Store, StoreTask), BuildError> {
+    let config = crate::store::Config::new(directory, may_be_volatile);
+    let opening = tokio::task::spawn_blocking(move || Store::open(config));
+    opening.await.expect("opening a store answers and does not panic").map_err(BuildError::Store)
+}
+
+fn open_pki(config: &Config, service_address: Ipv4Addr) -> Result<Pki, BuildError> {
+    let ip = config.api_address.ip();
+    let own = !ip.is_loopback() && !ip.is_unspecified();
+    let identity = crate::identity::Config {
+        data_dir: config.data_dir.clone(),
+        names: vec![config.node_name.clone()],
+        addresses: own.then_some(ip).into_iter().collect(),
+        cluster_domain: config.cluster_domain.clone(),
+        service_address: IpAddr::V4(service_address),
+    };
+    Pki::open(&identity, now().as_seconds()).map_err(BuildError::Identity)
+}
+
+/// The socket belongs to whom its directory belongs to.
+fn bind_unix(server: &ApiServer, path: &Path, node: &str) -> Result<(), BuildError> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let owner = std::fs::metadata(directory)
+        .map_err(|source| BuildError::File { path: directory.to_owned(), source })?
+        .uid();
+    server.bind_unix(path, User::node(node), owner).map_err(BuildError::Listen)
+}
+
+/// The address by which this host reaches a listener.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => (std::net::Ipv6Addr::LOCALHOST, address.port()).into(),
+        _ => address,
+    }
+}
+
+fn parse_range(text: &str) -> Result<(Ipv4Addr, u8), BuildError> {
+    let parsed = text.split_once('/').and_then(|(network, length)| {
+        Some((network.parse().ok()?, length.parse().ok().filter(|length| (8..=30).contains(length))?))
+    });
+    parsed.ok_or_else(|| BuildError::Range { text: text.to_owned() })
+}
+
+/// Whether a cluster has what every cluster has from the beginning.
+fn has_begun(store: &Store) -> bool {
+    let has = |resource: &str, namespace: &str, name: &str| {
+        store.get(&Key::of("core", resource, namespace, name)).is_some()
+    };
+    has("services", "default", "kubernetes")
+        && bootstrap::NAMESPACES.iter().all(|namespace| {
+            has("namespaces", "", namespace)
+                && has("serviceaccounts", namespace, "default")
+                && has("configmaps", namespace, ROOT_CA)
+        })
+}
+
+async fn wait_for_beginning(store: &Store) -> Result<(), ReadError> {
+    let mut cursor = store.watch("/core/", store.head())?;
+    while !has_begun(store) {
+        match cursor.next().await {
+            Err(ReadError::Compacted { .. }) => cursor = store.watch("/core/", store.head())?,
+            other => drop(other?),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn config(directory: &Path) -> Config {
+        Config { api_address: ([127, 0, 0, 1], 0).into(), ..Config::new(directory.to_owned()) }
+    }
+
+    #[tokio::test]
+    async fn it_starts_becomes_ready_drains_and_starts_again() {
+        let directory = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            let mut plane = ControlPlane::build(config(directory.path())).await.unwrap();
+            assert_ne!(plane.bound().api.port(), 0);
+            assert!(plane.bound().kubeconfig.exists() && plane.bound().agent_token.exists());
+            let ready = plane.ready();
+            tokio::select! {
+                () = ready => {}
+                ended = plane.run() => panic!("{ended:?}"),
+                () = tokio::time::sleep(Duration::from_secs(20)) => panic!("not ready after 20 s"),
+            }
+            plane.drain(Duration::from_secs(5)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_a_configuration_is_said_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let wrong = Config { service_range: "10.43.0.0".to_owned(), ..config(directory.path()) };
+        let error = ControlPlane::build(wrong).await.err().unwrap();
+        assert_eq!(error.to_string(), "\"10.43.0.0\" is no range of IPv4 addresses such as 10.43.0.0/16");
     }
 }
