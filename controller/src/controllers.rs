@@ -270,7 +270,9 @@ mod tests {
                 "containers": [{"name": "c", "image": "file:b.wasm"}]}}}})).await;
             cluster.until("the second rollout", async || complete("2").await).await;
             let pods = cluster.list(&kinds::pod::KIND).await;
-            assert!(pods.iter().all(|pod| pod["spec"]["containers"][0]["image"] == "file:b.wasm"));
+            let staying = pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+            assert!(staying.clone().count() == 3);
+            assert!(staying.into_iter().all(|pod| pod["spec"]["containers"][0]["image"] == "file:b.wasm"));
             let scheduled = async || {
                 let events = cluster.list(&kinds::event::KIND).await;
                 let reasons = ["Scheduled", "SuccessfulCreate", "ScalingReplicaSet", "SuccessfulDelete"];
