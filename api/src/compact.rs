@@ -4,6 +4,7 @@
 //! optional when read, blank fields left out when written. A number or truth value whose zero
 //! means something else than its absence is an `Option`.
 
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 
 /// Whether a value is the one that stands for absence.
@@ -76,6 +77,15 @@ pub fn is_blank<T: Blank>(value: &T) -> bool {
     value.is_blank()
 }
 
+/// Reads null as absence: other servers write it for empty lists.
+pub fn null_is_blank<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: Default + Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
 /// Declares a compact struct. Every field is public.
 macro_rules! object {
     ($( $(#[$attr:meta])* struct $name:ident { $( $(#[$field_attr:meta])* $field:ident: $type:ty, )* } )*) => {
@@ -86,7 +96,10 @@ macro_rules! object {
             pub struct $name {
                 $(
                     $(#[$field_attr])*
-                    #[serde(skip_serializing_if = "crate::compact::is_blank")]
+                    #[serde(
+                        skip_serializing_if = "crate::compact::is_blank",
+                        deserialize_with = "crate::compact::null_is_blank"
+                    )]
                     pub $field: $type,
                 )*
             }

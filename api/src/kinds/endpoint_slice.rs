@@ -29,8 +29,10 @@ pub struct EndpointSlice {
     /// `IPv4`, `IPv6` or `FQDN`.
     pub address_type: String,
     /// The endpoints; written even when there are none, as Kubernetes does.
+    #[serde(deserialize_with = "crate::compact::null_is_blank")]
     pub endpoints: Vec<Endpoint>,
     /// The ports, for every endpoint alike.
+    #[serde(deserialize_with = "crate::compact::null_is_blank")]
     pub ports: Vec<EndpointPort>,
 }
 
@@ -218,6 +220,15 @@ mod tests {
                 "ports[1].port: Invalid value: 0: must be between 1 and 65535, inclusive",
             ]
         );
+    }
+
+    #[test]
+    fn null_lists_are_empty() {
+        let slice = json!({"addressType": "IPv4", "endpoints": null, "ports": null});
+        let slice: EndpointSlice = meta::read(&slice).expect("other servers write null");
+        assert_eq!(slice, EndpointSlice { address_type: "IPv4".to_owned(), ..EndpointSlice::default() });
+        let endpoint: Endpoint = meta::read(&json!({"addresses": null, "zone": null})).expect("here too");
+        assert_eq!(endpoint, Endpoint::default());
     }
 
     #[test]
