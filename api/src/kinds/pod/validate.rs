@@ -516,11 +516,6 @@ mod tests {
     fn typed_pods_come_and_go_unchanged() {
         let pod = pod();
         let typed: crate::kinds::pod::Pod = crate::meta::read(&pod).expect("a checked Pod is read");
-            "{} {} {}",
-            size_of_val(&typed),
-            size_of_val(&typed.spec),
-            size_of_val(&typed.spec.containers[0])
-        );
         assert_eq!(typed.spec.containers[0].volume_mounts[0].mount_path, "/data");
         let again = serde_json::to_value(&typed.spec).expect("a typed Pod is written");
         assert_eq!(again, pod["spec"]);
