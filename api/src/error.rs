@@ -223,7 +223,10 @@ mod tests {
     fn several_errors_are_bracketed_and_said_once() {
         let one = FieldError::required("spec.x", "");
         let other = FieldError::required("spec.y", "");
-        assert_eq!(invalid("Pod", "a", &[one.clone()]), "Pod \"a\" is invalid: spec.x: Required value");
+        assert_eq!(
+            invalid("Pod", "a", std::slice::from_ref(&one)),
+            "Pod \"a\" is invalid: spec.x: Required value"
+        );
         assert_eq!(
             invalid("Deployment.apps", "a", &[one.clone(), other, one]),
             "Deployment.apps \"a\" is invalid: [spec.x: Required value, spec.y: Required value]"
