@@ -38,7 +38,8 @@ impl Document {
     /// The answer: the document, or that the caller has it already.
     pub fn answer(&self, headers: &HeaderMap) -> Response {
         let unchanged = is_known(headers, &self.tag);
-        let mut response = Response::new(if unchanged { Body::Empty } else { Body::Full(self.bytes.clone()) });
+        let mut response =
+            Response::new(if unchanged { Body::Empty } else { Body::Full(self.bytes.clone()) });
         if unchanged {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         }

@@ -26,6 +26,9 @@ mod objects;
 mod connection;
 mod server;
 
+#[cfg(test)]
+mod tests;
+
 pub use health::Checks;
 pub use metrics::Metrics;
 pub use server::{ApiServer, Connector, ListenError};

@@ -40,7 +40,8 @@ fn answer(document: Vec<u8>, hash: Option<&str>, headers: &HeaderMap) -> Respons
         response
     } else {
         let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
-        let compressed = accepted.filter(|accepted| accepted.contains("gzip")).and_then(|_| reply::gzip(&document));
+        let compressed =
+            accepted.filter(|accepted| accepted.contains("gzip")).and_then(|_| reply::gzip(&document));
         let is_compressed = compressed.is_some();
         let mut response = Response::new(Body::Full(compressed.unwrap_or_else(|| document.into())));
         if is_compressed {

@@ -49,7 +49,7 @@ impl Registry {
         if !matches!(meta::resource_version(&object), "" | "0") {
             return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
         }
-        self.start(kind, &mut object);
+        self.start(&mut object);
         let generated = meta::name(&object).is_empty() && !meta::generate_name(&object).is_empty();
         for attempt in 1..=ATTEMPTS {
             if generated {
@@ -66,7 +66,7 @@ impl Registry {
     }
 
     /// What a new object begins with.
-    fn start(&self, kind: &Kind, object: &mut Value) {
+    fn start(&self, object: &mut Value) {
         for field in [
             "uid",
             "creationTimestamp",
@@ -80,8 +80,6 @@ impl Registry {
         }
         meta::set(object, "uid", uuid::Uuid::new_v4().to_string());
         meta::set(object, "creationTimestamp", stamp(self.now()));
-        kind.prepare_create(object);
-        kind.default(object);
     }
 
     async fn create_named(
@@ -93,6 +91,8 @@ impl Registry {
         let kind = target.kind;
         let name = meta::name(&object).to_owned();
         let target = Target { name: &name, ..*target };
+        kind.prepare_create(&mut object);
+        kind.default(&mut object);
         for _ in 0..ATTEMPTS {
             let mut when = vec![(target.key(), Condition::Absent)];
             if kind.is_namespaced() {

@@ -66,10 +66,11 @@ impl Registry {
         };
         if target.subresource == "finalize" {
             wished = finalized(&old, &wished);
+        } else {
+            kind.default(&mut wished);
+            kind.prepare_update(&mut wished, &old, part);
+            kind.default(&mut wished);
         }
-        kind.default(&mut wished);
-        kind.prepare_update(&mut wished, &old, part);
-        kind.default(&mut wished);
         let reservation = self.services().admit(kind, &mut wished, Some(&old))?;
         let errors = kind.validate_update(&wished, &old, part);
         if !errors.is_empty() {

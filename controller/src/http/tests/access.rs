@@ -1,0 +1,229 @@
+//! Who gets in, and how far: TLS, tokens, nodes, their tunnels and logs.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{Empty, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+
+use crate::http::tests::harness::{Api, Client, NOW, pod};
+use crate::identity::{Pair, User};
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+async fn tls(api: &Api, address: SocketAddr, certificate: Option<Pair>) -> Client {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(api.server.registry().pki().authority().der().clone()).unwrap();
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_root_certificates(roots);
+    let mut config = match certificate {
+        Some(pair) => {
+            config.with_client_auth_cert(pair.chain().unwrap(), pair.private_key().unwrap()).unwrap()
+        }
+        None => config.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("kubernetes.default.svc").unwrap();
+    Client::over(tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap())
+        .await
+}
+
+async fn with_token(client: &Client, token: &str, path: &str) -> u16 {
+    client.get(path, &[("authorization", &format!("Bearer {token}"))]).await.code
+}
+
+#[tokio::test]
+async fn nobody_gets_in_without_a_credential() {
+    let api = Api::new().await;
+    let address = api.listen().await;
+    let client = tls(&api, address, None).await;
+    for path in ["/api", "/apis", "/api/v1/pods", "/metrics", "/openapi/v3", "/nothing"] {
+        let answer = client.get(path, &[]).await;
+        assert_eq!((answer.code, answer.message().as_str()), (401, "Unauthorized"), "{path}");
+        assert_eq!(with_token(&client, "wrong", path).await, 401);
+    }
+    for path in ["/livez", "/readyz", "/healthz", "/version"] {
+        assert_eq!(client.get(path, &[]).await.code, 200, "{path}");
+    }
+    let kubeconfig = api.directory.path().join("kubeconfig");
+    api.server.registry().pki().write_kubeconfig(&kubeconfig, &format!("https://{address}")).unwrap();
+    let text = std::fs::read_to_string(kubeconfig).unwrap();
+    let token = text.lines().find_map(|line| line.trim().strip_prefix("token: ")).unwrap();
+    assert_eq!(with_token(&client, token, "/api/v1/pods").await, 200);
+    let certificate =
+        api.server.registry().pki().authority().issue_client(&User::admin("alice"), NOW).unwrap();
+    let client = tls(&api, address, Some(certificate)).await;
+    assert_eq!(client.get("/api/v1/pods", &[]).await.code, 200);
+}
+
+#[tokio::test]
+async fn account_tokens_end_with_what_they_are_bound_to() {
+    let api = Api::new().await;
+    let address = api.listen().await;
+    let client = tls(&api, address, None).await;
+    let made = api.make(PODS, pod("p")).await;
+    let request = json!({"spec": {"audiences": [], "expirationSeconds": 600, "boundObjectRef": {
+        "kind": "Pod", "apiVersion": "v1", "name": "p", "uid": made["metadata"]["uid"],
+    }}});
+    let accounts = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let answer = api.make(accounts, request).await;
+    assert_eq!(answer["status"]["expirationTimestamp"], "2027-01-15T08:10:00Z");
+    let token = answer["status"]["token"].as_str().unwrap();
+    assert_eq!(with_token(&client, token, "/apis").await, 200);
+    let secrets = "/api/v1/namespaces/default/secrets";
+    let refused = client.get(secrets, &[("authorization", &format!("Bearer {token}"))]).await;
+    assert_eq!(refused.code, 403);
+    assert_eq!(
+        refused.message(),
+        "secrets is forbidden: User \"system:serviceaccount:default:default\" cannot list resource \"secrets\" in API \
+         group \"\" in the namespace \"default\""
+    );
+    api.call(Method::DELETE, &format!("{PODS}/p"), Value::Null).await.expect(200);
+    assert_eq!(with_token(&client, token, "/apis").await, 401);
+    let short = json!({"spec": {"audiences": [], "expirationSeconds": 1}});
+    assert_eq!(api.call(Method::POST, accounts, short).await.code, 422);
+    let other = api.make(accounts, json!({"spec": {"audiences": ["vault"]}})).await;
+    assert_eq!(with_token(&client, other["status"]["token"].as_str().unwrap(), "/apis").await, 401);
+}
+
+#[tokio::test]
+async fn agents_join_over_tls() {
+    let api = Api::new().await;
+    let address = api.listen().await;
+    let client = tls(&api, address, None).await;
+    let agent = std::fs::read_to_string(api.directory.path().join("agent-token")).unwrap();
+    let path = "/edgectl.dev/v1/join";
+    let join = |token: String, body: Value| {
+        let client = client.clone();
+        async move {
+            let header = format!("Bearer {token}");
+            client
+                .send(Method::POST, path, &[("authorization", header.as_str())], body.to_string().into())
+                .await
+        }
+    };
+    let joined = join(agent.trim().to_owned(), json!({"nodeName": "edge-2"})).await.expect(200);
+    assert!(joined["ca"].as_str().unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
+    assert_eq!(with_token(&client, joined["token"].as_str().unwrap(), "/api/v1/nodes").await, 200);
+    assert_eq!(join("a.b".into(), json!({"nodeName": "edge-3"})).await.code, 401);
+    assert_eq!(join(agent.trim().to_owned(), json!({"nodeName": "No Name"})).await.code, 400);
+}
+
+#[tokio::test]
+async fn a_node_reaches_what_its_pods_use_and_no_more() {
+    let api = Api::new().await;
+    let secrets = "/api/v1/namespaces/default/secrets";
+    for name in ["used", "other"] {
+        api.make(secrets, json!({"metadata": {"name": name}})).await;
+    }
+    let mut with_secret = pod("p");
+    with_secret["spec"]["volumes"] = json!([{"name": "v", "secret": {"secretName": "used"}}]);
+    api.make(PODS, with_secret).await;
+    api.make(PODS, pod("q")).await;
+    for (name, node) in [("p", "n1"), ("q", "n2")] {
+        let binding = json!({"target": {"kind": "Node", "name": node}});
+        api.call(Method::POST, &format!("{PODS}/{name}/binding"), binding).await.expect(201);
+    }
+    let node = api.client(User::node("n1")).await;
+    let stranger = api.client(User::node("n2")).await;
+    let get = |path: &'static str| (Method::GET, path, Value::Null);
+    let token = json!({"spec": {"audiences": [], "boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "p"}}});
+    let own = json!({"metadata": {"name": "n1"}});
+    let phase = json!({"status": {"phase": "Running"}});
+    for ((method, path, body), ours, theirs) in [
+        (get("/api/v1/namespaces/default/secrets/used"), 200, 403),
+        (get("/api/v1/namespaces/default/secrets/other"), 403, 403),
+        (get("/api/v1/namespaces/default/secrets"), 403, 403),
+        (get("/api/v1/namespaces/default/secrets?fieldSelector=metadata.name%3Dused"), 200, 403),
+        (get("/api/v1/namespaces/default/serviceaccounts/default"), 200, 200),
+        (get("/api/v1/pods"), 200, 200),
+        (get("/apis/discovery.k8s.io/v1/endpointslices"), 200, 200),
+        (get("/apis/apps/v1/deployments"), 403, 403),
+        ((Method::POST, "/api/v1/namespaces/default/serviceaccounts/default/token", token), 201, 403),
+        ((Method::POST, "/api/v1/nodes", own.clone()), 201, 403),
+        ((Method::POST, "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases", own), 201, 403),
+        ((Method::PATCH, "/api/v1/namespaces/default/pods/p/status", phase), 200, 403),
+        ((Method::PATCH, "/api/v1/namespaces/default/pods/p", json!({})), 403, 403),
+        ((Method::DELETE, "/api/v1/namespaces/default/pods/p", json!({"gracePeriodSeconds": 0})), 200, 403),
+    ] {
+        for (client, expected) in [(&stranger, theirs), (&node, ours)] {
+            let media =
+                if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
+            let bytes = if body.is_null() { Bytes::new() } else { body.to_string().into() };
+            let answer = client.send(method.clone(), path, &[("content-type", media)], bytes).await;
+            assert_eq!(answer.code, expected, "{method} {path}: {}", String::from_utf8_lossy(&answer.bytes));
+        }
+    }
+}
+
+/// Opens the tunnel of `node` and answers every request with its path and query.
+async fn echoing_node(api: &Api, node: &str, caller: &str) -> StatusCode {
+    let stream = api.server.connect(User::node(caller));
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection.with_upgrades());
+    let request = Request::post(format!("/edgectl.dev/v1/nodes/{node}/tunnel"))
+        .header("connection", "Upgrade")
+        .header("upgrade", "edgectl-tunnel")
+        .body(Empty::<Bytes>::new())
+        .unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    let code = response.status();
+    if code != StatusCode::SWITCHING_PROTOCOLS {
+        return code;
+    }
+    let upgraded = hyper::upgrade::on(response).await.unwrap();
+    tokio::spawn(async move {
+        let service = hyper::service::service_fn(|request: Request<hyper::body::Incoming>| async move {
+            let uri = request.uri();
+            let mut response =
+                Response::new(Full::new(Bytes::from(uri.path_and_query().unwrap().to_string())));
+            if uri.query().is_some_and(|query| query.contains("previous")) {
+                *response.status_mut() = StatusCode::BAD_REQUEST;
+                *response.body_mut() =
+                    Full::new(Bytes::from_static(b"previous terminated container not found\n"));
+            }
+            Ok::<_, Infallible>(response)
+        });
+        let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        server.serve_connection(upgraded, service).await
+    });
+    while !api.server.tunnels().is_connected(node) {
+        tokio::task::yield_now().await;
+    }
+    code
+}
+
+#[tokio::test]
+async fn logs_come_through_the_nodes_tunnel() {
+    let api = Api::new().await;
+    let mut two = pod("p");
+    two["spec"]["containers"] = json!([{"name": "a", "image": "file:a"}, {"name": "b", "image": "file:b"}]);
+    api.make(PODS, two).await;
+    let path = format!("{PODS}/p/log");
+    assert_eq!(
+        api.get(&path).await.message(),
+        "a container name must be specified for pod p, choose one of: [a b]"
+    );
+    assert_eq!(api.get(&format!("{path}?container=a")).await.bytes, "", "it runs nowhere yet");
+    let binding = json!({"target": {"kind": "Node", "name": "n1"}});
+    api.call(Method::POST, &format!("{PODS}/p/binding"), binding).await.expect(201);
+    assert_eq!(api.get(&format!("{path}?container=a")).await.code, 503);
+    assert_eq!(echoing_node(&api, "n1", "n2").await, StatusCode::FORBIDDEN);
+    assert_eq!(echoing_node(&api, "n1", "n1").await, StatusCode::SWITCHING_PROTOCOLS);
+    let log = api.get(&format!("{path}?container=b&tailLines=5&follow=true&evil=%0a")).await;
+    assert_eq!(log.bytes, "/containerLogs/default/p/b?follow=true&tailLines=5");
+    assert_eq!(log.headers["content-type"], "text/plain");
+    let refused = api.get(&format!("{path}?container=b&previous=true")).await;
+    assert_eq!((refused.code, refused.message().as_str()), (400, "previous terminated container not found"));
+    assert_eq!(api.get(&format!("{path}?container=b&tailLines=-1")).await.code, 400);
+    assert_eq!(api.get(&format!("{path}?container=b&sinceSeconds=0")).await.code, 422);
+}

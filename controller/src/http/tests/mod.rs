@@ -1,0 +1,9 @@
+//! The API as clients see it: real HTTP on streams in memory and over TLS, on a store in memory.
+#![allow(clippy::unwrap_used)]
+
+mod access;
+mod harness;
+mod lifecycle;
+mod reads;
+mod watches;
+mod writes;
