@@ -12,6 +12,8 @@ mkdir -p dist
 # WASI 0.2: servers and whatever uses sockets. WASI 0.1: core modules, which keep their exit code.
 COMPONENTS="hello-http echo-tcp kv-http fetch fetch-http slow-start"
 MODULES="ticker crash hog spin"
+# WASI 0.3, which nodes run behind a flag.
+ASYNC="hello-p3"
 OTHERS="hello-c hello-js hello-py"
 
 # Keeps the file of before when its content is the same, so that nobody compiles it again.
@@ -30,8 +32,10 @@ flags() { for name in $1; do printf -- '--bin %s ' "$name"; done; }
 cargo build --quiet --release --locked --target wasm32-wasip2 $(flags "$COMPONENTS")
 # shellcheck disable=SC2046
 cargo build --quiet --release --locked --target wasm32-wasip1 $(flags "$MODULES")
+cargo build --quiet --release --locked --target wasm32-wasip2 --package "$ASYNC"
 for name in $COMPONENTS; do keep "target/wasm32-wasip2/release/$name.wasm" "dist/$name.wasm"; done
 for name in $MODULES; do keep "target/wasm32-wasip1/release/$name.wasm" "dist/$name.wasm"; done
+keep "target/wasm32-wasip2/release/${ASYNC//-/_}.wasm" "dist/$ASYNC.wasm"
 unset RUSTC
 
 [ "${1:-}" = --all ] || [ -n "${GUESTS_ALL:-}" ] || exit 0
