@@ -9,9 +9,9 @@
 //! What it deliberately does not do: know kinds, JSON or HTTP, expire anything, or decide what may
 //! be volatile beyond asking its configuration.
 //!
-//! Reading order: [`record`] (the words), [`engine`] (the seam below) with its two sides
-//! [`redb`](self::redb) and [`memory`], [`lane`] and [`view`] (the memory everyone reads),
-//! [`watch`], [`writer`] (the one thread that changes anything).
+//! Reading order: `record` (the words), `engine` (the seam below) with its two sides `redb` and
+//! `memory`, `lane` and `view` (the memory everyone reads), `watch`, `writer` (the one thread that
+//! changes anything).
 
 mod record;
 
