@@ -59,7 +59,7 @@ pub struct HttpOptions {
     pub reuse: bool,
     /// Requests handled at once; as many again may wait.
     pub max_concurrent: usize,
-    /// Until the head of the response, and then until its end.
+    /// Until the head of the response; and, after the end of its body, for the guest to end.
     pub request_timeout: Duration,
 }
 
@@ -105,6 +105,8 @@ pub struct Usage {
     pub requests: u64,
     /// Requests that ended without a response.
     pub failed_requests: u64,
+    /// Requests a guest works on now, those included that it has answered already.
+    pub active_requests: u64,
     /// Instances alive now.
     pub instances: u64,
 }
@@ -118,6 +120,7 @@ pub(super) struct Container {
     pub(super) killed: CancellationToken,
     pub(super) requests: AtomicU64,
     pub(super) failed_requests: AtomicU64,
+    pub(super) active_requests: AtomicU64,
     pub(super) instances: AtomicU64,
 }
 
@@ -132,6 +135,7 @@ impl Container {
             killed: CancellationToken::new(),
             requests: AtomicU64::new(0),
             failed_requests: AtomicU64::new(0),
+            active_requests: AtomicU64::new(0),
             instances: AtomicU64::new(0),
             spec,
         }
@@ -143,6 +147,7 @@ impl Container {
             memory: self.memory.used(),
             requests: self.requests.load(Ordering::Relaxed),
             failed_requests: self.failed_requests.load(Ordering::Relaxed),
+            active_requests: self.active_requests.load(Ordering::Relaxed),
             instances: self.instances.load(Ordering::Relaxed),
         }
     }

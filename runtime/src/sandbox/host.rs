@@ -14,6 +14,7 @@ use crate::sandbox::container::Container;
 use crate::sandbox::http_out::Outgoing;
 use crate::sandbox::memory::MemoryShare;
 use crate::sandbox::room::Room;
+use crate::sandbox::sockets::SocketsView;
 
 /// Bytes of random numbers given at once.
 const MOST_RANDOM: u64 = 1 << 20;
@@ -40,7 +41,7 @@ impl Drop for Lease {
 
 /// The state of a component's instance.
 pub(super) struct Host {
-    pub(super) table: ResourceTable,
+    table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
     outgoing: Outgoing,
@@ -74,9 +75,9 @@ impl Host {
         self.memory.refused()
     }
 
-    /// The container it is an instance of.
-    pub(super) fn container(&self) -> &Container {
-        &self.lease.container
+    /// What its sockets work on.
+    pub(super) fn pod_sockets(&mut self) -> SocketsView<'_> {
+        SocketsView { net: &self.lease.container.spec.net, table: &mut self.table }
     }
 
     /// What `wasi:config` shows.

@@ -127,20 +127,23 @@ impl Inner {
     }
 
     /// The right to run one request.
-    async fn slot(&self) -> Result<OwnedSemaphorePermit, &'static str> {
+    async fn slot(&self) -> Result<Slot, &'static str> {
         let killed = &self.container.killed;
         if killed.is_cancelled() {
             return Err("stopped");
         }
         if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
-            return Ok(slot);
+            return Ok(Slot::new(slot, &self.container));
         }
         let _waiting = Waiting::enter(&self.waiting, self.container.spec.http.max_concurrent)
             .ok_or("too many requests wait")?;
         tokio::select! {
             biased;
             () = killed.cancelled() => Err("stopped"),
-            slot = Arc::clone(&self.slots).acquire_owned() => slot.map_err(|_| "stopped"),
+            slot = Arc::clone(&self.slots).acquire_owned() => match slot {
+                Ok(slot) => Ok(Slot::new(slot, &self.container)),
+                Err(_) => Err("stopped"),
+            },
         }
     }
 
@@ -149,7 +152,7 @@ impl Inner {
         self: Arc<Self>,
         request: Request,
         head: Head,
-        slot: OwnedSemaphorePermit,
+        slot: Slot,
     ) -> Result<(), HandlerError> {
         let guest = self.engine.lanes.metered(Arc::clone(&self.container.cpu), {
             let inner = Arc::clone(&self);
@@ -288,6 +291,25 @@ async fn handle_p3(
 
 fn refusal(code: ErrorCode) -> HandlerError {
     HandlerError::Failed(format!("the guest says {code:?}"))
+}
+
+/// The right to work on one request.
+struct Slot {
+    container: Arc<Container>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Slot {
+    fn new(permit: OwnedSemaphorePermit, container: &Arc<Container>) -> Slot {
+        container.active_requests.fetch_add(1, Ordering::Relaxed);
+        Slot { container: Arc::clone(container), _permit: permit }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.container.active_requests.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A place in the queue of waiting requests.

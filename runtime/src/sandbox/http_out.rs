@@ -80,8 +80,7 @@ fn error_out(error: HttpError) -> Error {
         HttpError::Tls(reason) => Error::Tls(std::io::Error::other(reason)),
         HttpError::Handler(HandlerError::Timeout) => Error::HttpResponseTimeout,
         HttpError::Handler(HandlerError::Refused { .. }) => Error::DestinationUnavailable,
-        HttpError::Handler(_) => Error::HttpResponseIncomplete,
-        other => Error::InternalError(Some(other.to_string())),
+        HttpError::Handler(HandlerError::Failed(_)) => Error::HttpResponseIncomplete,
     }
 }
 

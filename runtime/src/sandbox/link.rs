@@ -48,7 +48,7 @@ impl Linkers {
             add_p2(&mut linker)?;
             wasmtime_wasi::p3::add_to_linker(&mut linker)?;
             wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
-            sockets::add_p3(&mut linker)?;
+            sockets::add_p3(&mut linker, Host::pod_sockets)?;
             Ok(linker)
         })
     }
@@ -59,7 +59,7 @@ fn add_p2(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     wasmtime_wasi_config::add_to_linker(linker, Host::config)?;
-    sockets::add_p2(linker)
+    sockets::add_p2(linker, Host::pod_sockets)
 }
 
 /// Two threads may build the same linker at once; one of the two is kept.
