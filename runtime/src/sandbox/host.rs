@@ -11,6 +11,7 @@ use wasmtime_wasi_config::WasiConfig;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::sandbox::container::Container;
+use crate::sandbox::environment::EnvironmentView;
 use crate::sandbox::http_out::Outgoing;
 use crate::sandbox::memory::MemoryShare;
 use crate::sandbox::room::Room;
@@ -75,6 +76,11 @@ impl Host {
         self.memory.refused()
     }
 
+    /// What it is told of its arguments and variables.
+    pub(super) fn environment(&mut self) -> EnvironmentView<'_> {
+        EnvironmentView(&self.lease.container.spec)
+    }
+
     /// What its sockets work on.
     pub(super) fn pod_sockets(&mut self) -> SocketsView<'_> {
         SocketsView { net: &self.lease.container.spec.net, table: &mut self.table }
@@ -117,7 +123,7 @@ impl CoreHost {
         room: &Arc<Room>,
     ) -> wasmtime::Result<Store<CoreHost>> {
         let host = CoreHost {
-            p1: wasi(container)?.build_p1(),
+            p1: wasi(container)?.args(&container.spec.args).envs(&container.spec.env).build_p1(),
             memory: MemoryShare::new(Arc::clone(&container.memory)),
             _lease: Lease::new(container, room),
         };
@@ -142,9 +148,7 @@ fn interrupt<T>(store: &mut Store<T>) {
 fn wasi(container: &Container) -> wasmtime::Result<WasiCtxBuilder> {
     let spec = &container.spec;
     let mut wasi = WasiCtxBuilder::new();
-    wasi.args(&spec.args)
-        .envs(&spec.env)
-        .stdout(spec.stdout.clone())
+    wasi.stdout(spec.stdout.clone())
         .stderr(spec.stderr.clone())
         .max_random_size(MOST_RANDOM)
         // Sockets are ours; see `sandbox::sockets`. The stock ones stay shut behind them.

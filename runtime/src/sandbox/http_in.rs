@@ -7,7 +7,7 @@
 //! The instance lives in a task on the guests' threads, owned by whoever owns the response: a
 //! client that goes away takes the instance with it.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

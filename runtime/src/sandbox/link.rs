@@ -2,15 +2,18 @@
 //!
 //! A WASI 0.2 component gets all of `wasi:cli`, whether it is a process or a handler, since
 //! standard libraries import it. WASI 0.3 has a linker of its own and is offered only where it
-//! is on. Sockets and names are ours in both.
+//! is on. Sockets, names and the environment are ours in both.
 
 use std::sync::OnceLock;
 
 use wasmtime::Engine;
 use wasmtime::component::Linker;
+use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
+use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView as _};
+use wasmtime_wasi::random::{WasiRandom, WasiRandomView as _};
 
 use crate::sandbox::host::{CoreHost, Host};
-use crate::sandbox::sockets;
+use crate::sandbox::{environment, sockets};
 
 /// The linkers of one engine, each built when first needed.
 #[derive(Default)]
@@ -46,20 +49,52 @@ impl Linkers {
         get(&self.p3, || {
             let mut linker = Linker::new(engine);
             add_p2(&mut linker)?;
-            wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-            wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
-            sockets::add_p3(&mut linker, Host::pod_sockets)?;
+            add_p3(&mut linker)?;
             Ok(linker)
         })
     }
 }
 
+/// Interface by interface: what is not named here, above all the stock sockets, is not there.
 fn add_p2(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    linker.allow_shadowing(true);
-    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    use wasmtime_wasi::p2::bindings as wasi;
+    // wasi:io, clocks, random numbers and standard streams.
+    wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async(linker)?;
+    wasi::random::insecure::add_to_linker::<_, WasiRandom>(linker, Host::random)?;
+    wasi::random::insecure_seed::add_to_linker::<_, WasiRandom>(linker, Host::random)?;
+    wasi::filesystem::types::add_to_linker::<_, WasiFilesystem>(linker, Host::filesystem)?;
+    wasi::filesystem::preopens::add_to_linker::<_, WasiFilesystem>(linker, Host::filesystem)?;
+    wasi::cli::exit::add_to_linker::<_, WasiCli>(linker, Host::cli)?;
+    wasi::cli::terminal_input::add_to_linker::<_, WasiCli>(linker, Host::cli)?;
+    wasi::cli::terminal_output::add_to_linker::<_, WasiCli>(linker, Host::cli)?;
+    wasi::cli::terminal_stdin::add_to_linker::<_, WasiCli>(linker, Host::cli)?;
+    wasi::cli::terminal_stdout::add_to_linker::<_, WasiCli>(linker, Host::cli)?;
+    wasi::cli::terminal_stderr::add_to_linker::<_, WasiCli>(linker, Host::cli)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     wasmtime_wasi_config::add_to_linker(linker, Host::config)?;
+    environment::add_p2(linker, Host::environment)?;
     sockets::add_p2(linker, Host::pod_sockets)
+}
+
+/// Like [`add_p2`].
+fn add_p3(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    use wasmtime_wasi::p3::bindings::cli;
+    use wasmtime_wasi::p3::{clocks, filesystem, random};
+    cli::exit::add_to_linker::<_, WasiCli>(linker, Host::cli)?;
+    cli::stdin::add_to_linker::<_, WasiCli>(linker, Host::cli)?;
+    cli::stdout::add_to_linker::<_, WasiCli>(linker, Host::cli)?;
+    cli::stderr::add_to_linker::<_, WasiCli>(linker, Host::cli)?;
+    cli::terminal_input::add_to_linker::<_, WasiCli>(linker, Host::cli)?;
+    cli::terminal_output::add_to_linker::<_, WasiCli>(linker, Host::cli)?;
+    cli::terminal_stdin::add_to_linker::<_, WasiCli>(linker, Host::cli)?;
+    cli::terminal_stdout::add_to_linker::<_, WasiCli>(linker, Host::cli)?;
+    cli::terminal_stderr::add_to_linker::<_, WasiCli>(linker, Host::cli)?;
+    clocks::add_to_linker(linker)?;
+    filesystem::add_to_linker(linker)?;
+    random::add_to_linker(linker)?;
+    wasmtime_wasi_http::p3::add_to_linker(linker)?;
+    environment::add_p3(linker, Host::environment)?;
+    sockets::add_p3(linker, Host::pod_sockets)
 }
 
 /// Two threads may build the same linker at once; one of the two is kept.

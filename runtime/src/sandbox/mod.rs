@@ -15,6 +15,7 @@ mod container;
 mod room;
 mod shape;
 mod http_out;
+mod environment;
 mod sockets;
 mod host;
 mod link;

@@ -26,6 +26,12 @@ fn common(tunables: &Tunables) -> Config {
         .epoch_interruption(true)
         .wasm_component_model(true)
         .wasm_component_model_async(true);
+    if !tunables.pooled {
+        // Where address space is short, a memory that grows takes little more than it needs.
+        config
+            .memory_reservation_for_growth(tunables.memory_reservation)
+            .gc_heap_reservation_for_growth(tunables.memory_reservation);
+    }
     config
 }
 

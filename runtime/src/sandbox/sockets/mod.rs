@@ -29,12 +29,15 @@ impl HasData for PodSockets {
     type Data<'a> = SocketsView<'a>;
 }
 
-/// Replaces the sockets and names of WASI 0.2 in a linker that allows shadowing.
+/// Adds the sockets and names of WASI 0.2.
 pub(super) fn add_p2<T: Send + 'static>(
     linker: &mut Linker<T>,
     view: fn(&mut T) -> SocketsView<'_>,
 ) -> wasmtime::Result<()> {
     use wasmtime_wasi::p2::bindings::sockets as wasi;
+    let unstable = wasi::network::LinkOptions::default();
+    wasi::network::add_to_linker::<T, PodSockets>(linker, &unstable, view)?;
+    wasi::instance_network::add_to_linker::<T, PodSockets>(linker, view)?;
     wasi::tcp::add_to_linker::<T, PodSockets>(linker, view)?;
     wasi::tcp_create_socket::add_to_linker::<T, PodSockets>(linker, view)?;
     wasi::udp::add_to_linker::<T, PodSockets>(linker, view)?;
@@ -42,7 +45,7 @@ pub(super) fn add_p2<T: Send + 'static>(
     wasi::ip_name_lookup::add_to_linker::<T, PodSockets>(linker, view)
 }
 
-/// Replaces the sockets and names of WASI 0.3 in a linker that allows shadowing.
+/// Adds the sockets and names of WASI 0.3.
 pub(super) fn add_p3<T: Send + 'static>(
     linker: &mut Linker<T>,
     view: fn(&mut T) -> SocketsView<'_>,

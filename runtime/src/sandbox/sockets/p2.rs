@@ -9,7 +9,7 @@ use wasmtime_wasi::p2::bindings::sockets::network::{
     self, ErrorCode, IpAddress, IpAddressFamily, IpSocketAddress, Network,
 };
 use wasmtime_wasi::p2::bindings::sockets::{
-    ip_name_lookup, tcp, tcp_create_socket, udp, udp_create_socket,
+    instance_network, ip_name_lookup, tcp, tcp_create_socket, udp, udp_create_socket,
 };
 use wasmtime_wasi::p2::{
     DynInputStream, DynOutputStream, DynPollable, Pollable, SocketError, SocketResult, subscribe,
@@ -207,10 +207,19 @@ impl network::Host for SocketsView<'_> {
     }
 }
 
+/// The right to use the network, which every guest has: its Pod's network.
+struct TheNetwork;
+
 impl network::HostNetwork for SocketsView<'_> {
     fn drop(&mut self, this: Handle<Network>) -> wasmtime::Result<()> {
-        self.table.delete(this)?;
+        self.table.delete(ours::<_, TheNetwork>(&this))?;
         Ok(())
+    }
+}
+
+impl instance_network::Host for SocketsView<'_> {
+    fn instance_network(&mut self) -> wasmtime::Result<Handle<Network>> {
+        Ok(theirs(self.table.push(TheNetwork)?))
     }
 }
 
