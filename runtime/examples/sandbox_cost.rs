@@ -85,8 +85,7 @@ async fn main() {
     let code = cache.load(&engine, Path::new(&command)).await.unwrap();
     let before = resident();
     let begin = Instant::now();
-    let running: Vec<_> =
-        (0..count).map(|_| engine.start(&code, spec(&net, false)).unwrap()).collect();
+    let running: Vec<_> = (0..count).map(|_| engine.start(&code, spec(&net, false)).unwrap()).collect();
     while running.iter().any(|running| running.usage().cpu_time.is_zero()) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

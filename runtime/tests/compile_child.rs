@@ -9,8 +9,8 @@ use std::sync::Arc;
 use edge_runtime::code::{CodeCache, CodeError};
 use edge_runtime::net::{Config, Network, PodIdentity};
 use edge_runtime::sandbox::{
-    CompileError, CompileLimits, Compiler, ContainerSpec, Engine, EngineConfig, HttpOptions,
-    Machine, Output, Tunables, compile_child_main,
+    CompileError, CompileLimits, Compiler, ContainerSpec, Engine, EngineConfig, HttpOptions, Machine, Output,
+    Tunables, compile_child_main,
 };
 
 const EXIT_3: &str = r#"(module
@@ -57,11 +57,7 @@ impl World {
     }
 
     fn cache(&self, program: &Path, limits: CompileLimits) -> CodeCache {
-        let compiler = Compiler::Child {
-            program: program.into(),
-            args: vec!["__compile".into()],
-            limits,
-        };
+        let compiler = Compiler::Child { program: program.into(), args: vec!["__compile".into()], limits };
         CodeCache::open(&self.dir.path().join("code"), compiler).unwrap()
     }
 
@@ -93,8 +89,7 @@ fn compiles() {
     assert_eq!(mode & 0o777, 0o600);
 
     let network = Network::new(Config::default(), Arc::default());
-    let identity =
-        PodIdentity { namespace: "default".into(), name: "a".into(), uid: "a".into() };
+    let identity = PodIdentity { namespace: "default".into(), name: "a".into(), uid: "a".into() };
     let spec = ContainerSpec {
         name: "test".into(),
         args: vec!["guest".into()],

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use edge_runtime::http::{Body, HandlerError, Request, Response};
 use edge_runtime::code::{CodeCache, CodeError};
+use edge_runtime::http::{Body, HandlerError, Request, Response};
 use edge_runtime::net::{Config, Network, PodIdentity, PodNet};
 use edge_runtime::sandbox::{
-    Code, Compiler, ContainerSpec, Engine, EngineConfig, Exit, ExitReason, HttpOptions, Machine,
-    Output, Preopen, Running, Tunables,
+    Code, Compiler, ContainerSpec, Engine, EngineConfig, Exit, ExitReason, HttpOptions, Machine, Output,
+    Preopen, Running, Tunables,
 };
 use http_body_util::BodyExt;
 use tokio::sync::mpsc;
@@ -80,8 +80,7 @@ impl World {
 
 fn attach(network: &Network, host: u8) -> PodNet {
     let name = format!("pod-{host}");
-    let identity =
-        PodIdentity { namespace: "default".into(), name: name.as_str().into(), uid: name.into() };
+    let identity = PodIdentity { namespace: "default".into(), name: name.as_str().into(), uid: name.into() };
     network.attach(identity, IpAddr::V4(Ipv4Addr::new(10, 42, 0, host))).unwrap()
 }
 
@@ -261,8 +260,7 @@ async fn sandbox_limits_cpu_and_lets_others_through() {
             world.engine.start(&spin, spec).unwrap()
         })
         .collect();
-    let free: Vec<Running> =
-        (0..4).map(|_| world.engine.start(&spin, world.spec().0).unwrap()).collect();
+    let free: Vec<Running> = (0..4).map(|_| world.engine.start(&spin, world.spec().0).unwrap()).collect();
     let begin = Instant::now();
     let mut others = 0;
     while begin.elapsed() < Duration::from_secs(2) {
@@ -311,8 +309,7 @@ async fn sandbox_grows_by_pools_and_then_on_demand() {
 #[tokio::test]
 async fn sandbox_runs_without_pools_where_address_space_is_small() {
     let world = World::with(|config| {
-        config.tunables =
-            Tunables { memory_reservation: 1 << 20, memory_guard: 1 << 16, pooled: false };
+        config.tunables = Tunables { memory_reservation: 1 << 20, memory_guard: 1 << 16, pooled: false };
         config.default_memory_limit = 8 << 20;
     });
     assert_eq!(world.run(EXIT_3).await.code, 3);
@@ -373,7 +370,8 @@ async fn sandbox_runs_cli_components() {
 
 #[tokio::test]
 async fn sandbox_offers_wasi_0_3_only_where_it_is_on() {
-    let guest = cli("0.3.0", "i32.const 0").replace("(func $run (result (result))", "(func $run async (result (result))");
+    let guest = cli("0.3.0", "i32.const 0")
+        .replace("(func $run (result (result))", "(func $run async (result (result))");
     let world = World::new();
     let error = world.try_code(&guest).await.err().unwrap();
     let CodeError::Load(error) = error else { panic!("{error}") };

@@ -122,13 +122,8 @@ impl Directory {
     /// A new entry's file, removed again unless it is kept.
     pub(super) fn draft(&self, key: &Key) -> io::Result<Draft<'_>> {
         let path = self.path.join(format!("{key}.{DRAFT_EXTENSION}"));
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .read(true)
-            .write(true)
-            .mode(0o600)
-            .open(&path)?;
+        let file =
+            OpenOptions::new().create(true).truncate(true).read(true).write(true).mode(0o600).open(&path)?;
         Ok(Draft { directory: self, key: key.clone(), path, file })
     }
 

@@ -6,10 +6,10 @@ use wasmtime::Store;
 use wasmtime_wasi::I32Exit;
 
 use crate::sandbox::container::{Container, Exit, ExitReason};
-use crate::sandbox::shared::Shared;
 use crate::sandbox::host::{CoreHost, Host};
 use crate::sandbox::loaded::{Code, Ready};
 use crate::sandbox::pool::Pool;
+use crate::sandbox::shared::Shared;
 
 /// The exit code of a guest that trapped: what a shell shows for SIGABRT.
 const TRAPPED: i32 = 134;

@@ -126,10 +126,7 @@ impl Compiler {
     }
 }
 
-async fn run_child(
-    mut command: tokio::process::Command,
-    limits: CompileLimits,
-) -> Result<(), CompileError> {
+async fn run_child(mut command: tokio::process::Command, limits: CompileLimits) -> Result<(), CompileError> {
     let mut child = command.spawn().map_err(broken)?;
     let mut report = String::new();
     let work = async {

@@ -85,17 +85,9 @@ impl Tunables {
     /// `ulimit -v`.
     pub fn for_machine(machine: &Machine) -> Tunables {
         if machine.address_space >= WIDE_ADDRESS_SPACE {
-            Tunables {
-                memory_reservation: WIDE_RESERVATION,
-                memory_guard: WIDE_GUARD,
-                pooled: true,
-            }
+            Tunables { memory_reservation: WIDE_RESERVATION, memory_guard: WIDE_GUARD, pooled: true }
         } else {
-            Tunables {
-                memory_reservation: NARROW_RESERVATION,
-                memory_guard: NARROW_GUARD,
-                pooled: false,
-            }
+            Tunables { memory_reservation: NARROW_RESERVATION, memory_guard: NARROW_GUARD, pooled: false }
         }
     }
 }
@@ -148,9 +140,7 @@ fn total_memory() -> Option<u64> {
 }
 
 fn hard_file_limit() -> u64 {
-    rustix::process::getrlimit(rustix::process::Resource::Nofile)
-        .maximum
-        .unwrap_or(u64::MAX)
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -197,12 +197,10 @@ fn check_preopens(spec: &ContainerSpec) -> Result<(), StartError> {
     use rustix::fs::{Mode, OFlags};
     for preopen in &spec.preopens {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        rustix::fs::open(&preopen.host, flags, Mode::empty()).map_err(|error| {
-            StartError::Preopen {
-                path: preopen.host.display().to_string(),
-                guest: preopen.guest.clone(),
-                source: error.into(),
-            }
+        rustix::fs::open(&preopen.host, flags, Mode::empty()).map_err(|error| StartError::Preopen {
+            path: preopen.host.display().to_string(),
+            guest: preopen.guest.clone(),
+            source: error.into(),
         })?;
     }
     Ok(())

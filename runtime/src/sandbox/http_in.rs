@@ -116,9 +116,8 @@ impl Inner {
             Ok(Err(_)) => Err(task.failure().await),
         };
         match result {
-            Ok(response) => Ok(response.map(|body| {
-                Body::new(Streamed { body, task, ended: false, trailing: limit, handle })
-            })),
+            Ok(response) => Ok(response
+                .map(|body| Body::new(Streamed { body, task, ended: false, trailing: limit, handle }))),
             Err(error) => {
                 self.container.failed_requests.fetch_add(1, Ordering::Relaxed);
                 Err(error)
@@ -148,12 +147,7 @@ impl Inner {
     }
 
     /// One request from its beginning to the end of the guest's work for it.
-    async fn serve(
-        self: Arc<Self>,
-        request: Request,
-        head: Head,
-        slot: Slot,
-    ) -> Result<(), HandlerError> {
+    async fn serve(self: Arc<Self>, request: Request, head: Head, slot: Slot) -> Result<(), HandlerError> {
         let guest = self.engine.lanes.metered(Arc::clone(&self.container.cpu), {
             let inner = Arc::clone(&self);
             async move { inner.instance(request, head).await }

@@ -28,9 +28,7 @@ impl Linkers {
     pub(super) fn core(&self, engine: &Engine) -> wasmtime::Result<&wasmtime::Linker<CoreHost>> {
         get(&self.core, || {
             let mut linker = wasmtime::Linker::new(engine);
-            wasmtime_wasi::p1::add_to_linker_async(&mut linker, |host: &mut CoreHost| {
-                &mut host.p1
-            })?;
+            wasmtime_wasi::p1::add_to_linker_async(&mut linker, |host: &mut CoreHost| &mut host.p1)?;
             Ok(linker)
         })
     }
@@ -98,10 +96,7 @@ fn add_p3(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 }
 
 /// Two threads may build the same linker at once; one of the two is kept.
-fn get<T>(
-    cell: &OnceLock<T>,
-    make: impl FnOnce() -> wasmtime::Result<T>,
-) -> wasmtime::Result<&T> {
+fn get<T>(cell: &OnceLock<T>, make: impl FnOnce() -> wasmtime::Result<T>) -> wasmtime::Result<&T> {
     if let Some(linker) = cell.get() {
         return Ok(linker);
     }

@@ -119,13 +119,7 @@ impl Code {
         }
     }
 
-    fn new(
-        file: File,
-        mapped: Mapped,
-        pool: &Pool,
-        oversized: bool,
-        p3: bool,
-    ) -> Result<Code, LoadError> {
+    fn new(file: File, mapped: Mapped, pool: &Pool, oversized: bool, p3: bool) -> Result<Code, LoadError> {
         let shape = mapped.shape(p3)?;
         let ready = Arc::new(mapped.link(shape, pool, p3)?);
         let ready = Mutex::new(HashMap::from([(pool.id, ready)]));
@@ -215,8 +209,7 @@ fn module_shape(module: &Module) -> Result<Shape, LoadError> {
 
 fn component_shape(component: &Component) -> Result<Shape, LoadError> {
     let ty = component.component_type();
-    let exports: Vec<String> =
-        ty.exports(component.engine()).map(|(name, _)| name.to_owned()).collect();
+    let exports: Vec<String> = ty.exports(component.engine()).map(|(name, _)| name.to_owned()).collect();
     shape::of_component(exports.iter().map(String::as_str)).ok_or_else(|| {
         let found = if exports.is_empty() { "nothing".into() } else { exports.join(", ") };
         LoadError::NoEntry(format!(

@@ -139,11 +139,7 @@ struct Writer {
 }
 
 impl AsyncWrite for Writer {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let chunk = &bytes[..bytes.len().min(CHUNK)];
         if ready!(self.queue.poll_reserve(cx)).is_ok() {
             // Closed between the two calls: dropped, like everything after it.

@@ -136,15 +136,13 @@ impl Places<'_> {
             match pools.get(index) {
                 Some(pool) if pool.room.is_full() => {}
                 Some(pool) => return Ok(Arc::clone(pool)),
-                None if pools.len() < self.shared.config.max_pools => {
-                    match self.shared.grow(index) {
-                        Ok(pool) => return Ok(pool),
-                        Err(error) => {
-                            tracing::warn!(error = %format!("{error:#}"), "no room for another pool");
-                            self.next = None;
-                        }
+                None if pools.len() < self.shared.config.max_pools => match self.shared.grow(index) {
+                    Ok(pool) => return Ok(pool),
+                    Err(error) => {
+                        tracing::warn!(error = %format!("{error:#}"), "no room for another pool");
+                        self.next = None;
                     }
-                }
+                },
                 None => self.next = None,
             }
         }

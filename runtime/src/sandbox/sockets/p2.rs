@@ -178,17 +178,11 @@ impl SocketsView<'_> {
         Ok(self.table.get_mut(&ours::<_, UdpSocket>(this))?)
     }
 
-    fn incoming(
-        &mut self,
-        this: &Handle<udp::IncomingDatagramStream>,
-    ) -> SocketResult<&mut Incoming> {
+    fn incoming(&mut self, this: &Handle<udp::IncomingDatagramStream>) -> SocketResult<&mut Incoming> {
         Ok(self.table.get_mut(&ours::<_, Incoming>(this))?)
     }
 
-    fn outgoing(
-        &mut self,
-        this: &Handle<udp::OutgoingDatagramStream>,
-    ) -> SocketResult<&mut Outgoing> {
+    fn outgoing(&mut self, this: &Handle<udp::OutgoingDatagramStream>) -> SocketResult<&mut Outgoing> {
         Ok(self.table.get_mut(&ours::<_, Outgoing>(this))?)
     }
 }
@@ -198,10 +192,7 @@ impl network::Host for SocketsView<'_> {
         error.downcast()
     }
 
-    fn network_error_code(
-        &mut self,
-        error: Handle<wasmtime::Error>,
-    ) -> wasmtime::Result<Option<ErrorCode>> {
+    fn network_error_code(&mut self, error: Handle<wasmtime::Error>) -> wasmtime::Result<Option<ErrorCode>> {
         let error = self.table.get(&error)?;
         Ok(error.downcast_ref::<std::io::Error>().map(ErrorCode::from))
     }
@@ -224,10 +215,7 @@ impl instance_network::Host for SocketsView<'_> {
 }
 
 impl tcp_create_socket::Host for SocketsView<'_> {
-    fn create_tcp_socket(
-        &mut self,
-        address_family: IpAddressFamily,
-    ) -> SocketResult<Handle<tcp::TcpSocket>> {
+    fn create_tcp_socket(&mut self, address_family: IpAddressFamily) -> SocketResult<Handle<tcp::TcpSocket>> {
         let socket = TcpSocket::new(Tcp::new(family(address_family)));
         Ok(theirs(self.table.push(socket)?))
     }
@@ -306,8 +294,7 @@ impl tcp::HostTcpSocket for SocketsView<'_> {
     fn accept(
         &mut self,
         this: Handle<tcp::TcpSocket>,
-    ) -> SocketResult<(Handle<tcp::TcpSocket>, Handle<DynInputStream>, Handle<DynOutputStream>)>
-    {
+    ) -> SocketResult<(Handle<tcp::TcpSocket>, Handle<DynInputStream>, Handle<DynOutputStream>)> {
         let socket = self.tcp(&this).map_err(SocketError::trap)?;
         if socket.step.is_some() || !socket.tcp.is_listening() {
             return Err(ErrorCode::InvalidState.into());
@@ -335,18 +322,11 @@ impl tcp::HostTcpSocket for SocketsView<'_> {
         Ok(self.tcp(&this)?.tcp.is_listening())
     }
 
-    fn address_family(
-        &mut self,
-        this: Handle<tcp::TcpSocket>,
-    ) -> wasmtime::Result<IpAddressFamily> {
+    fn address_family(&mut self, this: Handle<tcp::TcpSocket>) -> wasmtime::Result<IpAddressFamily> {
         Ok(family_back(self.tcp(&this)?.tcp.family))
     }
 
-    fn set_listen_backlog_size(
-        &mut self,
-        this: Handle<tcp::TcpSocket>,
-        value: u64,
-    ) -> SocketResult<()> {
+    fn set_listen_backlog_size(&mut self, this: Handle<tcp::TcpSocket>, value: u64) -> SocketResult<()> {
         self.tcp_options(&this)?.set_backlog(value).map_err(invalid)
     }
 
@@ -354,11 +334,7 @@ impl tcp::HostTcpSocket for SocketsView<'_> {
         Ok(self.tcp_options(&this)?.keep_alive)
     }
 
-    fn set_keep_alive_enabled(
-        &mut self,
-        this: Handle<tcp::TcpSocket>,
-        value: bool,
-    ) -> SocketResult<()> {
+    fn set_keep_alive_enabled(&mut self, this: Handle<tcp::TcpSocket>, value: bool) -> SocketResult<()> {
         self.tcp_options(&this)?.keep_alive = value;
         Ok(())
     }
@@ -367,11 +343,7 @@ impl tcp::HostTcpSocket for SocketsView<'_> {
         Ok(self.tcp_options(&this)?.keep_alive_idle_nanos())
     }
 
-    fn set_keep_alive_idle_time(
-        &mut self,
-        this: Handle<tcp::TcpSocket>,
-        value: u64,
-    ) -> SocketResult<()> {
+    fn set_keep_alive_idle_time(&mut self, this: Handle<tcp::TcpSocket>, value: u64) -> SocketResult<()> {
         self.tcp_options(&this)?.set_keep_alive_idle(value).map_err(invalid)
     }
 
@@ -379,11 +351,7 @@ impl tcp::HostTcpSocket for SocketsView<'_> {
         Ok(self.tcp_options(&this)?.keep_alive_interval_nanos())
     }
 
-    fn set_keep_alive_interval(
-        &mut self,
-        this: Handle<tcp::TcpSocket>,
-        value: u64,
-    ) -> SocketResult<()> {
+    fn set_keep_alive_interval(&mut self, this: Handle<tcp::TcpSocket>, value: u64) -> SocketResult<()> {
         self.tcp_options(&this)?.set_keep_alive_interval(value).map_err(invalid)
     }
 
@@ -391,11 +359,7 @@ impl tcp::HostTcpSocket for SocketsView<'_> {
         Ok(self.tcp_options(&this)?.keep_alive_count)
     }
 
-    fn set_keep_alive_count(
-        &mut self,
-        this: Handle<tcp::TcpSocket>,
-        value: u32,
-    ) -> SocketResult<()> {
+    fn set_keep_alive_count(&mut self, this: Handle<tcp::TcpSocket>, value: u32) -> SocketResult<()> {
         self.tcp_options(&this)?.set_keep_alive_count(value).map_err(invalid)
     }
 
@@ -411,11 +375,7 @@ impl tcp::HostTcpSocket for SocketsView<'_> {
         Ok(self.tcp_options(&this)?.receive_buffer)
     }
 
-    fn set_receive_buffer_size(
-        &mut self,
-        this: Handle<tcp::TcpSocket>,
-        value: u64,
-    ) -> SocketResult<()> {
+    fn set_receive_buffer_size(&mut self, this: Handle<tcp::TcpSocket>, value: u64) -> SocketResult<()> {
         self.tcp_options(&this)?.set_receive_buffer(value).map_err(invalid)
     }
 
@@ -423,18 +383,11 @@ impl tcp::HostTcpSocket for SocketsView<'_> {
         Ok(self.tcp_options(&this)?.send_buffer)
     }
 
-    fn set_send_buffer_size(
-        &mut self,
-        this: Handle<tcp::TcpSocket>,
-        value: u64,
-    ) -> SocketResult<()> {
+    fn set_send_buffer_size(&mut self, this: Handle<tcp::TcpSocket>, value: u64) -> SocketResult<()> {
         self.tcp_options(&this)?.set_send_buffer(value).map_err(invalid)
     }
 
-    fn subscribe(
-        &mut self,
-        this: Handle<tcp::TcpSocket>,
-    ) -> wasmtime::Result<Handle<DynPollable>> {
+    fn subscribe(&mut self, this: Handle<tcp::TcpSocket>) -> wasmtime::Result<Handle<DynPollable>> {
         subscribe(self.table, Resource::<TcpSocket>::new_borrow(this.rep()))
     }
 
@@ -481,10 +434,7 @@ impl udp::HostUdpSocket for SocketsView<'_> {
         local_address: IpSocketAddress,
     ) -> SocketResult<()> {
         let net = self.net;
-        self.table
-            .get_mut(&ours::<_, UdpSocket>(&this))?
-            .bind(net, local_address.into())
-            .map_err(fail)
+        self.table.get_mut(&ours::<_, UdpSocket>(&this))?.bind(net, local_address.into()).map_err(fail)
     }
 
     fn finish_bind(&mut self, this: Handle<udp::UdpSocket>) -> SocketResult<()> {
@@ -498,8 +448,7 @@ impl udp::HostUdpSocket for SocketsView<'_> {
         &mut self,
         this: Handle<udp::UdpSocket>,
         remote_address: Option<IpSocketAddress>,
-    ) -> SocketResult<(Handle<udp::IncomingDatagramStream>, Handle<udp::OutgoingDatagramStream>)>
-    {
+    ) -> SocketResult<(Handle<udp::IncomingDatagramStream>, Handle<udp::OutgoingDatagramStream>)> {
         let socket = self.udp(&this)?;
         let remote = remote_address.map(SocketAddr::from);
         let remote = remote.map(|remote| socket.family.check_remote(remote)).transpose();
@@ -519,10 +468,7 @@ impl udp::HostUdpSocket for SocketsView<'_> {
         Ok(self.udp(&this)?.remote().map_err(fail)?.into())
     }
 
-    fn address_family(
-        &mut self,
-        this: Handle<udp::UdpSocket>,
-    ) -> wasmtime::Result<IpAddressFamily> {
+    fn address_family(&mut self, this: Handle<udp::UdpSocket>) -> wasmtime::Result<IpAddressFamily> {
         Ok(family_back(self.table.get(&ours::<_, UdpSocket>(&this))?.family))
     }
 
@@ -530,11 +476,7 @@ impl udp::HostUdpSocket for SocketsView<'_> {
         Ok(self.udp(&this)?.options.hop_limit)
     }
 
-    fn set_unicast_hop_limit(
-        &mut self,
-        this: Handle<udp::UdpSocket>,
-        value: u8,
-    ) -> SocketResult<()> {
+    fn set_unicast_hop_limit(&mut self, this: Handle<udp::UdpSocket>, value: u8) -> SocketResult<()> {
         self.udp(&this)?.options.set_hop_limit(value).map_err(invalid)
     }
 
@@ -542,11 +484,7 @@ impl udp::HostUdpSocket for SocketsView<'_> {
         Ok(self.udp(&this)?.options.receive_buffer)
     }
 
-    fn set_receive_buffer_size(
-        &mut self,
-        this: Handle<udp::UdpSocket>,
-        value: u64,
-    ) -> SocketResult<()> {
+    fn set_receive_buffer_size(&mut self, this: Handle<udp::UdpSocket>, value: u64) -> SocketResult<()> {
         self.udp(&this)?.options.set_receive_buffer(value).map_err(invalid)
     }
 
@@ -554,18 +492,11 @@ impl udp::HostUdpSocket for SocketsView<'_> {
         Ok(self.udp(&this)?.options.send_buffer)
     }
 
-    fn set_send_buffer_size(
-        &mut self,
-        this: Handle<udp::UdpSocket>,
-        value: u64,
-    ) -> SocketResult<()> {
+    fn set_send_buffer_size(&mut self, this: Handle<udp::UdpSocket>, value: u64) -> SocketResult<()> {
         self.udp(&this)?.options.set_send_buffer(value).map_err(invalid)
     }
 
-    fn subscribe(
-        &mut self,
-        this: Handle<udp::UdpSocket>,
-    ) -> wasmtime::Result<Handle<DynPollable>> {
+    fn subscribe(&mut self, this: Handle<udp::UdpSocket>) -> wasmtime::Result<Handle<DynPollable>> {
         subscribe(self.table, Resource::<UdpSocket>::new_borrow(this.rep()))
     }
 
@@ -585,8 +516,9 @@ impl udp::HostIncomingDatagramStream for SocketsView<'_> {
         let mut datagrams = Vec::new();
         for _ in 0..max_results.min(DATAGRAMS) {
             match stream.take(&mut now()) {
-                Some(Ok((data, from))) => datagrams
-                    .push(udp::IncomingDatagram { data: data.into(), remote_address: from.into() }),
+                Some(Ok((data, from))) => {
+                    datagrams.push(udp::IncomingDatagram { data: data.into(), remote_address: from.into() })
+                }
                 Some(Err(error)) if datagrams.is_empty() => return Err(fail(error)),
                 Some(Err(_)) | None => break,
             }
@@ -660,9 +592,7 @@ impl ip_name_lookup::Host for SocketsView<'_> {
         name: String,
     ) -> SocketResult<Handle<ip_name_lookup::ResolveAddressStream>> {
         let mut answers = Answers::new(self.net, name);
-        if let (Poll::Ready(()), Answers::Failed(error)) =
-            (answers.poll_ready(&mut now()), &answers)
-        {
+        if let (Poll::Ready(()), Answers::Failed(error)) = (answers.poll_ready(&mut now()), &answers) {
             return Err(fail(error.clone()));
         }
         Ok(theirs(self.table.push(answers)?))
@@ -676,9 +606,7 @@ impl ip_name_lookup::HostResolveAddressStream for SocketsView<'_> {
     ) -> SocketResult<Option<IpAddress>> {
         let answers = self.table.get_mut(&ours::<_, Answers>(&this))?;
         match (answers.poll_ready(&mut now()), answers) {
-            (Poll::Ready(()), Answers::Answered(addresses)) => {
-                Ok(addresses.next().map(IpAddress::from))
-            }
+            (Poll::Ready(()), Answers::Answered(addresses)) => Ok(addresses.next().map(IpAddress::from)),
             (Poll::Ready(()), Answers::Failed(error)) => Err(fail(error.clone())),
             _ => Err(ErrorCode::WouldBlock.into()),
         }
@@ -691,10 +619,7 @@ impl ip_name_lookup::HostResolveAddressStream for SocketsView<'_> {
         subscribe(self.table, Resource::<Answers>::new_borrow(this.rep()))
     }
 
-    fn drop(
-        &mut self,
-        this: Handle<ip_name_lookup::ResolveAddressStream>,
-    ) -> wasmtime::Result<()> {
+    fn drop(&mut self, this: Handle<ip_name_lookup::ResolveAddressStream>) -> wasmtime::Result<()> {
         self.table.delete(ours::<_, Answers>(&this))?;
         Ok(())
     }

@@ -13,9 +13,7 @@ use wasmtime::component::{
     StreamReader, StreamResult,
 };
 use wasmtime::{AsContextMut, StoreContextMut};
-use wasmtime_wasi::p3::bindings::sockets::types::{
-    self, ErrorCode, IpAddressFamily, IpSocketAddress,
-};
+use wasmtime_wasi::p3::bindings::sockets::types::{self, ErrorCode, IpAddressFamily, IpSocketAddress};
 use wasmtime_wasi::p3::bindings::sockets::{ip_name_lookup, types::IpAddress};
 use wasmtime_wasi::p3::sockets::{SocketError, SocketResult};
 
@@ -258,8 +256,7 @@ impl<T: Send + 'static> types::HostTcpSocketWithStore<T> for PodSockets {
     ) -> SocketResult<()> {
         store.with(|mut store| {
             let view = store.get();
-            let socket =
-                view.table.get_mut(&ours::<_, Tcp>(&this)).map_err(SocketError::trap)?;
+            let socket = view.table.get_mut(&ours::<_, Tcp>(&this)).map_err(SocketError::trap)?;
             socket.connect(view.net, remote_address.into()).map_err(fail)
         })?;
         poll_fn(|cx| {
@@ -333,25 +330,16 @@ impl types::HostTcpSocket for SocketsView<'_> {
         self.tcp3(&this)?.bind(net, local_address.into()).map_err(fail)
     }
 
-    fn create(
-        &mut self,
-        address_family: IpAddressFamily,
-    ) -> SocketResult<Handle<types::TcpSocket>> {
+    fn create(&mut self, address_family: IpAddressFamily) -> SocketResult<Handle<types::TcpSocket>> {
         let socket = self.table.push(Tcp::new(family(address_family)));
         Ok(theirs(socket.map_err(SocketError::trap)?))
     }
 
-    fn get_local_address(
-        &mut self,
-        this: Handle<types::TcpSocket>,
-    ) -> SocketResult<IpSocketAddress> {
+    fn get_local_address(&mut self, this: Handle<types::TcpSocket>) -> SocketResult<IpSocketAddress> {
         Ok(self.tcp3(&this)?.local().map_err(fail)?.into())
     }
 
-    fn get_remote_address(
-        &mut self,
-        this: Handle<types::TcpSocket>,
-    ) -> SocketResult<IpSocketAddress> {
+    fn get_remote_address(&mut self, this: Handle<types::TcpSocket>) -> SocketResult<IpSocketAddress> {
         Ok(self.tcp3(&this)?.remote().map_err(fail)?.into())
     }
 
@@ -359,18 +347,11 @@ impl types::HostTcpSocket for SocketsView<'_> {
         Ok(self.table.get(&ours::<_, Tcp>(&this))?.is_listening())
     }
 
-    fn get_address_family(
-        &mut self,
-        this: Handle<types::TcpSocket>,
-    ) -> wasmtime::Result<IpAddressFamily> {
+    fn get_address_family(&mut self, this: Handle<types::TcpSocket>) -> wasmtime::Result<IpAddressFamily> {
         Ok(family_back(self.table.get(&ours::<_, Tcp>(&this))?.family))
     }
 
-    fn set_listen_backlog_size(
-        &mut self,
-        this: Handle<types::TcpSocket>,
-        value: u64,
-    ) -> SocketResult<()> {
+    fn set_listen_backlog_size(&mut self, this: Handle<types::TcpSocket>, value: u64) -> SocketResult<()> {
         self.tcp3_options(&this)?.set_backlog(value).map_err(invalid)
     }
 
@@ -378,11 +359,7 @@ impl types::HostTcpSocket for SocketsView<'_> {
         Ok(self.tcp3_options(&this)?.keep_alive)
     }
 
-    fn set_keep_alive_enabled(
-        &mut self,
-        this: Handle<types::TcpSocket>,
-        value: bool,
-    ) -> SocketResult<()> {
+    fn set_keep_alive_enabled(&mut self, this: Handle<types::TcpSocket>, value: bool) -> SocketResult<()> {
         self.tcp3_options(&this)?.keep_alive = value;
         Ok(())
     }
@@ -391,11 +368,7 @@ impl types::HostTcpSocket for SocketsView<'_> {
         Ok(self.tcp3_options(&this)?.keep_alive_idle_nanos())
     }
 
-    fn set_keep_alive_idle_time(
-        &mut self,
-        this: Handle<types::TcpSocket>,
-        value: u64,
-    ) -> SocketResult<()> {
+    fn set_keep_alive_idle_time(&mut self, this: Handle<types::TcpSocket>, value: u64) -> SocketResult<()> {
         self.tcp3_options(&this)?.set_keep_alive_idle(value).map_err(invalid)
     }
 
@@ -403,11 +376,7 @@ impl types::HostTcpSocket for SocketsView<'_> {
         Ok(self.tcp3_options(&this)?.keep_alive_interval_nanos())
     }
 
-    fn set_keep_alive_interval(
-        &mut self,
-        this: Handle<types::TcpSocket>,
-        value: u64,
-    ) -> SocketResult<()> {
+    fn set_keep_alive_interval(&mut self, this: Handle<types::TcpSocket>, value: u64) -> SocketResult<()> {
         self.tcp3_options(&this)?.set_keep_alive_interval(value).map_err(invalid)
     }
 
@@ -415,11 +384,7 @@ impl types::HostTcpSocket for SocketsView<'_> {
         Ok(self.tcp3_options(&this)?.keep_alive_count)
     }
 
-    fn set_keep_alive_count(
-        &mut self,
-        this: Handle<types::TcpSocket>,
-        value: u32,
-    ) -> SocketResult<()> {
+    fn set_keep_alive_count(&mut self, this: Handle<types::TcpSocket>, value: u32) -> SocketResult<()> {
         self.tcp3_options(&this)?.set_keep_alive_count(value).map_err(invalid)
     }
 
@@ -435,11 +400,7 @@ impl types::HostTcpSocket for SocketsView<'_> {
         Ok(self.tcp3_options(&this)?.receive_buffer)
     }
 
-    fn set_receive_buffer_size(
-        &mut self,
-        this: Handle<types::TcpSocket>,
-        value: u64,
-    ) -> SocketResult<()> {
+    fn set_receive_buffer_size(&mut self, this: Handle<types::TcpSocket>, value: u64) -> SocketResult<()> {
         self.tcp3_options(&this)?.set_receive_buffer(value).map_err(invalid)
     }
 
@@ -447,11 +408,7 @@ impl types::HostTcpSocket for SocketsView<'_> {
         Ok(self.tcp3_options(&this)?.send_buffer)
     }
 
-    fn set_send_buffer_size(
-        &mut self,
-        this: Handle<types::TcpSocket>,
-        value: u64,
-    ) -> SocketResult<()> {
+    fn set_send_buffer_size(&mut self, this: Handle<types::TcpSocket>, value: u64) -> SocketResult<()> {
         self.tcp3_options(&this)?.set_send_buffer(value).map_err(invalid)
     }
 
@@ -470,8 +427,7 @@ impl<T: Send + 'static> types::HostUdpSocketWithStore<T> for PodSockets {
     ) -> SocketResult<()> {
         let (socket, to) = store.with(|mut store| {
             let view = store.get();
-            let socket =
-                view.table.get_mut(&ours::<_, UdpSocket>(&this)).map_err(SocketError::trap)?;
+            let socket = view.table.get_mut(&ours::<_, UdpSocket>(&this)).map_err(SocketError::trap)?;
             let to = socket.target(remote_address.map(SocketAddr::from)).map_err(fail)?;
             SocketResult::Ok((socket.ensure_bound(view.net).map_err(fail)?, to))
         })?;
@@ -519,10 +475,7 @@ impl types::HostUdpSocket for SocketsView<'_> {
         Ok(())
     }
 
-    async fn create(
-        &mut self,
-        address_family: IpAddressFamily,
-    ) -> SocketResult<Handle<types::UdpSocket>> {
+    async fn create(&mut self, address_family: IpAddressFamily) -> SocketResult<Handle<types::UdpSocket>> {
         let socket = self.table.push(UdpSocket::new(family(address_family)));
         Ok(theirs(socket.map_err(SocketError::trap)?))
     }
@@ -534,24 +487,15 @@ impl types::HostUdpSocket for SocketsView<'_> {
         Ok(())
     }
 
-    fn get_local_address(
-        &mut self,
-        this: Handle<types::UdpSocket>,
-    ) -> SocketResult<IpSocketAddress> {
+    fn get_local_address(&mut self, this: Handle<types::UdpSocket>) -> SocketResult<IpSocketAddress> {
         Ok(self.udp3(&this)?.local().map_err(fail)?.into())
     }
 
-    fn get_remote_address(
-        &mut self,
-        this: Handle<types::UdpSocket>,
-    ) -> SocketResult<IpSocketAddress> {
+    fn get_remote_address(&mut self, this: Handle<types::UdpSocket>) -> SocketResult<IpSocketAddress> {
         Ok(self.udp3(&this)?.remote().map_err(fail)?.into())
     }
 
-    fn get_address_family(
-        &mut self,
-        this: Handle<types::UdpSocket>,
-    ) -> wasmtime::Result<IpAddressFamily> {
+    fn get_address_family(&mut self, this: Handle<types::UdpSocket>) -> wasmtime::Result<IpAddressFamily> {
         Ok(family_back(self.table.get(&ours::<_, UdpSocket>(&this))?.family))
     }
 
@@ -559,11 +503,7 @@ impl types::HostUdpSocket for SocketsView<'_> {
         Ok(self.udp3(&this)?.options.hop_limit)
     }
 
-    fn set_unicast_hop_limit(
-        &mut self,
-        this: Handle<types::UdpSocket>,
-        value: u8,
-    ) -> SocketResult<()> {
+    fn set_unicast_hop_limit(&mut self, this: Handle<types::UdpSocket>, value: u8) -> SocketResult<()> {
         self.udp3(&this)?.options.set_hop_limit(value).map_err(invalid)
     }
 
@@ -571,11 +511,7 @@ impl types::HostUdpSocket for SocketsView<'_> {
         Ok(self.udp3(&this)?.options.receive_buffer)
     }
 
-    fn set_receive_buffer_size(
-        &mut self,
-        this: Handle<types::UdpSocket>,
-        value: u64,
-    ) -> SocketResult<()> {
+    fn set_receive_buffer_size(&mut self, this: Handle<types::UdpSocket>, value: u64) -> SocketResult<()> {
         self.udp3(&this)?.options.set_receive_buffer(value).map_err(invalid)
     }
 
@@ -583,11 +519,7 @@ impl types::HostUdpSocket for SocketsView<'_> {
         Ok(self.udp3(&this)?.options.send_buffer)
     }
 
-    fn set_send_buffer_size(
-        &mut self,
-        this: Handle<types::UdpSocket>,
-        value: u64,
-    ) -> SocketResult<()> {
+    fn set_send_buffer_size(&mut self, this: Handle<types::UdpSocket>, value: u64) -> SocketResult<()> {
         self.udp3(&this)?.options.set_send_buffer(value).map_err(invalid)
     }
 

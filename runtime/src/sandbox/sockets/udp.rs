@@ -109,10 +109,7 @@ impl Incoming {
     }
 
     /// The next datagram, if one waits.
-    pub(super) fn take(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Option<Result<(Bytes, SocketAddr), NetError>> {
+    pub(super) fn take(&mut self, cx: &mut Context<'_>) -> Option<Result<(Bytes, SocketAddr), NetError>> {
         match self.poll_ready(cx) {
             Poll::Ready(()) => self.waiting.pop_front(),
             Poll::Pending => None,
@@ -156,8 +153,7 @@ impl Outgoing {
         }
         let to = target(self.family, self.remote, to)?;
         let socket = Arc::clone(&self.socket);
-        let mut sending: BoxFuture<'static, _> =
-            Box::pin(async move { socket.send_to(&data, to).await });
+        let mut sending: BoxFuture<'static, _> = Box::pin(async move { socket.send_to(&data, to).await });
         match sending.as_mut().poll(cx) {
             Poll::Ready(result) => result.map(|()| true),
             Poll::Pending => {
