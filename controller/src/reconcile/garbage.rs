@@ -149,3 +149,91 @@ fn drop_finalizer(entry: &Entry, finalizer: &str) -> Write {
     let patch = json!({"metadata": {"uid": &*entry.meta.uid, "finalizers": rest}});
     Write::patch(entry.kind, entry.meta.key(), entry.revision, patch)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use edge_api::time::Timestamp;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::reconcile::Act;
+    use crate::reconcile::ledger::Ledger;
+
+    fn map(name: &str, meta: Value) -> Value {
+        let mut map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta});
+        map["metadata"]["name"] = json!(name);
+        map["metadata"]["namespace"] = json!("default");
+        map["metadata"]["uid"] = json!(name);
+        map
+    }
+
+    fn owner(name: &str, blocks: bool) -> Value {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": name, "blockOwnerDeletion": blocks})
+    }
+
+    fn plan(uid: &str, objects: &[Value]) -> Vec<(String, Act)> {
+        let world = Ledger::with(Timestamp::from_seconds(0), objects).world();
+        let plan = reconcile(&Name::new("", uid), &world);
+        plan.writes().map(|write| (write.key.name.to_string(), write.act.clone())).collect()
+    }
+
+    fn cascade(act: &Act) -> Option<Cascade> {
+        match act {
+            Act::Delete { cascade, .. } => Some(*cascade),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn an_object_goes_with_its_last_owner() {
+        let child = |owners: Value| map("child", json!({"ownerReferences": owners}));
+        let there = map("there", json!({}));
+        let gone = plan("child", &[child(json!([owner("gone", false)]))]);
+        assert_eq!(cascade(&gone[0].1), Some(Cascade::Background));
+        assert!(plan("child", &[there.clone(), child(json!([owner("there", false)]))]).is_empty());
+        let both = plan("child", &[there, child(json!([owner("gone", false), owner("there", false)]))]);
+        let Act::Patch(patch) = &both[0].1 else { panic!("{both:?}") };
+        assert_eq!(patch["metadata"]["ownerReferences"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn an_owner_of_an_unknown_kind_is_left_to_whoever_knows_it() {
+        let stranger = json!({"apiVersion": "example.com/v1", "kind": "Thing", "name": "x", "uid": "x"});
+        assert!(plan("child", &[map("child", json!({"ownerReferences": [stranger]}))]).is_empty());
+    }
+
+    #[test]
+    fn an_owner_of_the_same_name_in_another_namespace_is_none() {
+        let mut elsewhere = map("there", json!({}));
+        elsewhere["metadata"]["namespace"] = json!("other");
+        let child = map("child", json!({"ownerReferences": [owner("there", false)]}));
+        assert_eq!(plan("child", &[elsewhere, child]).len(), 1);
+    }
+
+    #[test]
+    fn foreground_waits_for_dependents_that_block() {
+        let waiting = map("there", json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["foregroundDeletion"]}));
+        let blocking = map("child", json!({"ownerReferences": [owner("there", true)]}));
+        let objects = [waiting.clone(), blocking.clone()];
+        assert!(plan("there", &objects).is_empty());
+        assert_eq!(cascade(&plan("child", &objects)[0].1), Some(Cascade::Background));
+        let grandchild = map("grandchild", json!({"ownerReferences": [owner("child", true)]}));
+        let deep = plan("child", &[waiting.clone(), blocking, grandchild]);
+        assert_eq!(cascade(&deep[0].1), Some(Cascade::Foreground));
+        let loose = map("child", json!({"ownerReferences": [owner("there", false)]}));
+        let Act::Patch(patch) = &plan("there", &[waiting, loose])[0].1 else { panic!() };
+        assert_eq!(patch["metadata"]["finalizers"], json!([]));
+    }
+
+    #[test]
+    fn orphaned_dependents_stay() {
+        let leaving = map("there", json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["orphan"]}));
+        let child = map("child", json!({"ownerReferences": [owner("there", true)]}));
+        let first = plan("there", &[leaving.clone(), child]);
+        assert_eq!(first[0].0, "child");
+        let Act::Patch(patch) = &plan("there", &[leaving, map("child", json!({}))])[0].1 else { panic!() };
+        assert_eq!(patch["metadata"]["finalizers"], json!([]));
+    }
+}

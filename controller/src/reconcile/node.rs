@@ -230,3 +230,102 @@ fn patience(pod: &Pod, taint: &Taint) -> Option<i64> {
 fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     crate::mirror::tolerates(std::slice::from_ref(toleration), taint)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::reconcile::Act;
+    use crate::reconcile::ledger::Ledger;
+
+    fn start() -> Timestamp {
+        Timestamp::parse("2026-01-01T00:00:00Z").unwrap()
+    }
+
+    fn node(name: &str, ready: &str, taints: Value) -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {"taints": taints},
+            "status": {"conditions": [{"type": "Ready", "status": ready}]},
+        })
+    }
+
+    fn pod(name: &str, tolerations: Value) -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"},
+            "spec": {"nodeName": "a", "tolerations": tolerations}, "status": {"phase": "Running"},
+        })
+    }
+
+    fn unreachable() -> Value {
+        json!([
+            {"key": UNREACHABLE, "effect": "NoSchedule"},
+            {"key": UNREACHABLE, "effect": "NoExecute", "timeAdded": start()},
+        ])
+    }
+
+    fn plan(objects: &[Value], seconds: u64) -> Plan {
+        let mut world = Ledger::with(start(), objects).world();
+        world.now = start().plus(Duration::from_secs(seconds));
+        reconcile(&Name::new("", "a"), &world)
+    }
+
+    fn evicted(plan: &Plan) -> Vec<String> {
+        let deletes = plan.writes().filter(|write| matches!(write.act, Act::Delete { .. }));
+        deletes.map(|write| write.key.name.to_string()).collect()
+    }
+
+    #[test]
+    fn a_silent_node_is_unknown_after_its_grace() {
+        let quiet = plan(&[node("a", "True", json!([]))], 49);
+        assert_eq!((quiet.writes().count(), quiet.wake_at), (0, Some(start().plus(GRACE))));
+        let silent = plan(&[node("a", "True", json!([]))], 50);
+        let Act::Status(object) = &silent.writes().next().unwrap().act else { panic!("{silent:#?}") };
+        let ready = &object["status"]["conditions"][0];
+        assert_eq!((&ready["status"], &ready["reason"]), (&json!("Unknown"), &json!("NodeStatusUnknown")));
+    }
+
+    #[test]
+    fn time_in_which_this_process_slept_is_not_silence() {
+        let mut world = Ledger::with(start(), &[node("a", "True", json!([]))]).world();
+        world.now = start().plus(Duration::from_secs(3600));
+        world.slept(Duration::from_secs(3580));
+        assert_eq!(reconcile(&Name::new("", "a"), &world).writes().count(), 0);
+    }
+
+    #[test]
+    fn conditions_become_taints_and_go_with_them() {
+        let keys = |plan: &Plan| -> Vec<String> {
+            let Some(Act::Patch(patch)) = plan.writes().next().map(|w| w.act.clone()) else { return Vec::new() };
+            let taints = patch["spec"]["taints"].as_array().unwrap().clone();
+            taints.iter().map(|t| format!("{}:{}", t["key"].as_str().unwrap(), t["effect"].as_str().unwrap())).collect()
+        };
+        let both = |key: &str| vec![format!("{key}:NoSchedule"), format!("{key}:NoExecute")];
+        assert_eq!(keys(&plan(&[node("a", "False", json!([]))], 0)), both(NOT_READY));
+        assert_eq!(keys(&plan(&[node("a", "Unknown", json!([]))], 60)), both(UNREACHABLE));
+        let recovered = node("a", "True", json!([{"key": NOT_READY, "effect": "NoSchedule"}, {"key": "mine", "effect": "NoSchedule"}]));
+        assert_eq!(keys(&plan(&[recovered], 0)), ["mine:NoSchedule"]);
+        let mut cordoned = node("a", "True", json!([]));
+        cordoned["spec"]["unschedulable"] = json!(true);
+        assert_eq!(keys(&plan(&[cordoned], 0)), [format!("{UNSCHEDULABLE}:NoSchedule")]);
+    }
+
+    #[test]
+    fn pods_leave_when_their_patience_ends_but_not_while_no_node_is_ready() {
+        let tolerate = |seconds: i64| json!([{"key": UNREACHABLE, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds}]);
+        let forever = json!([{"operator": "Exists"}]);
+        let objects = [
+            node("a", "Unknown", unreachable()),
+            node("b", "True", json!([])),
+            pod("short", tolerate(100)),
+            pod("plain", json!([])),
+            pod("forever", forever),
+        ];
+        assert_eq!(evicted(&plan(&objects, 99)), Vec::<String>::new());
+        assert_eq!(plan(&objects, 99).wake_at, Some(start().plus(Duration::from_secs(100))));
+        assert_eq!(evicted(&plan(&objects, 100)), ["short"]);
+        assert_eq!(evicted(&plan(&objects, 300)), ["plain", "short"]);
+        let alone = [objects[0].clone(), objects[2].clone()];
+        assert_eq!(evicted(&plan(&alone, 1000)), Vec::<String>::new());
+    }
+}

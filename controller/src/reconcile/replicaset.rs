@@ -221,3 +221,160 @@ fn update_status(set: &Object<ReplicaSet>, active: &[Arc<Object<Pod>>], world: &
         plan.then(Write::status(KIND, set.key(), set.revision, tree));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::mirror::Failure;
+    use crate::reconcile::Act;
+    use crate::reconcile::ledger::Ledger;
+
+    fn now() -> Timestamp {
+        Timestamp::parse("2026-01-01T01:00:00Z").unwrap()
+    }
+
+    fn set(replicas: i64) -> Value {
+        json!({
+            "apiVersion": "apps/v1", "kind": "ReplicaSet",
+            "metadata": {"name": "web", "namespace": "default", "uid": "s"},
+            "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}},
+                "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": []}}},
+        })
+    }
+
+    fn pod(name: &str, change: Value) -> Value {
+        let mut pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "namespace": "default", "labels": {"app": "web"},
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "s",
+                    "controller": true}]},
+            "spec": {"nodeName": "a"},
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True",
+                "lastTransitionTime": "2026-01-01T00:00:00Z"}]},
+        });
+        merge(&mut pod, &change);
+        pod
+    }
+
+    fn merge(into: &mut Value, from: &Value) {
+        match from.as_object() {
+            Some(fields) => fields.iter().for_each(|(field, value)| merge(&mut into[field], value)),
+            None => *into = from.clone(),
+        }
+    }
+
+    fn world(objects: &[Value]) -> World {
+        Ledger::with(now(), objects).world()
+    }
+
+    fn plan(world: &World) -> Plan {
+        reconcile(&Name::new("default", "web"), world)
+    }
+
+    fn deleted(plan: &Plan) -> Vec<String> {
+        let deletes = plan.writes().filter(|write| matches!(write.act, Act::Delete { .. }));
+        deletes.map(|write| write.key.name.to_string()).collect()
+    }
+
+    #[test]
+    fn pods_are_made_in_growing_batches_with_names_of_their_own() {
+        let plan = plan(&world(&[set(9)]));
+        let batches: Vec<usize> = plan
+            .stages
+            .iter()
+            .map(|stage| stage.iter().filter(|w| matches!(w.act, Act::Create(_))).count())
+            .filter(|count| *count > 0)
+            .collect();
+        assert_eq!(batches, [1, 2, 4, 2]);
+        let names: std::collections::BTreeSet<_> = plan.writes().map(|write| write.key.name.clone()).collect();
+        // One of the writes is the status.
+        assert_eq!(names.len(), 10);
+        assert!(names.iter().all(|name| &**name == "web" || name.len() == "web-xxxxx".len()));
+    }
+
+    #[test]
+    fn the_same_world_gives_the_same_names() {
+        assert_eq!(plan(&world(&[set(3)])), plan(&world(&[set(3)])));
+    }
+
+    #[test]
+    fn the_pod_to_delete_is_the_one_kubernetes_would() {
+        let other_time = "2026-01-01T00:59:00Z";
+        let cases = [
+            ("unassigned before assigned", json!({"spec": {"nodeName": null}})),
+            ("pending before running", json!({"status": {"phase": "Pending"}})),
+            ("not ready before ready", json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}})),
+            ("cheap before dear",
+                json!({"metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": "-5"}}})),
+            ("ready for a short time before a long one",
+                json!({"status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": other_time}]}})),
+            ("often restarted before seldom", json!({"status": {"containerStatuses": [{"restartCount": 3}]}})),
+            ("young before old", json!({"metadata": {"creationTimestamp": other_time}})),
+        ];
+        for (name, change) in cases {
+            let objects = [set(2), pod("a", json!({})), pod("b", change), pod("c", json!({}))];
+            assert_eq!(deleted(&plan(&world(&objects))), ["b"], "{name}");
+        }
+        let crowded = [
+            set(2),
+            pod("a", json!({"spec": {"nodeName": "n"}})),
+            pod("b", json!({"spec": {"nodeName": "m"}})),
+            pod("c", json!({"spec": {"nodeName": "m"}})),
+        ];
+        assert!(["b", "c"].contains(&deleted(&plan(&world(&crowded)))[0].as_str()), "crowded nodes first");
+    }
+
+    #[test]
+    fn finished_and_leaving_pods_do_not_count() {
+        let objects = [
+            set(2),
+            pod("a", json!({})),
+            pod("b", json!({"status": {"phase": "Failed"}})),
+            pod("c", json!({"metadata": {"deletionTimestamp": "2026-01-01T01:00:30Z"}})),
+        ];
+        let made = plan(&world(&objects)).writes().filter(|w| matches!(w.act, Act::Create(_))).count();
+        assert_eq!(made, 1);
+    }
+
+    #[test]
+    fn a_pod_is_available_after_min_ready_seconds() {
+        let mut slow = set(1);
+        slow["spec"]["minReadySeconds"] = json!(30);
+        let ready = |time: &str| {
+            pod("a", json!({"status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": time}]}}))
+        };
+        for (time, available, wakes) in [("2026-01-01T00:59:40Z", Value::Null, true), ("2026-01-01T00:59:30Z", json!(1), false)] {
+            let plan = plan(&world(&[slow.clone(), ready(time)]));
+            let Act::Status(object) = &plan.writes().next().unwrap().act else { panic!("{plan:#?}") };
+            assert_eq!(object["status"]["readyReplicas"], 1);
+            assert_eq!(object["status"]["availableReplicas"], available);
+            assert_eq!(plan.wake_at.is_some(), wakes);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_made_is_said_in_the_status() {
+        let mut world = world(&[set(1)]);
+        world.failure = Some(Failure { reason: "FailedCreate", message: "quota".to_owned() });
+        let plan = plan(&world);
+        let Act::Status(object) = &plan.writes().next().unwrap().act else { panic!("{plan:#?}") };
+        let condition = &object["status"]["conditions"][0];
+        assert_eq!((&condition["type"], &condition["reason"]), (&json!("ReplicaFailure"), &json!("FailedCreate")));
+    }
+
+    #[test]
+    fn orphans_are_adopted_and_strangers_released() {
+        let mut orphan = pod("orphan", json!({}));
+        orphan["metadata"].as_object_mut().unwrap().remove("ownerReferences");
+        let stranger = pod("stranger", json!({"metadata": {"labels": {"app": "else"}}}));
+        let mut owners = std::collections::BTreeMap::new();
+        for write in plan(&world(&[set(1), orphan, stranger])).writes() {
+            let Act::Patch(patch) = &write.act else { panic!("{write:#?}") };
+            owners.insert(write.key.name.to_string(), patch["metadata"]["ownerReferences"].as_array().unwrap().len());
+        }
+        assert_eq!(owners, [("orphan".to_owned(), 1), ("stranger".to_owned(), 0)].into());
+    }
+}

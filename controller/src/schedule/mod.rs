@@ -154,3 +154,143 @@ fn unschedulable(pod: &Object<Pod>, message: &str, world: &World) -> Write {
     tree["status"]["conditions"] = Value::Array(kept);
     Write::status(POD, pod.key(), pod.revision, tree)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use edge_api::time::Timestamp;
+
+    use super::*;
+    use crate::reconcile::Act;
+    use crate::reconcile::ledger::Ledger;
+
+    fn node(name: &str, spec: Value) -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"disk": "ssd"}}, "spec": spec,
+            "status": {"allocatable": {"cpu": "2", "memory": "1Gi", "pods": "3"}},
+        })
+    }
+
+    fn pod(name: &str, spec: Value) -> Value {
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"}, "spec": spec})
+    }
+
+    fn asks(cpu: &str, memory: &str) -> Value {
+        json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": cpu, "memory": memory}}}]})
+    }
+
+    fn on(node: &str, mut spec: Value) -> Value {
+        spec["nodeName"] = json!(node);
+        spec
+    }
+
+    fn plan(objects: &[Value]) -> Plan {
+        reconcile(&Name::default(), &Ledger::with(Timestamp::from_seconds(0), objects).world())
+    }
+
+    /// Where Pods go, or the condition's message.
+    fn decisions(objects: &[Value]) -> BTreeMap<String, String> {
+        let decision = |write: &Write| match &write.act {
+            Act::Bind { node, .. } => node.clone(),
+            Act::Status(pod) => pod["status"]["conditions"][0]["message"].as_str().unwrap().to_owned(),
+            other => panic!("{other:?}"),
+        };
+        plan(objects).writes().map(|write| (write.key.name.to_string(), decision(write))).collect()
+    }
+
+    fn decision(pod_spec: Value, others: &[Value]) -> String {
+        let objects = [others, &[pod("p", pod_spec)]].concat();
+        decisions(&objects).remove("p").unwrap()
+    }
+
+    #[test]
+    fn a_pod_without_a_node_is_told_why_in_kubernetes_words() {
+        let taint = json!({"taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}]});
+        let port = json!({"containers": [{"name": "c", "ports": [{"containerPort": 1, "hostPort": 80}]}]});
+        let full: Vec<Value> = (0..3).map(|i| pod(&format!("o{i}"), on("a", json!({"containers": []})))).collect();
+        let victims = "preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.";
+        let hopeless = "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.";
+        let plain = || node("a", json!({}));
+        let cases = [
+            (asks("3", "1"), vec![plain()], format!("0/1 nodes are available: 1 Insufficient cpu. {victims}")),
+            (asks("3", "2Gi"), vec![plain()],
+                format!("0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient memory. {victims}")),
+            (json!({}), [vec![plain()], full].concat(), format!("0/1 nodes are available: 1 Too many pods. {victims}")),
+            (json!({}), vec![node("a", json!({"unschedulable": true}))],
+                format!("0/1 nodes are available: 1 node(s) were unschedulable. {hopeless}")),
+            (json!({}), vec![node("a", taint)],
+                format!("0/1 nodes are available: 1 node(s) had untolerated taint {{k: v}}. {hopeless}")),
+            (json!({"nodeSelector": {"disk": "hdd"}}), vec![plain()],
+                format!("0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector. {hopeless}")),
+            (port.clone(), vec![plain(), pod("o", on("a", port))],
+                format!("0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports. {victims}")),
+            (json!({}), vec![], "no nodes available to schedule pods".to_owned()),
+        ];
+        for (spec, others, expected) in cases {
+            assert_eq!(decision(spec, &others), expected);
+        }
+    }
+
+    #[test]
+    fn what_a_pod_asks_for_decides_where_it_may_go() {
+        let tainted = node("a", json!({"taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}]}));
+        let tolerant = json!({"tolerations": [{"key": "k", "operator": "Equal", "value": "v", "effect": "NoSchedule"}]});
+        let named = json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["b"]}]}]}}}});
+        let cordoned = node("a", json!({"unschedulable": true}));
+        let daemon = json!({"tolerations": [{"operator": "Exists"}]});
+        assert_eq!(decision(tolerant, &[tainted]), "a");
+        assert_eq!(decision(named, &[node("a", json!({})), node("b", json!({}))]), "b");
+        assert_eq!(decision(daemon, &[cordoned]), "a");
+        assert_eq!(decision(json!({"nodeSelector": {"disk": "ssd"}}), &[node("a", json!({}))]), "a");
+    }
+
+    #[test]
+    fn nodes_are_filled_one_after_the_other_and_preferences_come_first() {
+        let two = [node("a", json!({})), node("b", json!({})), pod("o", on("b", asks("500m", "100Mi")))];
+        assert_eq!(decision(asks("500m", "100Mi"), &two), "b");
+        let preferred = json!({"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+            {"weight": 10, "preference": {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["a"]}]}}]}}});
+        assert_eq!(decision(preferred, &two), "a");
+        let shy = node("b", json!({"taints": [{"key": "k", "effect": "PreferNoSchedule"}]}));
+        assert_eq!(decision(asks("500m", "100Mi"), &[two[0].clone(), shy, two[2].clone()]), "a");
+    }
+
+    #[test]
+    fn each_pod_of_a_batch_sees_where_the_ones_before_it_went() {
+        let mut objects = vec![node("a", json!({})), node("b", json!({}))];
+        objects.extend((0..3).map(|i| pod(&format!("p{i}"), asks("1500m", "1Mi"))));
+        let decisions = decisions(&objects);
+        assert_eq!((decisions["p0"].as_str(), decisions["p1"].as_str()), ("a", "b"));
+        assert!(decisions["p2"].starts_with("0/2 nodes are available: 2 Insufficient cpu. "));
+    }
+
+    #[test]
+    fn more_important_pods_come_first_and_gated_ones_not_at_all() {
+        let mut urgent = asks("1500m", "1Mi");
+        urgent["priority"] = json!(1000);
+        let mut gated = asks("1m", "1Mi");
+        gated["schedulingGates"] = json!([{"name": "g"}]);
+        let objects =
+            [node("a", json!({})), pod("a", asks("1500m", "1Mi")), pod("z", urgent), pod("gated", gated)];
+        let decisions = decisions(&objects);
+        assert_eq!(decisions["z"], "a");
+        assert!(decisions["a"].contains("Insufficient cpu") && !decisions.contains_key("gated"));
+    }
+
+    #[test]
+    fn a_pod_without_a_node_waits_for_what_could_help() {
+        let ledger = Ledger::with(Timestamp::from_seconds(0), &[node("a", json!({})), pod("p", asks("3", "1"))]);
+        let mut world = ledger.world();
+        let tried = reconcile(&Name::default(), &world);
+        assert_eq!(tried.without_node.len(), 1);
+        world.capacity.tried(tried.without_node.clone(), world.revision);
+        assert_eq!(reconcile(&Name::default(), &world), Plan::nothing());
+        let mut larger = node("a", json!({}));
+        larger["status"]["allocatable"]["cpu"] = json!("4");
+        let bytes = serde_json::to_vec(&larger).unwrap().into();
+        world.apply("/core/nodes//a", world.revision + 1, Some(&bytes));
+        assert!(matches!(reconcile(&Name::default(), &world).writes().next().unwrap().act, Act::Bind { .. }));
+    }
+}

@@ -7,6 +7,9 @@ mod rollout;
 mod status;
 mod template;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use edge_api::kind::Kind;

@@ -6,6 +6,9 @@
 mod legacy;
 mod slices;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use edge_api::kind::Kind;
