@@ -146,6 +146,26 @@ pub fn tree(source: &Bytes, revision: u64) -> Value {
     value
 }
 
+/// Reads stored bytes; a field that is explicitly null counts as absent, which is looked after only where it matters.
+pub fn read<T>(source: &[u8], how: fn(&[u8]) -> serde_json::Result<T>) -> serde_json::Result<T> {
+    how(source).or_else(|error| {
+        let mut value: Value = serde_json::from_slice(source)?;
+        strip_nulls(&mut value);
+        how(&serde_json::to_vec(&value)?).map_err(|_| error)
+    })
+}
+
+fn strip_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            fields.values_mut().for_each(strip_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip_nulls),
+        _ => {}
+    }
+}
+
 /// A kind's small struct, and where its objects are to be found quickly.
 pub trait Shape: Sized + Send + Sync + 'static {
     /// Reads the small struct from a stored object.

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::mirror::capacity::Capacity;
 use crate::mirror::graph::{Entry, Graph};
 use crate::mirror::index::Mirror;
-use crate::mirror::object::{Meta, Name, Object, Shape};
+use crate::mirror::object::{Meta, Name, Object, Shape, read};
 use crate::mirror::shape::{Bare, Deployment, EndpointSlice, Lease, Namespace, Node, Pod, ReplicaSet, Service};
 
 /// What controllers know of the cluster beside its objects.
@@ -182,7 +182,7 @@ fn follow<T: Shape>(
 ) -> serde_json::Result<(Option<Arc<Meta>>, Detail)> {
     let pair = match seen.now {
         Some((meta, source)) => {
-            let body = T::read(source)?;
+            let body = read(source, T::read)?;
             let (meta, source) = (meta.clone(), source.clone());
             let object = Arc::new(Object { revision: seen.revision, meta, body, source });
             (mirror.put(object.clone()), Some(object))
@@ -202,21 +202,24 @@ impl World {
     pub fn apply(&mut self, key: &str, revision: u64, after: Option<&Bytes>) -> Option<Delta> {
         self.revision = self.revision.max(revision);
         let (kind, namespace, name) = parse_key(key)?;
-        let read = |error: serde_json::Error| {
+        let unreadable = |error: serde_json::Error| {
             tracing::error!(kind = kind.kind, namespace, name, revision, %error, "cannot be read, controllers pass it over");
         };
         if kind.plural == "events" {
-            self.event(namespace, name, after).map_err(read).ok()?;
+            self.event(namespace, name, after).map_err(unreadable).ok()?;
             let key = Name::new(namespace, name);
             return Some(Delta { kind, key, before: None, after: None, detail: Detail::Event });
         }
         let meta = match after {
-            Some(source) => Some(Arc::new(serde_json::from_slice::<MetaForm>(source).map_err(read).ok()?.metadata)),
+            Some(source) => {
+                let form = read(source, |bytes| serde_json::from_slice::<MetaForm>(bytes));
+                Some(Arc::new(form.map_err(unreadable).ok()?.metadata))
+            }
             None => None,
         };
         let now = meta.as_ref().zip(after);
         let seen = Seen { revision, namespace, name, now };
-        let (before, detail) = self.follow(kind, &seen).map_err(read).ok()?;
+        let (before, detail) = self.follow(kind, &seen).map_err(unreadable).ok()?;
         match (&detail, &meta) {
             (Detail::Pod((old, new)), _) => {
                 self.capacity.pod(old.as_deref(), new.as_deref(), revision);
@@ -303,7 +306,7 @@ impl World {
             self.events.remove(&(time, key.clone()));
         }
         if let Some(source) = after {
-            let form: EventForm = serde_json::from_slice(source)?;
+            let form: EventForm = read(source, |bytes| serde_json::from_slice(bytes))?;
             let time = form.last_timestamp.or(form.metadata.creation_timestamp).unwrap_or(Timestamp::from_seconds(0));
             self.events.insert((time, key.clone()));
             self.event_times.insert(key, time);
