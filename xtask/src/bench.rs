@@ -3,8 +3,8 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::build;
-use crate::run::{cargo, run};
+use crate::run::run;
+use crate::{build, tool};
 
 /// Which benchmarks to run.
 #[derive(Args)]
@@ -19,9 +19,9 @@ pub struct Options {
 /// When a build or a benchmark fails.
 pub fn bench(options: &Options) -> Result<()> {
     build::guests()?;
+    tool::fetch_all()?.print();
     let binaries = build::release()?;
-    let mut bench =
-        cargo(&["run", "--locked", "--quiet", "--profile", build::QUICK, "--package", "edge-bench", "--"]);
-    bench.args(&options.names).env("EDGE_BINARIES", binaries);
+    let mut bench = build::quick("run", &["edge-bench"]);
+    bench.args(["--quiet", "--"]).args(&options.names).env("EDGE_BINARIES", binaries);
     run(bench)
 }

@@ -1,6 +1,7 @@
 //! Building the binaries and the example guests.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
@@ -9,15 +10,34 @@ use crate::run::{cargo, command, root, run, target_dir};
 /// The profile of `up` and `test`.
 pub const QUICK: &str = "quick";
 
+/// The daemon and what it is made of. Always named together: cargo takes the union of the features
+/// that the named packages ask for, and another union would build wasmtime again.
+pub const DAEMON: &[&str] = &["edge-api", "edge-controller", "edge-runtime", "edged"];
+/// The rest, which has no wasmtime in it.
+pub const AROUND: &[&str] = &["edgectl", "edge-tests", "edge-bench", "xtask"];
+
+/// `--package` for each.
+pub fn packages(names: &[&'static str]) -> Vec<&'static str> {
+    names.iter().flat_map(|name| ["--package", name]).collect()
+}
+
+/// A cargo command in the profile of these tasks.
+pub fn quick(verb: &str, names: &[&'static str]) -> Command {
+    let mut command = cargo(&[verb, "--locked", "--profile", QUICK]);
+    command.args(packages(names));
+    command
+}
+
 /// Builds the binaries for `up` and `test` and gives the folder that holds them.
-///
-/// The whole workspace is named, as in every task of this profile: cargo takes the union of the
-/// features that the named packages ask for, and another union would build wasmtime again.
 ///
 /// # Errors
 /// When the compiler fails.
 pub fn binaries() -> Result<PathBuf> {
-    run(cargo(&["build", "--locked", "--profile", QUICK, "--workspace", "--bins"]))?;
+    for names in [DAEMON, AROUND] {
+        let mut build = quick("build", names);
+        build.arg("--bins");
+        run(build)?;
+    }
     Ok(target_dir().join(QUICK))
 }
 

@@ -2,28 +2,22 @@
 
 use anyhow::Result;
 
-use crate::build::QUICK;
+use crate::build;
 use crate::run::{cargo, run};
 
-/// Format, lints on all targets, documentation with warnings as errors, module rings, licences.
+/// Format, lints on all targets, documentation with warnings as errors.
 ///
 /// # Errors
 /// With the first that fails.
 pub fn check() -> Result<()> {
     run(cargo(&["fmt", "--all", "--check"]))?;
-    run(cargo(&[
-        "clippy",
-        "--locked",
-        "--profile",
-        QUICK,
-        "--workspace",
-        "--all-targets",
-        "--quiet",
-        "--",
-        "-D",
-        "warnings",
-    ]))?;
-    let mut doc = cargo(&["doc", "--locked", "--profile", QUICK, "--workspace", "--no-deps", "--quiet"]);
-    doc.env("RUSTDOCFLAGS", "-D warnings");
-    run(doc)
+    for names in [build::DAEMON, build::AROUND] {
+        let mut clippy = build::quick("clippy", names);
+        clippy.args(["--all-targets", "--quiet", "--", "-D", "warnings"]);
+        run(clippy)?;
+        let mut doc = build::quick("doc", names);
+        doc.args(["--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings");
+        run(doc)?;
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::run::{cargo, run, target_dir};
+use crate::run::{run, target_dir};
 use crate::{build, check, tool};
 
 /// Which suites to run.
@@ -41,23 +41,22 @@ pub fn test(options: &Options) -> Result<()> {
         skipped.extend(report.missing.into_keys());
     }
     let _ = outcome.suite("unit", || {
-        // Only the system stories have integration tests that need the binaries.
-        run(cargo(&["test", "--locked", "--profile", build::QUICK, "--workspace", "--lib", "--bins"]))
+        for names in [build::DAEMON, build::AROUND] {
+            let mut tests = build::quick("test", names);
+            tests.args(["--lib", "--bins"]);
+            run(tests)?;
+        }
+        let mut whole_crates = build::quick("test", build::DAEMON);
+        whole_crates.args(["--test", "*"]);
+        run(whole_crates)
     });
     if options.tier >= Tier::System {
         let _ = outcome.suite("system", || {
-            let mut tests = cargo(&[
-                "test",
-                "--locked",
-                "--profile",
-                build::QUICK,
-                "--workspace",
-                "--test",
-                "*",
-                "--no-fail-fast",
-            ]);
-            tests.env("EDGE_BINARIES", target_dir().join(build::QUICK));
-            run(tests)
+            let mut stories = build::quick("test", build::AROUND);
+            // One story after the other: each has a node of its own and the machine to itself.
+            stories.args(["--test", "*", "--no-fail-fast", "--", "--test-threads=2"]);
+            stories.env("EDGE_BINARIES", target_dir().join(build::QUICK));
+            run(stories)
         });
     }
     if options.tier >= Tier::Full {
