@@ -41,7 +41,9 @@ fn wakes(delta: &Delta, _: &World, wake: &mut dyn FnMut(Name)) {
                 wake(Name::new("default", SERVICE));
             }
         }
-        Detail::Service(_) | Detail::EndpointSlice(_) | Detail::Endpoints(_) if ours => wake(delta.key.clone()),
+        Detail::Service(_) | Detail::EndpointSlice(_) | Detail::Endpoints(_) if ours => {
+            wake(delta.key.clone())
+        }
         _ => {}
     }
 }

@@ -33,7 +33,11 @@ pub struct Controllers {
 
 impl Controllers {
     /// Starts all controllers over a registry. Needs a runtime.
-    pub fn start(registry: &Registry, settings: Settings, now: fn() -> edge_api::time::Timestamp) -> Controllers {
+    pub fn start(
+        registry: &Registry,
+        settings: Settings,
+        now: fn() -> edge_api::time::Timestamp,
+    ) -> Controllers {
         let status = Arc::new(Mutex::new(Status::default()));
         let stop = CancellationToken::new();
         let (notes, inbox) = mpsc::channel(NOTES);
@@ -137,7 +141,11 @@ mod tests {
         }
 
         async fn list(&self, kind: &'static edge_api::kind::Kind) -> Vec<Value> {
-            let list = self.registry.list(&self.cx(), &Target::all(kind, ""), &ListOptions::default()).await.unwrap();
+            let list = self
+                .registry
+                .list(&self.cx(), &Target::all(kind, ""), &ListOptions::default())
+                .await
+                .unwrap();
             list.items.iter().map(|object| object.value()).collect()
         }
 
@@ -146,7 +154,13 @@ mod tests {
             found.map_or(Value::Null, |object| object.value())
         }
 
-        async fn patch(&self, kind: &'static edge_api::kind::Kind, name: &str, sub: &'static str, patch: Value) {
+        async fn patch(
+            &self,
+            kind: &'static edge_api::kind::Kind,
+            name: &str,
+            sub: &'static str,
+            patch: Value,
+        ) {
             let namespace = if kind.is_namespaced() { "default" } else { "" };
             let target = Target::one(kind, namespace, name).sub(sub);
             let _ = self.registry.patch(&self.cx(), &target, PatchKind::Merge, &patch).await;
@@ -176,7 +190,8 @@ mod tests {
             });
             self.create(node.clone()).await;
             self.patch(&kinds::node::KIND, "here", "status", json!({"status": node["status"]})).await;
-            let mut cursor = self.registry.store().watch("/core/pods/", self.registry.store().head()).unwrap();
+            let mut cursor =
+                self.registry.store().watch("/core/pods/", self.registry.store().head()).unwrap();
             loop {
                 for pod in self.list(&kinds::pod::KIND).await {
                     self.tend(&pod).await;
@@ -247,7 +262,11 @@ mod tests {
     #[tokio::test]
     async fn a_deployment_rolls_out_is_served_rolls_over_and_goes_with_all_it_owns() {
         let cluster = cluster();
-        cluster.until("the namespace", async || !cluster.get(&kinds::service_account::KIND, "default", "default").await.is_null()).await;
+        cluster
+            .until("the namespace", async || {
+                !cluster.get(&kinds::service_account::KIND, "default", "default").await.is_null()
+            })
+            .await;
         let story = async {
             cluster.create(service()).await;
             cluster.create(deployment("file:a.wasm", "100m")).await;
@@ -261,13 +280,21 @@ mod tests {
             cluster.until("the rollout", async || complete("1").await).await;
             let ready = async || {
                 let slices = cluster.list(&kinds::endpoint_slice::KIND).await;
-                let web = slices.iter().find(|s| s["metadata"]["labels"]["kubernetes.io/service-name"] == "web");
+                let web =
+                    slices.iter().find(|s| s["metadata"]["labels"]["kubernetes.io/service-name"] == "web");
                 let all = web.and_then(|s| s["endpoints"].as_array().cloned()).unwrap_or_default();
                 all.len() == 3 && all.iter().all(|endpoint| endpoint["conditions"]["ready"] == true)
             };
             cluster.until("the endpoints", ready).await;
-            cluster.patch(&kinds::deployment::KIND, "web", "", json!({"spec": {"template": {"spec": {
-                "containers": [{"name": "c", "image": "file:b.wasm"}]}}}})).await;
+            cluster
+                .patch(
+                    &kinds::deployment::KIND,
+                    "web",
+                    "",
+                    json!({"spec": {"template": {"spec": {
+                "containers": [{"name": "c", "image": "file:b.wasm"}]}}}}),
+                )
+                .await;
             cluster.until("the second rollout", async || complete("2").await).await;
             let pods = cluster.list(&kinds::pod::KIND).await;
             let staying = pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
@@ -281,10 +308,12 @@ mod tests {
             cluster.until("the events", scheduled).await;
             let target = Target::one(&kinds::deployment::KIND, "default", "web");
             cluster.registry.delete(&cluster.cx(), &target, &DeleteOptions::default()).await.unwrap();
-            cluster.until("the end", async || {
-                let pods = cluster.list(&kinds::pod::KIND).await;
-                pods.is_empty() && cluster.list(&kinds::replica_set::KIND).await.is_empty()
-            }).await;
+            cluster
+                .until("the end", async || {
+                    let pods = cluster.list(&kinds::pod::KIND).await;
+                    pods.is_empty() && cluster.list(&kinds::replica_set::KIND).await.is_empty()
+                })
+                .await;
         };
         tokio::select! {
             () = story => {}
@@ -295,16 +324,27 @@ mod tests {
     #[tokio::test]
     async fn a_pod_without_room_says_why_and_gets_it_when_there_is_some() {
         let cluster = cluster();
-        cluster.until("the namespace", async || !cluster.get(&kinds::service_account::KIND, "default", "default").await.is_null()).await;
+        cluster
+            .until("the namespace", async || {
+                !cluster.get(&kinds::service_account::KIND, "default", "default").await.is_null()
+            })
+            .await;
         let story = async {
             cluster.create(deployment("file:a.wasm", "1500m")).await;
             let waiting = async || {
                 let pods = cluster.list(&kinds::pod::KIND).await;
-                let text = |pod: &Value| condition(pod, "PodScheduled")["message"].as_str().unwrap_or_default().to_owned();
-                pods.iter().filter(|pod| text(pod).starts_with("0/1 nodes are available: 1 Insufficient cpu. ")).count() == 2
+                let text = |pod: &Value| {
+                    condition(pod, "PodScheduled")["message"].as_str().unwrap_or_default().to_owned()
+                };
+                pods.iter()
+                    .filter(|pod| text(pod).starts_with("0/1 nodes are available: 1 Insufficient cpu. "))
+                    .count()
+                    == 2
             };
             cluster.until("the refusal", waiting).await;
-            cluster.patch(&kinds::node::KIND, "here", "status", json!({"status": {"allocatable": {"cpu": "8"}}})).await;
+            cluster
+                .patch(&kinds::node::KIND, "here", "status", json!({"status": {"allocatable": {"cpu": "8"}}}))
+                .await;
             cluster.until("the room", async || {
                 cluster.get(&kinds::deployment::KIND, "default", "web").await["status"]["availableReplicas"] == 3
             }).await;
@@ -320,11 +360,14 @@ mod tests {
         let cluster = cluster();
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "gone"}});
         cluster.create(namespace).await;
-        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "namespace": "gone"}});
+        let map =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "namespace": "gone"}});
         cluster.create(map).await;
         let target = Target::one(&kinds::namespace::KIND, "", "gone");
         cluster.registry.delete(&cluster.cx(), &target, &DeleteOptions::default()).await.unwrap();
-        cluster.until("the end", async || cluster.get(&kinds::namespace::KIND, "", "gone").await.is_null()).await;
+        cluster
+            .until("the end", async || cluster.get(&kinds::namespace::KIND, "", "gone").await.is_null())
+            .await;
         let maps = cluster.list(&kinds::config_map::KIND).await;
         assert!(maps.iter().all(|map| map["metadata"]["namespace"] != "gone"));
     }

@@ -203,7 +203,10 @@ impl ControlPlane {
 
     /// What opens in-memory connections to the API server, spoken as `caller`: HTTP/1.1 or HTTP/2, no TLS. It outlives
     /// the control plane; its streams then end at once.
-    pub fn connector(&self, caller: Caller) -> impl Fn() -> tokio::io::DuplexStream + Send + Sync + use<> + 'static {
+    pub fn connector(
+        &self,
+        caller: Caller,
+    ) -> impl Fn() -> tokio::io::DuplexStream + Send + Sync + use<> + 'static {
         let connector = self.server.connector(match caller {
             Caller::Node => User::node(&self.node_name),
             Caller::Administrator => User::admin("kubernetes-admin"),
@@ -258,7 +261,11 @@ fn may_be_volatile(key: &str) -> bool {
 
 fn make_private_dir(path: &Path) -> Result<(), BuildError> {
     let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700).create(path).map_err(|source| BuildError::File { path: path.to_owned(), source })
+    builder
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| BuildError::File { path: path.to_owned(), source })
 }
 
 /// Reads all objects, on a thread that may block.

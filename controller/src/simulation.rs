@@ -142,7 +142,8 @@ impl Simulation {
         let pods: Vec<Value> = self.ledger.all(&kinds::pod::KIND);
         let bound: Vec<&Value> = pods.iter().filter(|pod| !pod["spec"]["nodeName"].is_null()).collect();
         let Some(pod) = self.rng.choice(bound) else { return };
-        let (namespace, name) = (pod["metadata"]["namespace"].as_str().unwrap(), pod["metadata"]["name"].as_str().unwrap());
+        let (namespace, name) =
+            (pod["metadata"]["namespace"].as_str().unwrap(), pod["metadata"]["name"].as_str().unwrap());
         if !pod["metadata"]["deletionTimestamp"].is_null() {
             return self.ledger.remove(&kinds::pod::KIND, namespace, name);
         }
@@ -174,7 +175,8 @@ impl Simulation {
         let replicas = usize::try_from(deployment["spec"]["replicas"].as_i64().unwrap()).unwrap();
         // The strategies below are numbers, not shares.
         let rolling = &deployment["spec"]["strategy"]["rollingUpdate"];
-        let number = |field: &str, else_: u64| usize::try_from(rolling[field].as_u64().unwrap_or(else_)).unwrap();
+        let number =
+            |field: &str, else_: u64| usize::try_from(rolling[field].as_u64().unwrap_or(else_)).unwrap();
         let recreate = deployment["spec"]["strategy"]["type"] == "Recreate";
         let most = replicas + if recreate { 0 } else { number("maxSurge", 1) };
         let fewest = if recreate { 0 } else { replicas.saturating_sub(number("maxUnavailable", 0)) };
@@ -194,8 +196,12 @@ impl Simulation {
     fn check(&mut self) {
         for change in self.ledger.changes(self.checked, usize::MAX) {
             self.checked += 1;
-            let Some(name) = change.key.as_str().strip_prefix("/core/pods/default/").map(str::to_owned) else { continue };
-            let after: Option<Value> = change.after.as_ref().map(|bytes| serde_json::from_slice(bytes).unwrap());
+            let Some(name) = change.key.as_str().strip_prefix("/core/pods/default/").map(str::to_owned)
+            else {
+                continue;
+            };
+            let after: Option<Value> =
+                change.after.as_ref().map(|bytes| serde_json::from_slice(bytes).unwrap());
             let before = match &after {
                 Some(pod) => self.pods.insert(name.clone(), pod.clone()),
                 None => self.pods.remove(&name),
@@ -204,12 +210,18 @@ impl Simulation {
             let Some(app) = after.as_ref().or(before.as_ref()).map(app) else { continue };
             let Some((most, fewest)) = self.bounds.get(&app).copied() else { continue };
             if before.is_none() {
-                let active = self.pods.values().filter(|pod| pod["metadata"]["labels"]["app"] == *app && is_active(pod));
+                let active = self
+                    .pods
+                    .values()
+                    .filter(|pod| pod["metadata"]["labels"]["app"] == *app && is_active(pod));
                 assert!(active.count() <= most, "{app}: more than {most} Pods with {name}");
             }
             let was = before.as_ref().is_some_and(is_available);
             if was && !after.as_ref().is_some_and(is_available) && !self.violence {
-                let left = self.pods.values().filter(|pod| pod["metadata"]["labels"]["app"] == *app && is_available(pod));
+                let left = self
+                    .pods
+                    .values()
+                    .filter(|pod| pod["metadata"]["labels"]["app"] == *app && is_available(pod));
                 let left = left.count();
                 assert!(left >= fewest, "{app}: {left} available without {name}, {fewest} needed");
             }
@@ -228,7 +240,8 @@ impl Simulation {
             self.proceed();
             self.live();
             self.check();
-            let quiet = self.driver.is_quiet() && self.running.is_empty() && self.seen == self.ledger.log_length();
+            let quiet =
+                self.driver.is_quiet() && self.running.is_empty() && self.seen == self.ledger.log_length();
             if quiet && self.all_pods_live() {
                 match self.driver.next_timer() {
                     // Back-off after failures and stale plans, not deadlines.
@@ -257,22 +270,38 @@ impl Simulation {
         let sets = self.ledger.all(&kinds::replica_set::KIND);
         for pod in &pods {
             let owner = &pod["metadata"]["ownerReferences"][0]["uid"];
-            assert!(sets.iter().any(|set| set["metadata"]["uid"] == *owner), "orphan {}", pod["metadata"]["name"]);
+            assert!(
+                sets.iter().any(|set| set["metadata"]["uid"] == *owner),
+                "orphan {}",
+                pod["metadata"]["name"]
+            );
             let name = pod["metadata"]["name"].as_str().unwrap();
-            assert_eq!(self.ledger.times_created(&kinds::pod::KIND, "default", name), 1, "{name} was created twice");
+            assert_eq!(
+                self.ledger.times_created(&kinds::pod::KIND, "default", name),
+                1,
+                "{name} was created twice"
+            );
         }
         for deployment in self.ledger.all(&kinds::deployment::KIND) {
             let wanted = deployment["spec"]["replicas"].as_u64().unwrap();
             let name = &deployment["metadata"]["name"];
             let image = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
-            let mine: Vec<&Value> = pods.iter().filter(|pod| pod["metadata"]["labels"]["app"] == *name).collect();
+            let mine: Vec<&Value> =
+                pods.iter().filter(|pod| pod["metadata"]["labels"]["app"] == *name).collect();
             assert_eq!(mine.len() as u64, wanted, "{name}: {deployment:#}");
-            assert!(mine.iter().all(|pod| pod["spec"]["containers"][0]["image"] == *image), "{name}: old Pods");
+            assert!(
+                mine.iter().all(|pod| pod["spec"]["containers"][0]["image"] == *image),
+                "{name}: old Pods"
+            );
             assert_eq!(deployment["status"]["availableReplicas"], wanted, "{name}: {deployment:#}");
             assert_eq!(deployment["status"]["updatedReplicas"], wanted, "{name}");
-            assert_eq!(deployment["status"]["observedGeneration"], deployment["metadata"]["generation"], "{name}");
+            assert_eq!(
+                deployment["status"]["observedGeneration"], deployment["metadata"]["generation"],
+                "{name}"
+            );
             let conditions = deployment["status"]["conditions"].as_array().unwrap();
-            let reason = |kind: &str| conditions.iter().find(|c| c["type"] == kind).map(|c| c["reason"].clone());
+            let reason =
+                |kind: &str| conditions.iter().find(|c| c["type"] == kind).map(|c| c["reason"].clone());
             assert_eq!(reason("Progressing"), Some(json!("NewReplicaSetAvailable")), "{deployment:#}");
             assert_eq!(reason("Available"), Some(json!("MinimumReplicasAvailable")), "{deployment:#}");
             let owned = sets.iter().filter(|set| set["metadata"]["ownerReferences"][0]["name"] == *name);
@@ -286,16 +315,18 @@ fn is_active(pod: &Value) -> bool {
 }
 
 fn is_available(pod: &Value) -> bool {
-    is_active(pod) && pod["status"]["conditions"].as_array().is_some_and(|all| {
-        all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
-    })
+    is_active(pod)
+        && pod["status"]["conditions"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
 }
 
 fn run(seed: u64, violence: bool) {
     let mut simulation = Simulation::new(seed, violence);
     let surge = simulation.rng.i64(0..3);
     let unavailable = if surge == 0 { 1 } else { simulation.rng.i64(0..2) };
-    let rolling = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}});
+    let rolling =
+        json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}});
     simulation.ledger.put(deployment("web", simulation.rng.i64(1..8), rolling));
     simulation.ledger.put(deployment("job", 2, json!({"type": "Recreate"})));
     simulation.forget_bounds();
@@ -316,10 +347,21 @@ fn run(seed: u64, violence: bool) {
             }
         }
         for name in ["web", "job"] {
-            simulation.ledger.edit(&kinds::deployment::KIND, "default", name, |d| d["spec"]["paused"] = json!(false));
+            simulation
+                .ledger
+                .edit(&kinds::deployment::KIND, "default", name, |d| d["spec"]["paused"] = json!(false));
         }
         simulation.calm();
         simulation.assert_settled();
+    }
+    simulation.bounds.clear();
+    for name in ["web", "job"] {
+        simulation.ledger.delete(&kinds::deployment::KIND, "default", name);
+        (0..50).for_each(|_| simulation.step());
+    }
+    simulation.calm();
+    for kind in [&kinds::replica_set::KIND, &kinds::pod::KIND] {
+        assert!(simulation.ledger.all(kind).is_empty(), "{} without owner", kind.plural);
     }
 }
 

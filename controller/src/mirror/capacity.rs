@@ -105,7 +105,8 @@ impl Capacity {
                         self.totals.remove(node);
                     }
                 }
-                if after.is_none_or(|new| holds(new) != Some(node) || new.body.requests != old.body.requests) {
+                if after.is_none_or(|new| holds(new) != Some(node) || new.body.requests != old.body.requests)
+                {
                     self.helped = revision;
                 }
             }
@@ -150,7 +151,11 @@ fn holds(pod: &Object<Pod>) -> Option<&str> {
 }
 
 fn waits(pod: &Object<Pod>) -> bool {
-    pod.body.node.is_none() && pod.body.ours && !pod.body.gated && !pod.body.finished() && !pod.meta.deleting()
+    pod.body.node.is_none()
+        && pod.body.ours
+        && !pod.body.gated
+        && !pod.body.finished()
+        && !pod.meta.deleting()
 }
 
 fn place(pod: &Object<Pod>) -> Waiting {

@@ -140,7 +140,9 @@ impl<T: Shape> Mirror<T> {
         if let Some(node) = object.body.node() {
             take(&mut self.nodes, node, &key);
         }
-        if T::LABELLED && let Some(labels) = self.labels.get_mut(&object.meta.namespace) {
+        if T::LABELLED
+            && let Some(labels) = self.labels.get_mut(&object.meta.namespace)
+        {
             for (label, value) in &object.meta.labels {
                 take(labels, &(label.clone(), value.clone()), &object.meta.name);
             }

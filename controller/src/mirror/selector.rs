@@ -60,7 +60,9 @@ impl Selector {
 
     /// The selector of plain pairs, as Services have it; no pairs select nothing.
     pub fn of_pairs(pairs: Labels) -> Selector {
-        Selector((!pairs.is_empty()).then(|| LabelSelector { match_labels: pairs, match_expressions: Vec::new() }))
+        Selector(
+            (!pairs.is_empty()).then(|| LabelSelector { match_labels: pairs, match_expressions: Vec::new() }),
+        )
     }
 
     /// Whether it can match nothing at all.

@@ -9,7 +9,6 @@ mod pod;
 mod resources;
 mod workload;
 
-
 pub use network::{EndpointSlice, SERVICE_NAME, Service, ServicePort};
 pub use node::{Lease, Node, NodeCondition, Taint, tolerates};
 pub use pod::{NodeAffinity, NodeTerm, Phase, Pod, PodPort, PreferredTerm, Toleration};

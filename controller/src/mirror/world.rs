@@ -15,7 +15,9 @@ use crate::mirror::capacity::Capacity;
 use crate::mirror::graph::{Entry, Graph};
 use crate::mirror::index::Mirror;
 use crate::mirror::object::{Meta, Name, Object, Shape, read};
-use crate::mirror::shape::{Bare, Deployment, EndpointSlice, Lease, Namespace, Node, Pod, ReplicaSet, Service};
+use crate::mirror::shape::{
+    Bare, Deployment, EndpointSlice, Lease, Namespace, Node, Pod, ReplicaSet, Service,
+};
 
 /// What controllers know of the cluster beside its objects.
 #[derive(Clone, Debug, Default)]
@@ -230,7 +232,10 @@ impl World {
                 self.hear_node(name, old.as_deref(), new.as_deref());
             }
             (Detail::Lease((old, new)), _) if namespace == NODE_LEASES => {
-                if new.as_ref().is_some_and(|new| old.as_ref().is_none_or(|old| old.body.renewed != new.body.renewed)) {
+                if new
+                    .as_ref()
+                    .is_some_and(|new| old.as_ref().is_none_or(|old| old.body.renewed != new.body.renewed))
+                {
                     self.heard.insert(name.into(), self.now);
                 }
             }
@@ -287,7 +292,13 @@ impl World {
     }
 
     /// Keeps the graph. Kinds without a mirror are remembered by name, since a deletion does not say the uid.
-    fn identify(&mut self, kind: &'static Kind, revision: u64, before: Option<&Arc<Meta>>, after: Option<&Arc<Meta>>) {
+    fn identify(
+        &mut self,
+        kind: &'static Kind,
+        revision: u64,
+        before: Option<&Arc<Meta>>,
+        after: Option<&Arc<Meta>>,
+    ) {
         if let Some(old) = before
             && after.is_none_or(|new| new.uid != old.uid)
         {
@@ -307,7 +318,10 @@ impl World {
         }
         if let Some(source) = after {
             let form: EventForm = read(source, |bytes| serde_json::from_slice(bytes))?;
-            let time = form.last_timestamp.or(form.metadata.creation_timestamp).unwrap_or(Timestamp::from_seconds(0));
+            let time = form
+                .last_timestamp
+                .or(form.metadata.creation_timestamp)
+                .unwrap_or(Timestamp::from_seconds(0));
             self.events.insert((time, key.clone()));
             self.event_times.insert(key, time);
         }
@@ -315,7 +329,11 @@ impl World {
     }
 
     /// Shows a whole new state, at `revision`: what was missed is told as changes, also for what is gone.
-    pub fn reset<'a>(&mut self, revision: u64, items: impl Iterator<Item = (&'a str, u64, &'a Bytes)>) -> Vec<Delta> {
+    pub fn reset<'a>(
+        &mut self,
+        revision: u64,
+        items: impl Iterator<Item = (&'a str, u64, &'a Bytes)>,
+    ) -> Vec<Delta> {
         let mut gone: HashSet<(&'static str, Name)> = self.named.keys().cloned().collect();
         self.events.clear();
         self.event_times.clear();
@@ -328,7 +346,9 @@ impl World {
             deltas.extend(delta);
         }
         for (plural, name) in gone {
-            let Some(prefix) = BY_PREFIX.iter().find(|(_, kind)| kind.plural == plural).map(|(prefix, _)| prefix) else {
+            let Some(prefix) =
+                BY_PREFIX.iter().find(|(_, kind)| kind.plural == plural).map(|(prefix, _)| prefix)
+            else {
                 continue;
             };
             deltas.extend(self.apply(&format!("{prefix}/{}/{}", name.namespace, name.name), revision, None));

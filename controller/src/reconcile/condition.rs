@@ -6,7 +6,14 @@ use serde_json::{Map, Value, json};
 use crate::mirror::Condition;
 
 /// Sets a condition. Nothing changes if status and reason are as before; then the message stays too.
-pub fn set(all: &mut Vec<Condition>, kind: &str, status: &str, reason: &str, message: String, now: Timestamp) {
+pub fn set(
+    all: &mut Vec<Condition>,
+    kind: &str,
+    status: &str,
+    reason: &str,
+    message: String,
+    now: Timestamp,
+) {
     let before = all.iter().position(|c| c.kind == kind);
     if before.is_some_and(|i| all[i].status == status && all[i].reason == reason) {
         return;

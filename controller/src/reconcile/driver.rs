@@ -31,7 +31,11 @@ const KEYS_AT_A_TIME: usize = 256;
 /// Where plans become writes. Two sides: the registry, and the simulation that breaks off between any two writes.
 pub trait Writer: Send + Sync + 'static {
     /// Carries out one write of the controller `account`.
-    fn write(&self, account: &'static str, write: &Write) -> impl Future<Output = Result<(), WriteError>> + Send;
+    fn write(
+        &self,
+        account: &'static str,
+        write: &Write,
+    ) -> impl Future<Output = Result<(), WriteError>> + Send;
 
     /// The newest revision; every write that has ended is at or below it, whatever became of it.
     fn head(&self) -> u64;
@@ -172,7 +176,8 @@ impl Driver {
             let controller = self.controllers[job.controller];
             self.world.failure = failure;
             let began = Instant::now();
-            let planned = std::panic::catch_unwind(AssertUnwindSafe(|| (controller.reconcile)(&job.key, &self.world)));
+            let planned =
+                std::panic::catch_unwind(AssertUnwindSafe(|| (controller.reconcile)(&job.key, &self.world)));
             self.world.failure = None;
             let progress = &mut self.progress[job.controller];
             progress.plans += 1;
@@ -195,7 +200,14 @@ impl Driver {
     }
 
     /// Takes note of how a plan ended. `barrier` is the newest revision when it had ended.
-    pub fn finish(&mut self, job: Job, outcome: Outcome, barrier: u64, wake_at: Option<Timestamp>, now: Timestamp) {
+    pub fn finish(
+        &mut self,
+        job: Job,
+        outcome: Outcome,
+        barrier: u64,
+        wake_at: Option<Timestamp>,
+        now: Timestamp,
+    ) {
         let progress = &mut self.progress[job.controller];
         match &outcome {
             Outcome::Done => {}

@@ -20,9 +20,8 @@ const BATCH: usize = 500;
 /// The table's entry.
 pub const CONTROLLER: Controller = Controller { name: "event-ttl-controller", begins: &[], wakes, reconcile };
 
-fn wakes(delta: &Delta, world: &World, wake: &mut dyn FnMut(Name)) {
-    // With older Events the timer is set already.
-    if matches!(delta.detail, Detail::Event) && world.events.len() <= 1 {
+fn wakes(delta: &Delta, _: &World, wake: &mut dyn FnMut(Name)) {
+    if matches!(delta.detail, Detail::Event) {
         wake(Name::default());
     }
 }
@@ -38,4 +37,33 @@ fn reconcile(_: &Name, world: &World) -> Plan {
         None => {}
     }
     plan
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use edge_api::time::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::reconcile::ledger::Ledger;
+
+    #[test]
+    fn events_go_an_hour_after_they_were_last_seen_together_if_they_can() {
+        let start = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
+        let event = |name: &str, minute: u64| {
+            let seen = start.plus(Duration::from_secs(60 * minute));
+            json!({"apiVersion": "v1", "kind": "Event", "lastTimestamp": seen,
+                "metadata": {"name": name, "namespace": "default", "creationTimestamp": start}})
+        };
+        let ledger = Ledger::with(start, &[event("a", 0), event("b", 1), event("c", 30)]);
+        let mut world = ledger.world();
+        let plan = reconcile(&Name::default(), &world);
+        assert_eq!((plan.writes().count(), plan.wake_at), (0, Some(start.plus(LIFE + SLACK))));
+        world.now = start.plus(LIFE + SLACK);
+        let plan = reconcile(&Name::default(), &world);
+        let gone: Vec<String> = plan.writes().map(|write| write.key.name.to_string()).collect();
+        assert_eq!(gone, ["a", "b"]);
+    }
 }

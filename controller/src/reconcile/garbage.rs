@@ -19,7 +19,8 @@ const ORPHAN: &str = "orphan";
 const BATCH: usize = 500;
 
 /// The table's entry.
-pub const CONTROLLER: Controller = Controller { name: "generic-garbage-collector", begins: &[], wakes, reconcile };
+pub const CONTROLLER: Controller =
+    Controller { name: "generic-garbage-collector", begins: &[], wakes, reconcile };
 
 fn wakes(delta: &Delta, world: &World, wake: &mut dyn FnMut(Name)) {
     let mut wake = |uid: &str| wake(Name::new("", uid));
@@ -27,7 +28,8 @@ fn wakes(delta: &Delta, world: &World, wake: &mut dyn FnMut(Name)) {
     match (&delta.before, &delta.after) {
         (before, Some(after)) => {
             let changed = before.as_ref().is_none_or(|before| relevant(before) != relevant(after));
-            let concerns = !after.owner_references.is_empty() || after.deleting() && !after.finalizers.is_empty();
+            let concerns =
+                !after.owner_references.is_empty() || after.deleting() && !after.finalizers.is_empty();
             if changed && concerns {
                 wake(&after.uid);
             }
@@ -78,7 +80,11 @@ fn standing(owner: &Owner, object: &Meta, world: &World) -> Standing {
     if elsewhere || *found.meta.name != *owner.name || found.kind.plural != kind.plural {
         return Standing::Dangling;
     }
-    if found.meta.deleting() && found.meta.has_finalizer(FOREGROUND) { Standing::Waiting } else { Standing::Solid }
+    if found.meta.deleting() && found.meta.has_finalizer(FOREGROUND) {
+        Standing::Waiting
+    } else {
+        Standing::Solid
+    }
 }
 
 /// Whether an object still has an owner.
@@ -214,7 +220,10 @@ mod tests {
 
     #[test]
     fn foreground_waits_for_dependents_that_block() {
-        let waiting = map("there", json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["foregroundDeletion"]}));
+        let waiting = map(
+            "there",
+            json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["foregroundDeletion"]}),
+        );
         let blocking = map("child", json!({"ownerReferences": [owner("there", true)]}));
         let objects = [waiting.clone(), blocking.clone()];
         assert!(plan("there", &objects).is_empty());
@@ -229,7 +238,8 @@ mod tests {
 
     #[test]
     fn orphaned_dependents_stay() {
-        let leaving = map("there", json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["orphan"]}));
+        let leaving =
+            map("there", json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["orphan"]}));
         let child = map("child", json!({"ownerReferences": [owner("there", true)]}));
         let first = plan("there", &[leaving.clone(), child]);
         assert_eq!(first[0].0, "child");

@@ -90,7 +90,12 @@ impl Ledger {
     pub fn all(&self, kind: &Kind) -> Vec<Value> {
         let prefix = format!("{}/", kind.key_prefix());
         let state = self.0.lock();
-        state.objects.range(prefix.clone()..).take_while(|(k, _)| k.starts_with(&prefix)).map(|(_, o)| o.1.clone()).collect()
+        state
+            .objects
+            .range(prefix.clone()..)
+            .take_while(|(k, _)| k.starts_with(&prefix))
+            .map(|(_, o)| o.1.clone())
+            .collect()
     }
 
     /// Changes an object.
@@ -132,8 +137,11 @@ impl Ledger {
     /// Shows a driver the whole present state.
     pub fn show(&self, driver: &mut Driver) {
         let state = self.0.lock();
-        let items: Vec<(String, u64, Bytes)> =
-            state.objects.iter().map(|(key, (revision, object))| (key.clone(), *revision, bytes(object))).collect();
+        let items: Vec<(String, u64, Bytes)> = state
+            .objects
+            .iter()
+            .map(|(key, (revision, object))| (key.clone(), *revision, bytes(object)))
+            .collect();
         let items = items.iter().map(|(key, revision, bytes)| (key.as_str(), *revision, bytes));
         driver.reset(state.head, items, state.now);
     }

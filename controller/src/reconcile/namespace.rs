@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use edge_api::kind::Kind;
 use edge_api::kinds;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::mirror::{Condition, Delta, Detail, Entry, Name, Namespace, Object, World};
 use crate::reconcile::Controller;
@@ -37,7 +37,8 @@ fn reconcile(key: &Name, world: &World) -> Plan {
     }
     let mut rest: Vec<&Entry> = world.graph.in_namespace(&key.name).collect();
     rest.sort_by(|a, b| (a.kind.plural, &a.meta.name).cmp(&(b.kind.plural, &b.meta.name)));
-    let events: Vec<&Name> = world.events.iter().map(|(_, key)| key).filter(|e| e.namespace == key.name).collect();
+    let events: Vec<&Name> =
+        world.events.iter().map(|(_, key)| key).filter(|e| e.namespace == key.name).collect();
     let mut plan = Plan::nothing();
     if rest.is_empty() && events.is_empty() {
         plan.then(finalize(namespace));
@@ -60,9 +61,7 @@ fn finalize(namespace: &Object<Namespace>) -> Write {
     let mut tree = namespace.tree();
     let rest: Vec<&String> = namespace.body.finalizers.iter().filter(|f| *f != FINALIZER).collect();
     tree["spec"]["finalizers"] = json!(rest);
-    let mut write = Write::update(KIND, namespace.key(), namespace.revision, Value::Null);
-    write.act = crate::reconcile::plan::Act::Finalize(tree);
-    write
+    Write::finalize(KIND, namespace.key(), namespace.revision, tree)
 }
 
 fn update_status(namespace: &Object<Namespace>, rest: &[&Entry], world: &World, plan: &mut Plan) {
@@ -78,7 +77,12 @@ fn update_status(namespace: &Object<Namespace>, rest: &[&Entry], world: &World, 
         }
     };
     let say = str::to_owned;
-    set("NamespaceDeletionDiscoveryFailure", "False", "ResourcesDiscovered", say("All resources successfully discovered"));
+    set(
+        "NamespaceDeletionDiscoveryFailure",
+        "False",
+        "ResourcesDiscovered",
+        say("All resources successfully discovered"),
+    );
     set(
         "NamespaceDeletionGroupVersionParsingFailure",
         "False",
@@ -106,7 +110,8 @@ fn update_status(namespace: &Object<Namespace>, rest: &[&Entry], world: &World, 
         set("NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain", message);
     }
     if conditions != before || namespace.body.phase != "Terminating" {
-        tree["status"] = json!({"phase": "Terminating", "conditions": condition::to_json(&conditions, false)});
+        tree["status"] =
+            json!({"phase": "Terminating", "conditions": condition::to_json(&conditions, false)});
         plan.then(Write::status(KIND, namespace.key(), namespace.revision, tree));
     }
 }
@@ -124,4 +129,66 @@ fn remaining(rest: &[&Entry]) -> (String, String) {
     let kinds = kinds.iter().map(|(kind, count)| format!("{kind} has {count} resource instances"));
     let finalizers = finalizers.iter().map(|(name, count)| format!("{name} in {count} resource instances"));
     (kinds.collect::<Vec<_>>().join(", "), finalizers.collect::<Vec<_>>().join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use edge_api::time::Timestamp;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::reconcile::Act;
+    use crate::reconcile::ledger::Ledger;
+
+    fn plan(objects: &[Value]) -> Plan {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": "gone", "deletionTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"finalizers": ["kubernetes", "mine"]}, "status": {"phase": "Terminating"}});
+        let all = [&[namespace], objects].concat();
+        reconcile(&Name::new("", "gone"), &Ledger::with(Timestamp::from_seconds(0), &all).world())
+    }
+
+    fn object(kind: &str, name: &str, finalizers: Value) -> Value {
+        json!({"apiVersion": "v1", "kind": kind,
+            "metadata": {"name": name, "namespace": "gone", "finalizers": finalizers}})
+    }
+
+    fn deleted(plan: &Plan) -> Vec<String> {
+        let deletes = plan.writes().filter(|write| matches!(write.act, Act::Delete { .. }));
+        deletes.map(|write| write.key.name.to_string()).collect()
+    }
+
+    #[test]
+    fn pods_go_first_then_everything_else_then_the_finalizer() {
+        let (pod, map) = (object("Pod", "p", json!([])), object("ConfigMap", "m", json!([])));
+        let event = object("Event", "e", json!([]));
+        assert_eq!(deleted(&plan(&[pod, map.clone(), event.clone()])), ["p"]);
+        assert_eq!(deleted(&plan(&[map, event])), ["m", "e"]);
+        let last = plan(&[]);
+        let Act::Finalize(namespace) = &last.writes().next().unwrap().act else { panic!("{last:#?}") };
+        assert_eq!(namespace["spec"]["finalizers"], json!(["mine"]));
+    }
+
+    #[test]
+    fn what_remains_is_said() {
+        let plan = plan(&[object("ConfigMap", "m", json!(["example.com/keep"]))]);
+        let status = plan.writes().find_map(|write| match &write.act {
+            Act::Status(object) => Some(object["status"]["conditions"].clone()),
+            _ => None,
+        });
+        let all = status.unwrap();
+        let message = |kind: &str| {
+            all.as_array().unwrap().iter().find(|c| c["type"] == kind).unwrap()["message"].clone()
+        };
+        assert_eq!(
+            message("NamespaceContentRemaining"),
+            "Some resources are remaining: configmaps. has 1 resource instances"
+        );
+        assert_eq!(
+            message("NamespaceFinalizersRemaining"),
+            "Some content in the namespace has finalizers remaining: example.com/keep in 1 resource instances"
+        );
+    }
 }

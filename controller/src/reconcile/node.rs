@@ -11,7 +11,9 @@ use edge_api::kinds;
 use edge_api::time::Timestamp;
 use serde_json::{Value, json};
 
-use crate::mirror::{Delta, Detail, NODE_LEASES, Name, Node, NodeCondition, Object, Pod, Taint, Toleration, World};
+use crate::mirror::{
+    Delta, Detail, NODE_LEASES, Name, Node, NodeCondition, Object, Pod, Taint, Toleration, World,
+};
 use crate::reconcile::Controller;
 use crate::reconcile::plan::{Note, Plan, Write};
 
@@ -38,14 +40,17 @@ const TAINTS: [(&str, &str, &str); 6] = [
 ];
 
 /// The table's entry.
-pub const CONTROLLER: Controller = Controller { name: "node-lifecycle-controller", begins: &[], wakes, reconcile };
+pub const CONTROLLER: Controller =
+    Controller { name: "node-lifecycle-controller", begins: &[], wakes, reconcile };
 
 fn wakes(delta: &Delta, world: &World, wake: &mut dyn FnMut(Name)) {
     match &delta.detail {
         Detail::Node((before, after)) => {
             wake(delta.key.clone());
             // Whether others may be evicted depends on whether any node is ready.
-            let ready = |node: &Option<std::sync::Arc<Object<Node>>>| node.as_ref().is_some_and(|node| is_ready(node));
+            let ready = |node: &Option<std::sync::Arc<Object<Node>>>| {
+                node.as_ref().is_some_and(|node| is_ready(node))
+            };
             if ready(before) != ready(after) {
                 world.nodes.all().for_each(|node| wake(node.key()));
             }
@@ -53,7 +58,10 @@ fn wakes(delta: &Delta, world: &World, wake: &mut dyn FnMut(Name)) {
         // A Lease that goes on being renewed needs no look: the timer finds it in time.
         Detail::Lease((before, after)) if &*delta.key.namespace == NODE_LEASES => {
             let key = Name::new("", &delta.key.name);
-            let unknown = world.nodes.at(&key).is_some_and(|node| node.body.ready().is_some_and(|c| c.status == "Unknown"));
+            let unknown = world
+                .nodes
+                .at(&key)
+                .is_some_and(|node| node.body.ready().is_some_and(|c| c.status == "Unknown"));
             if before.is_none() || after.is_none() || unknown {
                 wake(key);
             }
@@ -120,8 +128,12 @@ fn lost(node: &Object<Node>, world: &World) -> Write {
     }
     tree["status"]["conditions"] = Value::Array(conditions);
     let message = format!("Node {} status is now: NodeNotReady", node.meta.name);
-    Write::status(KIND, node.key(), node.revision, tree)
-        .saying(Note::normal(KIND, &node.meta, "NodeNotReady", message))
+    Write::status(KIND, node.key(), node.revision, tree).saying(Note::normal(
+        KIND,
+        &node.meta,
+        "NodeNotReady",
+        message,
+    ))
 }
 
 /// Brings the taints in line with the conditions.
@@ -164,7 +176,9 @@ fn taint_to_json(taint: &Taint) -> Value {
 
 fn wanted_taints(node: &Node) -> Vec<(&'static str, &'static str)> {
     let mut wanted = Vec::new();
-    let has = |kind: &str, status: &str| node.conditions.iter().any(|c: &NodeCondition| c.kind == kind && c.status == status);
+    let has = |kind: &str, status: &str| {
+        node.conditions.iter().any(|c: &NodeCondition| c.kind == kind && c.status == status)
+    };
     for (kind, status, key) in TAINTS {
         if has(kind, status) {
             wanted.push((key, "NoSchedule"));
@@ -194,7 +208,8 @@ fn evict(node: &Object<Node>, world: &World, plan: &mut Plan) {
         return;
     }
     let mut writes = Vec::new();
-    for pod in world.pods.on_node(&node.meta.name).filter(|pod| !pod.meta.deleting() && !pod.body.finished()) {
+    for pod in world.pods.on_node(&node.meta.name).filter(|pod| !pod.meta.deleting() && !pod.body.finished())
+    {
         match leaves(&pod.body, &taints, world.now) {
             None => {}
             Some(time) if time <= world.now => {
@@ -210,16 +225,20 @@ fn evict(node: &Object<Node>, world: &World, plan: &mut Plan) {
 
 /// When a Pod has to leave; none if it may stay for ever.
 fn leaves(pod: &Pod, taints: &[&Taint], now: Timestamp) -> Option<Timestamp> {
-    taints.iter().filter_map(|taint| {
-        let patience = patience(pod, taint)?;
-        let since = taint.time_added.unwrap_or(now);
-        Some(since.plus(Duration::from_secs(u64::try_from(patience).unwrap_or(0))))
-    }).min()
+    taints
+        .iter()
+        .filter_map(|taint| {
+            let patience = patience(pod, taint)?;
+            let since = taint.time_added.unwrap_or(now);
+            Some(since.plus(Duration::from_secs(u64::try_from(patience).unwrap_or(0))))
+        })
+        .min()
 }
 
 /// For how many seconds a Pod puts up with a taint; none for ever.
 fn patience(pod: &Pod, taint: &Taint) -> Option<i64> {
-    let matching: Vec<&Toleration> = pod.tolerations.iter().filter(|toleration| tolerates(toleration, taint)).collect();
+    let matching: Vec<&Toleration> =
+        pod.tolerations.iter().filter(|toleration| tolerates(toleration, taint)).collect();
     if matching.is_empty() {
         // What admission gives every Pod, for one that came without it.
         return Some(if taint.key == NOT_READY || taint.key == UNREACHABLE { DEFAULT_TOLERATION } else { 0 });
@@ -296,14 +315,23 @@ mod tests {
     #[test]
     fn conditions_become_taints_and_go_with_them() {
         let keys = |plan: &Plan| -> Vec<String> {
-            let Some(Act::Patch(patch)) = plan.writes().next().map(|w| w.act.clone()) else { return Vec::new() };
+            let Some(Act::Patch(patch)) = plan.writes().next().map(|w| w.act.clone()) else {
+                return Vec::new();
+            };
             let taints = patch["spec"]["taints"].as_array().unwrap().clone();
-            taints.iter().map(|t| format!("{}:{}", t["key"].as_str().unwrap(), t["effect"].as_str().unwrap())).collect()
+            taints
+                .iter()
+                .map(|t| format!("{}:{}", t["key"].as_str().unwrap(), t["effect"].as_str().unwrap()))
+                .collect()
         };
         let both = |key: &str| vec![format!("{key}:NoSchedule"), format!("{key}:NoExecute")];
         assert_eq!(keys(&plan(&[node("a", "False", json!([]))], 0)), both(NOT_READY));
         assert_eq!(keys(&plan(&[node("a", "Unknown", json!([]))], 60)), both(UNREACHABLE));
-        let recovered = node("a", "True", json!([{"key": NOT_READY, "effect": "NoSchedule"}, {"key": "mine", "effect": "NoSchedule"}]));
+        let recovered = node(
+            "a",
+            "True",
+            json!([{"key": NOT_READY, "effect": "NoSchedule"}, {"key": "mine", "effect": "NoSchedule"}]),
+        );
         assert_eq!(keys(&plan(&[recovered], 0)), ["mine:NoSchedule"]);
         let mut cordoned = node("a", "True", json!([]));
         cordoned["spec"]["unschedulable"] = json!(true);

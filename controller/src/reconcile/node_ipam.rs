@@ -29,8 +29,10 @@ fn wakes(delta: &Delta, _: &World, wake: &mut dyn FnMut(Name)) {
 }
 
 fn reconcile(_: &Name, world: &World) -> Plan {
-    let mut used: HashSet<String> = world.nodes.all().flat_map(|node| node.body.pod_cidrs.iter().cloned()).collect();
-    let mut needy: Vec<_> = world.nodes.all().filter(|n| n.body.pod_cidrs.is_empty() && !n.meta.deleting()).collect();
+    let mut used: HashSet<String> =
+        world.nodes.all().flat_map(|node| node.body.pod_cidrs.iter().cloned()).collect();
+    let mut needy: Vec<_> =
+        world.nodes.all().filter(|n| n.body.pod_cidrs.is_empty() && !n.meta.deleting()).collect();
     needy.sort_by_key(|node| (node.meta.creation_timestamp, node.meta.name.clone()));
     let mut parts = parts(&world.settings.pod_range);
     let mut plan = Plan::nothing();
@@ -41,7 +43,8 @@ fn reconcile(_: &Name, world: &World) -> Plan {
             plan.notes.push(Note::normal(KIND, &node.meta, "CIDRNotAvailable", message));
             continue;
         };
-        let patch = json!({"metadata": {"uid": &*node.meta.uid}, "spec": {"podCIDR": part, "podCIDRs": [part]}});
+        let patch =
+            json!({"metadata": {"uid": &*node.meta.uid}, "spec": {"podCIDR": part, "podCIDRs": [part]}});
         used.insert(part);
         writes.push(Write::patch(KIND, node.key(), node.revision, patch));
     }
@@ -52,9 +55,13 @@ fn reconcile(_: &Name, world: &World) -> Plan {
 /// The parts of a range such as `10.42.0.0/16`, in order; none of one that is no such range.
 fn parts(range: &str) -> impl Iterator<Item = String> + use<> {
     let parsed = range.split_once('/').and_then(|(address, length)| {
-        Some((address.parse::<Ipv4Addr>().ok()?, length.parse::<u32>().ok().filter(|length| *length <= PART)?))
+        Some((
+            address.parse::<Ipv4Addr>().ok()?,
+            length.parse::<u32>().ok().filter(|length| *length <= PART)?,
+        ))
     });
-    let (first, count) = parsed.map_or((0, 0), |(address, length)| (u32::from(address), 1_u32 << (PART - length)));
+    let (first, count) =
+        parsed.map_or((0, 0), |(address, length)| (u32::from(address), 1_u32 << (PART - length)));
     (0..count).map(move |index| format!("{}/{PART}", Ipv4Addr::from(first + (index << (32 - PART)))))
 }
 

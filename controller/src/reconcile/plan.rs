@@ -140,6 +140,11 @@ impl Write {
         Write::new(kind, key, Act::Status(object), Some(on))
     }
 
+    /// Replaces the finalizers of a Namespace read at `on`.
+    pub fn finalize(kind: &'static Kind, key: Name, on: u64, object: Value) -> Write {
+        Write::new(kind, key, Act::Finalize(object), Some(on))
+    }
+
     /// Merges into an object read at `on`.
     pub fn patch(kind: &'static Kind, key: Name, on: u64, patch: Value) -> Write {
         Write::new(kind, key, Act::Patch(patch), Some(on))

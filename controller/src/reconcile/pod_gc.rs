@@ -17,7 +17,8 @@ const THRESHOLD: usize = 12_500;
 const QUARANTINE: Duration = Duration::from_secs(40);
 
 /// The table's entry. Its keys are nodes without a namespace, Pods with one, and nothing at all for ended Pods.
-pub const CONTROLLER: Controller = Controller { name: "pod-garbage-collector", begins: &[], wakes, reconcile };
+pub const CONTROLLER: Controller =
+    Controller { name: "pod-garbage-collector", begins: &[], wakes, reconcile };
 
 fn wakes(delta: &Delta, world: &World, wake: &mut dyn FnMut(Name)) {
     match &delta.detail {

@@ -65,7 +65,8 @@ const FIRST_DELAY: Duration = Duration::from_millis(5);
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
 
 fn delay(attempts: u32) -> Duration {
-    let doubled = FIRST_DELAY.saturating_mul(1_u32.checked_shl(attempts.saturating_sub(1).min(31)).unwrap_or(u32::MAX));
+    let doubled =
+        FIRST_DELAY.saturating_mul(1_u32.checked_shl(attempts.saturating_sub(1).min(31)).unwrap_or(u32::MAX));
     doubled.min(LONGEST_DELAY)
 }
 
@@ -138,7 +139,14 @@ impl Queue {
     }
 
     /// The plan of a key ended. `barrier` is the highest revision it may have written, 0 for none.
-    pub fn finish(&mut self, job: Job, outcome: Outcome, barrier: u64, wake_at: Option<Timestamp>, now: Timestamp) {
+    pub fn finish(
+        &mut self,
+        job: Job,
+        outcome: Outcome,
+        barrier: u64,
+        wake_at: Option<Timestamp>,
+        now: Timestamp,
+    ) {
         let entry = self.entries.entry(job.clone()).or_default();
         entry.state = State::Idle;
         entry.barrier = entry.barrier.max(barrier);
@@ -196,7 +204,12 @@ impl Queue {
 
     /// How many keys wait for what.
     pub fn lengths(&self) -> Lengths {
-        Lengths { ready: self.ready.len(), held: self.held.len(), timers: self.timers.len(), known: self.entries.len() }
+        Lengths {
+            ready: self.ready.len(),
+            held: self.held.len(),
+            timers: self.timers.len(),
+            known: self.entries.len(),
+        }
     }
 
     /// Whether nothing is ready, running or held; timers may be set.

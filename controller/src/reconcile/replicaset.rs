@@ -24,7 +24,8 @@ const POD: &Kind = &kinds::pod::KIND;
 const BURST: usize = 500;
 
 /// The table's entry.
-pub const CONTROLLER: Controller = Controller { name: "replicaset-controller", begins: &[], wakes, reconcile };
+pub const CONTROLLER: Controller =
+    Controller { name: "replicaset-controller", begins: &[], wakes, reconcile };
 
 fn wakes(delta: &Delta, world: &World, wake: &mut dyn FnMut(Name)) {
     match &delta.detail {
@@ -36,7 +37,8 @@ fn wakes(delta: &Delta, world: &World, wake: &mut dyn FnMut(Name)) {
                 && pod.meta.controller().is_none()
             {
                 let sets = world.replica_sets.in_namespace(&pod.meta.namespace);
-                sets.filter(|set| set.body.selector.matches(&pod.meta.labels)).for_each(|set| wake(set.key()));
+                sets.filter(|set| set.body.selector.matches(&pod.meta.labels))
+                    .for_each(|set| wake(set.key()));
             }
             if old != new {
                 old.into_iter().for_each(&mut *wake);
@@ -90,7 +92,12 @@ fn create_pod(set: &Object<ReplicaSet>, template: &Value, index: usize, world: &
     let prefix = format!("{}-", set.meta.name);
     let namespace = &set.meta.namespace;
     let name = (0_u32..)
-        .map(|salt| generated_name(&prefix, fnv(format!("{} {} {index} {salt}", set.meta.uid, world.revision).as_bytes())))
+        .map(|salt| {
+            generated_name(
+                &prefix,
+                fnv(format!("{} {} {index} {salt}", set.meta.uid, world.revision).as_bytes()),
+            )
+        })
         .find(|name| world.pods.get(namespace, name).is_none())
         .expect("there are more names than Pods");
     let mut metadata = template.get("metadata").cloned().unwrap_or_else(|| json!({}));
@@ -108,7 +115,13 @@ fn create_pod(set: &Object<ReplicaSet>, template: &Value, index: usize, world: &
         .failing(Note::warning(KIND, &set.meta, "FailedCreate", "Error creating: ".to_owned()))
 }
 
-fn delete_pods(set: &Object<ReplicaSet>, mut active: Vec<Arc<Object<Pod>>>, wanted: usize, world: &World, plan: &mut Plan) {
+fn delete_pods(
+    set: &Object<ReplicaSet>,
+    mut active: Vec<Arc<Object<Pod>>>,
+    wanted: usize,
+    world: &World,
+    plan: &mut Plan,
+) {
     let surplus = active.len() - wanted;
     if wanted > 0 {
         let related = related_per_node(set, world);
@@ -118,7 +131,12 @@ fn delete_pods(set: &Object<ReplicaSet>, mut active: Vec<Arc<Object<Pod>>>, want
     let writes = chosen.map(|pod| {
         Write::delete(POD, &pod.meta)
             .planned_on(pod.revision)
-            .saying(Note::normal(KIND, &set.meta, "SuccessfulDelete", format!("Deleted pod: {}", pod.meta.name)))
+            .saying(Note::normal(
+                KIND,
+                &set.meta,
+                "SuccessfulDelete",
+                format!("Deleted pod: {}", pod.meta.name),
+            ))
             .failing(Note::warning(KIND, &set.meta, "FailedDelete", "Error deleting: ".to_owned()))
     });
     plan.together(writes.collect());
@@ -142,7 +160,12 @@ fn related_per_node(set: &Object<ReplicaSet>, world: &World) -> HashMap<String, 
 }
 
 /// Kubernetes' order of Pods to delete, the first one first.
-fn deletion_order(a: &Object<Pod>, b: &Object<Pod>, related: &HashMap<String, usize>, now: Timestamp) -> Ordering {
+fn deletion_order(
+    a: &Object<Pod>,
+    b: &Object<Pod>,
+    related: &HashMap<String, usize>,
+    now: Timestamp,
+) -> Ordering {
     let phase = |pod: &Object<Pod>| match pod.body.phase {
         Phase::Pending => 0,
         Phase::Unknown => 1,
@@ -152,9 +175,13 @@ fn deletion_order(a: &Object<Pod>, b: &Object<Pod>, related: &HashMap<String, us
         let text = pod.meta.annotations.get("controller.kubernetes.io/pod-deletion-cost");
         text.and_then(|text| text.parse().ok()).unwrap_or(0)
     };
-    let crowd = |pod: &Object<Pod>| pod.body.node.as_ref().and_then(|node| related.get(node)).copied().unwrap_or(0);
+    let crowd =
+        |pod: &Object<Pod>| pod.body.node.as_ref().and_then(|node| related.get(node)).copied().unwrap_or(0);
     let since = |pod: &Object<Pod>| pod.body.ready.then_some(pod.body.ready_since).flatten();
-    a.body.node.is_some().cmp(&b.body.node.is_some())
+    a.body
+        .node
+        .is_some()
+        .cmp(&b.body.node.is_some())
         .then_with(|| phase(a).cmp(&phase(b)))
         .then_with(|| a.body.ready.cmp(&b.body.ready))
         .then_with(|| cost(a).cmp(&cost(b)))
@@ -198,7 +225,14 @@ fn update_status(set: &Object<ReplicaSet>, active: &[Arc<Object<Pod>>], world: &
     let mut conditions = set.body.conditions.clone();
     match &world.failure {
         Some(failure) if condition::find(&conditions, "ReplicaFailure").is_none() => {
-            condition::set(&mut conditions, "ReplicaFailure", "True", failure.reason, failure.message.clone(), world.now);
+            condition::set(
+                &mut conditions,
+                "ReplicaFailure",
+                "True",
+                failure.reason,
+                failure.message.clone(),
+                world.now,
+            );
         }
         Some(_) => {}
         None => condition::unset(&mut conditions, "ReplicaFailure"),
@@ -289,7 +323,8 @@ mod tests {
             .filter(|count| *count > 0)
             .collect();
         assert_eq!(batches, [1, 2, 4, 2]);
-        let names: std::collections::BTreeSet<_> = plan.writes().map(|write| write.key.name.clone()).collect();
+        let names: std::collections::BTreeSet<_> =
+            plan.writes().map(|write| write.key.name.clone()).collect();
         // One of the writes is the status.
         assert_eq!(names.len(), 10);
         assert!(names.iter().all(|name| &**name == "web" || name.len() == "web-xxxxx".len()));
@@ -306,12 +341,22 @@ mod tests {
         let cases = [
             ("unassigned before assigned", json!({"spec": {"nodeName": null}})),
             ("pending before running", json!({"status": {"phase": "Pending"}})),
-            ("not ready before ready", json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}})),
-            ("cheap before dear",
-                json!({"metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": "-5"}}})),
-            ("ready for a short time before a long one",
-                json!({"status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": other_time}]}})),
-            ("often restarted before seldom", json!({"status": {"containerStatuses": [{"restartCount": 3}]}})),
+            (
+                "not ready before ready",
+                json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}}),
+            ),
+            (
+                "cheap before dear",
+                json!({"metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": "-5"}}}),
+            ),
+            (
+                "ready for a short time before a long one",
+                json!({"status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": other_time}]}}),
+            ),
+            (
+                "often restarted before seldom",
+                json!({"status": {"containerStatuses": [{"restartCount": 3}]}}),
+            ),
             ("young before old", json!({"metadata": {"creationTimestamp": other_time}})),
         ];
         for (name, change) in cases {
@@ -344,9 +389,14 @@ mod tests {
         let mut slow = set(1);
         slow["spec"]["minReadySeconds"] = json!(30);
         let ready = |time: &str| {
-            pod("a", json!({"status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": time}]}}))
+            pod(
+                "a",
+                json!({"status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": time}]}}),
+            )
         };
-        for (time, available, wakes) in [("2026-01-01T00:59:40Z", Value::Null, true), ("2026-01-01T00:59:30Z", json!(1), false)] {
+        for (time, available, wakes) in
+            [("2026-01-01T00:59:40Z", Value::Null, true), ("2026-01-01T00:59:30Z", json!(1), false)]
+        {
             let plan = plan(&world(&[slow.clone(), ready(time)]));
             let Act::Status(object) = &plan.writes().next().unwrap().act else { panic!("{plan:#?}") };
             assert_eq!(object["status"]["readyReplicas"], 1);
@@ -362,7 +412,10 @@ mod tests {
         let plan = plan(&world);
         let Act::Status(object) = &plan.writes().next().unwrap().act else { panic!("{plan:#?}") };
         let condition = &object["status"]["conditions"][0];
-        assert_eq!((&condition["type"], &condition["reason"]), (&json!("ReplicaFailure"), &json!("FailedCreate")));
+        assert_eq!(
+            (&condition["type"], &condition["reason"]),
+            (&json!("ReplicaFailure"), &json!("FailedCreate"))
+        );
     }
 
     #[test]
@@ -373,7 +426,10 @@ mod tests {
         let mut owners = std::collections::BTreeMap::new();
         for write in plan(&world(&[set(1), orphan, stranger])).writes() {
             let Act::Patch(patch) = &write.act else { panic!("{write:#?}") };
-            owners.insert(write.key.name.to_string(), patch["metadata"]["ownerReferences"].as_array().unwrap().len());
+            owners.insert(
+                write.key.name.to_string(),
+                patch["metadata"]["ownerReferences"].as_array().unwrap().len(),
+            );
         }
         assert_eq!(owners, [("orphan".to_owned(), 1), ("stranger".to_owned(), 0)].into());
     }

@@ -12,12 +12,15 @@ const KIND: &Kind = &kinds::service_account::KIND;
 const DEFAULT: &str = "default";
 
 /// The table's entry. Its keys are namespaces.
-pub const CONTROLLER: Controller = Controller { name: "service-account-controller", begins: &[], wakes, reconcile };
+pub const CONTROLLER: Controller =
+    Controller { name: "service-account-controller", begins: &[], wakes, reconcile };
 
 fn wakes(delta: &Delta, _: &World, wake: &mut dyn FnMut(Name)) {
     match &delta.detail {
         Detail::Namespace(_) => wake(delta.key.clone()),
-        Detail::ServiceAccount((_, None)) if &*delta.key.name == DEFAULT => wake(Name::new("", &delta.key.namespace)),
+        Detail::ServiceAccount((_, None)) if &*delta.key.name == DEFAULT => {
+            wake(Name::new("", &delta.key.namespace))
+        }
         _ => {}
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use edge_api::time::Timestamp;
 use edge_api::kinds;
+use edge_api::time::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -31,8 +31,12 @@ impl RegistryWriter {
                 self.registry.create(cx, &all, object.clone()).await.map(drop)
             }
             Act::Update(object) => self.registry.update(cx, &target, object.clone()).await.map(drop),
-            Act::Status(object) => self.registry.update(cx, &target.sub("status"), object.clone()).await.map(drop),
-            Act::Finalize(object) => self.registry.update(cx, &target.sub("finalize"), object.clone()).await.map(drop),
+            Act::Status(object) => {
+                self.registry.update(cx, &target.sub("status"), object.clone()).await.map(drop)
+            }
+            Act::Finalize(object) => {
+                self.registry.update(cx, &target.sub("finalize"), object.clone()).await.map(drop)
+            }
             Act::Patch(patch) => {
                 let mut patch = patch.clone();
                 if let Some(revision) = write.on {
@@ -82,7 +86,8 @@ impl Writer for RegistryWriter {
 }
 
 fn judge(error: ApiError) -> WriteError {
-    let terminating = error.details.iter().flat_map(|d| &d.causes).any(|cause| cause.reason == "NamespaceTerminating");
+    let terminating =
+        error.details.iter().flat_map(|d| &d.causes).any(|cause| cause.reason == "NamespaceTerminating");
     match error.reason {
         Reason::Conflict | Reason::AlreadyExists | Reason::NotFound => WriteError::Stale(error.message),
         Reason::Forbidden if terminating => WriteError::Stale(error.message),

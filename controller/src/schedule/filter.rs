@@ -59,7 +59,10 @@ fn taints(pod: &Pod, place: &Place<'_>) -> Vec<String> {
         matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute") && !tolerates(&pod.tolerations, taint)
     };
     let taint = place.node.body.taints.iter().find(keeps_out);
-    taint.map(|taint| format!("node(s) had untolerated taint {{{}: {}}}", taint.key, taint.value)).into_iter().collect()
+    taint
+        .map(|taint| format!("node(s) had untolerated taint {{{}: {}}}", taint.key, taint.value))
+        .into_iter()
+        .collect()
 }
 
 fn affinity(pod: &Pod, place: &Place<'_>) -> Vec<String> {
@@ -107,7 +110,8 @@ fn resources(pod: &Pod, place: &Place<'_>) -> Vec<String> {
     check("cpu", want.cpu, have.cpu, taken.cpu);
     check("memory", want.memory, have.memory, taken.memory);
     check("ephemeral-storage", want.storage, have.storage, taken.storage);
-    let amount = |map: &std::collections::BTreeMap<String, i64>, name: &str| map.get(name).copied().unwrap_or(0);
+    let amount =
+        |map: &std::collections::BTreeMap<String, i64>, name: &str| map.get(name).copied().unwrap_or(0);
     for (name, want) in &want.other {
         check(name, *want, amount(&have.other, name), amount(&taken.other, name));
     }

@@ -63,7 +63,9 @@ fn reconcile(_: &Name, world: &World) -> Plan {
         match place(pod, world, &placed) {
             Ok(node) => {
                 let totals = placed.entry(&node.meta.name);
-                totals.or_insert_with(|| on(world, &node.meta.name).cloned().unwrap_or_default()).add(&pod.body);
+                totals
+                    .or_insert_with(|| on(world, &node.meta.name).cloned().unwrap_or_default())
+                    .add(&pod.body);
                 writes.push(bind(pod, node));
             }
             Err(message) => {
@@ -84,7 +86,11 @@ fn on<'a>(world: &'a World, node: &str) -> Option<&'a Totals> {
 }
 
 /// The best node for a Pod, or why there is none, in Kubernetes' words.
-fn place<'a>(pod: &Object<Pod>, world: &'a World, placed: &HashMap<&str, Totals>) -> Result<&'a Object<Node>, String> {
+fn place<'a>(
+    pod: &Object<Pod>,
+    world: &'a World,
+    placed: &HashMap<&str, Totals>,
+) -> Result<&'a Object<Node>, String> {
     let nothing = Totals::default();
     let mut fitting = Vec::new();
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
@@ -115,7 +121,8 @@ fn place<'a>(pod: &Object<Pod>, world: &'a World, placed: &HashMap<&str, Totals>
 }
 
 fn explain(nodes: usize, reasons: &BTreeMap<String, usize>, hopeless: usize) -> String {
-    let mut counted: Vec<String> = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    let mut counted: Vec<String> =
+        reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     counted.sort();
     let mut preemption = Vec::new();
     let rest = nodes - hopeless;
@@ -132,8 +139,12 @@ fn explain(nodes: usize, reasons: &BTreeMap<String, usize>, hopeless: usize) -> 
 
 fn bind(pod: &Object<Pod>, node: &Object<Node>) -> Write {
     let message = format!("Successfully assigned {} to {}", pod.key(), node.meta.name);
-    Write::bind(POD, &pod.meta, pod.revision, &node.meta.name)
-        .saying(Note::normal(POD, &pod.meta, "Scheduled", message))
+    Write::bind(POD, &pod.meta, pod.revision, &node.meta.name).saying(Note::normal(
+        POD,
+        &pod.meta,
+        "Scheduled",
+        message,
+    ))
 }
 
 fn unschedulable(pod: &Object<Pod>, message: &str, world: &World) -> Write {
@@ -208,23 +219,51 @@ mod tests {
     fn a_pod_without_a_node_is_told_why_in_kubernetes_words() {
         let taint = json!({"taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}]});
         let port = json!({"containers": [{"name": "c", "ports": [{"containerPort": 1, "hostPort": 80}]}]});
-        let full: Vec<Value> = (0..3).map(|i| pod(&format!("o{i}"), on("a", json!({"containers": []})))).collect();
+        let full: Vec<Value> =
+            (0..3).map(|i| pod(&format!("o{i}"), on("a", json!({"containers": []})))).collect();
         let victims = "preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.";
         let hopeless = "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.";
         let plain = || node("a", json!({}));
         let cases = [
-            (asks("3", "1"), vec![plain()], format!("0/1 nodes are available: 1 Insufficient cpu. {victims}")),
-            (asks("3", "2Gi"), vec![plain()],
-                format!("0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient memory. {victims}")),
-            (json!({}), [vec![plain()], full].concat(), format!("0/1 nodes are available: 1 Too many pods. {victims}")),
-            (json!({}), vec![node("a", json!({"unschedulable": true}))],
-                format!("0/1 nodes are available: 1 node(s) were unschedulable. {hopeless}")),
-            (json!({}), vec![node("a", taint)],
-                format!("0/1 nodes are available: 1 node(s) had untolerated taint {{k: v}}. {hopeless}")),
-            (json!({"nodeSelector": {"disk": "hdd"}}), vec![plain()],
-                format!("0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector. {hopeless}")),
-            (port.clone(), vec![plain(), pod("o", on("a", port))],
-                format!("0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports. {victims}")),
+            (
+                asks("3", "1"),
+                vec![plain()],
+                format!("0/1 nodes are available: 1 Insufficient cpu. {victims}"),
+            ),
+            (
+                asks("3", "2Gi"),
+                vec![plain()],
+                format!("0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient memory. {victims}"),
+            ),
+            (
+                json!({}),
+                [vec![plain()], full].concat(),
+                format!("0/1 nodes are available: 1 Too many pods. {victims}"),
+            ),
+            (
+                json!({}),
+                vec![node("a", json!({"unschedulable": true}))],
+                format!("0/1 nodes are available: 1 node(s) were unschedulable. {hopeless}"),
+            ),
+            (
+                json!({}),
+                vec![node("a", taint)],
+                format!("0/1 nodes are available: 1 node(s) had untolerated taint {{k: v}}. {hopeless}"),
+            ),
+            (
+                json!({"nodeSelector": {"disk": "hdd"}}),
+                vec![plain()],
+                format!(
+                    "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector. {hopeless}"
+                ),
+            ),
+            (
+                port.clone(),
+                vec![plain(), pod("o", on("a", port))],
+                format!(
+                    "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports. {victims}"
+                ),
+            ),
             (json!({}), vec![], "no nodes available to schedule pods".to_owned()),
         ];
         for (spec, others, expected) in cases {
@@ -235,7 +274,8 @@ mod tests {
     #[test]
     fn what_a_pod_asks_for_decides_where_it_may_go() {
         let tainted = node("a", json!({"taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}]}));
-        let tolerant = json!({"tolerations": [{"key": "k", "operator": "Equal", "value": "v", "effect": "NoSchedule"}]});
+        let tolerant =
+            json!({"tolerations": [{"key": "k", "operator": "Equal", "value": "v", "effect": "NoSchedule"}]});
         let named = json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
             "nodeSelectorTerms": [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["b"]}]}]}}}});
         let cordoned = node("a", json!({"unschedulable": true}));
@@ -281,7 +321,8 @@ mod tests {
 
     #[test]
     fn a_pod_without_a_node_waits_for_what_could_help() {
-        let ledger = Ledger::with(Timestamp::from_seconds(0), &[node("a", json!({})), pod("p", asks("3", "1"))]);
+        let ledger =
+            Ledger::with(Timestamp::from_seconds(0), &[node("a", json!({})), pod("p", asks("3", "1"))]);
         let mut world = ledger.world();
         let tried = reconcile(&Name::default(), &world);
         assert_eq!(tried.without_node.len(), 1);

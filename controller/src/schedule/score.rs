@@ -47,7 +47,8 @@ pub fn best(pod: &Pod, places: &[Place<'_>]) -> Option<usize> {
             *sum += score.weight * scaled(&score.scale, raw, highest);
         }
     }
-    let rank = |at: &usize| (sums[*at], places[*at].taken.pods, std::cmp::Reverse(&places[*at].node.meta.name));
+    let rank =
+        |at: &usize| (sums[*at], places[*at].taken.pods, std::cmp::Reverse(&places[*at].node.meta.name));
     (0..places.len()).max_by_key(rank)
 }
 
@@ -79,7 +80,11 @@ fn allocated(pod: &Pod, place: &Place<'_>) -> i64 {
     const SMALL_MEMORY: i64 = 200 * 1024 * 1024;
     let share = |want: i64, small: i64, taken: i64, have: i64| {
         let want = if want == 0 { small } else { want };
-        if have <= 0 { 0 } else { (100 * i128::from(taken.saturating_add(want)) / i128::from(have)).min(100) as i64 }
+        if have <= 0 {
+            0
+        } else {
+            (100 * i128::from(taken.saturating_add(want)) / i128::from(have)).min(100) as i64
+        }
     };
     let (have, taken, want) = (&place.node.body.allocatable, &place.taken.requests, &pod.requests);
     let cpu = share(want.cpu, SMALL_CPU, taken.cpu, have.cpu);

@@ -128,7 +128,11 @@ pub struct ResourcesForm {
 
 /// What a Pod needs: its containers and sidecars together, or its most demanding init container with the sidecars
 /// before it, whichever is more; and the overhead.
-pub fn effective(containers: &[ContainerForm], init: &[ContainerForm], overhead: Option<&Quantities>) -> Resources {
+pub fn effective(
+    containers: &[ContainerForm],
+    init: &[ContainerForm],
+    overhead: Option<&Quantities>,
+) -> Resources {
     let mut sidecars = Resources::default();
     let mut peak = Resources::default();
     for container in init {

@@ -191,7 +191,9 @@ pub fn template_digest(template: &Value) -> u64 {
 
 /// FNV-1a, 64 bits.
 pub fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 fn conditions(status: &Value) -> Vec<Condition> {
@@ -272,7 +274,8 @@ mod tests {
     #[test]
     fn the_digest_is_blind_to_the_hash_label() {
         let plain = serde_json::json!({"metadata": {"labels": {"a": "b"}}, "spec": {}});
-        let hashed = serde_json::json!({"metadata": {"labels": {"a": "b", "pod-template-hash": "x"}}, "spec": {}});
+        let hashed =
+            serde_json::json!({"metadata": {"labels": {"a": "b", "pod-template-hash": "x"}}, "spec": {}});
         assert_eq!(template_digest(&plain), template_digest(&hashed));
     }
 }

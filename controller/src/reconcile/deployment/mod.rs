@@ -34,7 +34,8 @@ const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
 const MAXIMUM: &str = "deployment.kubernetes.io/max-replicas";
 
 /// The table's entry.
-pub const CONTROLLER: Controller = Controller { name: "deployment-controller", begins: &[], wakes, reconcile };
+pub const CONTROLLER: Controller =
+    Controller { name: "deployment-controller", begins: &[], wakes, reconcile };
 
 fn wakes(delta: &Delta, world: &World, wake: &mut dyn FnMut(Name)) {
     match &delta.detail {
@@ -120,7 +121,11 @@ fn reconcile(key: &Name, world: &World) -> Plan {
     plan
 }
 
-fn sort<'a>(world: &'a World, deployment: &'a Object<Deployment>, mut sets: Vec<Arc<Object<ReplicaSet>>>) -> View<'a> {
+fn sort<'a>(
+    world: &'a World,
+    deployment: &'a Object<Deployment>,
+    mut sets: Vec<Arc<Object<ReplicaSet>>>,
+) -> View<'a> {
     sets.sort_by(|a, b| {
         (a.meta.creation_timestamp, &a.meta.name).cmp(&(b.meta.creation_timestamp, &b.meta.name))
     });
@@ -160,7 +165,9 @@ fn note_sizes(tree: &mut Value, view: &View<'_>) -> bool {
 
 /// Sets an annotation; whether that changed it.
 fn annotate(tree: &mut Value, key: &str, value: &str) -> bool {
-    if tree.pointer("/metadata/annotations").and_then(|all| all.get(key)).and_then(Value::as_str) == Some(value) {
+    if tree.pointer("/metadata/annotations").and_then(|all| all.get(key)).and_then(Value::as_str)
+        == Some(value)
+    {
         return false;
     }
     if !tree["metadata"]["annotations"].is_object() {

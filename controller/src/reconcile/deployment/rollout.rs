@@ -50,7 +50,9 @@ pub fn plan(view: &View<'_>, plan: &mut Plan) {
 
 /// Whether the Deployment was given another size since its ReplicaSets were sized.
 fn was_resized(view: &View<'_>) -> bool {
-    view.all().filter(|set| set.body.replicas > 0).any(|set| noted(set, DESIRED).is_some_and(|n| n != view.wanted()))
+    view.all()
+        .filter(|set| set.body.replicas > 0)
+        .any(|set| noted(set, DESIRED).is_some_and(|n| n != view.wanted()))
 }
 
 fn noted(set: &Object<ReplicaSet>, annotation: &str) -> Option<i64> {
@@ -66,7 +68,9 @@ fn total<'a>(sets: impl Iterator<Item = &'a Arc<Object<ReplicaSet>>>) -> i64 {
 /// Kubernetes adds up wanted sizes only, so that for a moment there can be more Pods than the surge allows: the new
 /// ones come before the old ones go. Here nothing grows until what shrank has shrunk.
 fn settled(view: &View<'_>) -> bool {
-    view.all().all(|set| set.body.observed_generation >= set.meta.generation && set.body.current <= set.body.replicas)
+    view.all().all(|set| {
+        set.body.observed_generation >= set.meta.generation && set.body.current <= set.body.replicas
+    })
 }
 
 /// How large the ReplicaSet of the present template may be now.
@@ -142,7 +146,9 @@ fn recreate(view: &View<'_>, change: &mut Change) -> Vec<Write> {
     }
     match &view.new {
         None => make(view, change),
-        Some(new) if new.body.replicas != view.wanted() => scale(view, new, view.wanted()).into_iter().collect(),
+        Some(new) if new.body.replicas != view.wanted() => {
+            scale(view, new, view.wanted()).into_iter().collect()
+        }
         Some(_) => Vec::new(),
     }
 }

@@ -75,7 +75,8 @@ pub fn plan(view: &View<'_>, plan: &mut Plan, change: &Change) {
     }
     status["conditions"] = condition::to_json(&conditions, true);
     let mut tree = view.deployment.tree();
-    let numbered = change.revision.is_some_and(|revision| annotate(&mut tree, REVISION, &revision.to_string()));
+    let numbered =
+        change.revision.is_some_and(|revision| annotate(&mut tree, REVISION, &revision.to_string()));
     if numbered || status != deployment.status {
         tree["status"] = status;
         plan.then(Write::status(KIND, view.deployment.key(), view.deployment.revision, tree));
@@ -94,7 +95,8 @@ fn deadline(deployment: &Deployment, conditions: &[Condition]) -> Option<Timesta
         return None;
     }
     let seconds = deployment.progress_deadline?;
-    let condition = condition::find(conditions, PROGRESSING).filter(|c| c.reason != TIMED_OUT && c.reason != COMPLETE)?;
+    let condition =
+        condition::find(conditions, PROGRESSING).filter(|c| c.reason != TIMED_OUT && c.reason != COMPLETE)?;
     Some(condition.last_update_time?.plus(Duration::from_secs(seconds.unsigned_abs())))
 }
 
@@ -186,13 +188,19 @@ fn timed_out(deployment: &Deployment, before: &Condition, now: Timestamp) -> boo
     if before.reason == TIMED_OUT {
         return true;
     }
-    let (Some(seconds), Some(since)) = (deployment.progress_deadline, before.last_update_time) else { return false };
+    let (Some(seconds), Some(since)) = (deployment.progress_deadline, before.last_update_time) else {
+        return false;
+    };
     since.plus(Duration::from_secs(seconds.unsigned_abs())) < now
 }
 
 /// Takes over a ReplicaSet's failure to make Pods, the present one's first.
 fn failures(view: &View<'_>, conditions: &mut Vec<Condition>) {
-    let failure = view.new.iter().chain(&view.old).find_map(|set| condition::find(&set.body.conditions, "ReplicaFailure"));
+    let failure = view
+        .new
+        .iter()
+        .chain(&view.old)
+        .find_map(|set| condition::find(&set.body.conditions, "ReplicaFailure"));
     match failure {
         Some(found) => {
             let (reason, message) = (&found.reason, found.message.clone());

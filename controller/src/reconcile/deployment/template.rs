@@ -30,7 +30,8 @@ fn hash(view: &View<'_>) -> String {
     if body.collision_count > 0 {
         bytes.extend(body.collision_count.to_le_bytes());
     }
-    let hash = bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    let hash =
+        bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
     safe_letters(&hash.to_string())
 }
 

@@ -182,7 +182,10 @@ fn a_paused_deployment_scales_but_does_not_roll() {
     let plan = plan(&[paused, set("old", 3, 3, 1, 3, 4)]);
     assert_eq!(sizes(&plan), [("old".to_owned(), 5)].into());
     let progressing = condition(status(&plan).unwrap(), "Progressing");
-    assert_eq!((&progressing["status"], &progressing["reason"]), (&json!("Unknown"), &json!("DeploymentPaused")));
+    assert_eq!(
+        (&progressing["status"], &progressing["reason"]),
+        (&json!("Unknown"), &json!("DeploymentPaused"))
+    );
 }
 
 #[test]
@@ -219,8 +222,11 @@ fn the_oldest_replica_sets_beyond_the_limit_are_forgotten() {
     deployment["spec"]["revisionHistoryLimit"] = json!(1);
     let sets = [set("a", 0, 0, 1, 3, 4), set("b", 0, 0, 2, 3, 4), set("new", 3, 3, 3, 3, 4)];
     let plan = plan(&[vec![deployment], sets.to_vec()].concat());
-    let gone: Vec<String> =
-        plan.writes().filter(|w| matches!(w.act, Act::Delete { .. })).map(|w| w.key.name.to_string()).collect();
+    let gone: Vec<String> = plan
+        .writes()
+        .filter(|w| matches!(w.act, Act::Delete { .. }))
+        .map(|w| w.key.name.to_string())
+        .collect();
     assert_eq!(gone, ["web-a"]);
 }
 
@@ -250,7 +256,8 @@ fn an_orphan_is_adopted_and_a_stranger_released_before_anything_else() {
 
 #[test]
 fn a_settled_deployment_writes_nothing() {
-    let ledger = Ledger::with(Timestamp::parse(NOW).unwrap(), &[deployment(3, 1, 0), set("new", 3, 3, 1, 3, 4)]);
+    let ledger =
+        Ledger::with(Timestamp::parse(NOW).unwrap(), &[deployment(3, 1, 0), set("new", 3, 3, 1, 3, 4)]);
     let key = Name::new("default", "web");
     ledger.carry_out(&(super::CONTROLLER.reconcile)(&key, &ledger.world()));
     ledger.carry_out(&(super::CONTROLLER.reconcile)(&key, &ledger.world()));

@@ -61,8 +61,14 @@ fn subsets(service: &Object<Service>, backends: &[Backend<'_>]) -> Vec<Value> {
         ready.sort_by(by_ip);
         waiting.sort_by(by_ip);
         let mut subset = json!({});
-        let lists = [("addresses", Value::Array(ready)), ("notReadyAddresses", Value::Array(waiting)), ("ports", ports)];
-        for (field, list) in lists.into_iter().filter(|(_, list)| list.as_array().is_some_and(|list| !list.is_empty())) {
+        let lists = [
+            ("addresses", Value::Array(ready)),
+            ("notReadyAddresses", Value::Array(waiting)),
+            ("ports", ports),
+        ];
+        for (field, list) in
+            lists.into_iter().filter(|(_, list)| list.as_array().is_some_and(|list| !list.is_empty()))
+        {
             subset[field] = list;
         }
         subset

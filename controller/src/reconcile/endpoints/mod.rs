@@ -23,7 +23,8 @@ const SERVICE: &Kind = &kinds::service::KIND;
 const HEADLESS: &str = "service.kubernetes.io/headless";
 
 /// The table's entry.
-pub const CONTROLLER: Controller = Controller { name: "endpointslice-controller", begins: &[], wakes, reconcile };
+pub const CONTROLLER: Controller =
+    Controller { name: "endpointslice-controller", begins: &[], wakes, reconcile };
 
 fn wakes(delta: &Delta, world: &World, wake: &mut dyn FnMut(Name)) {
     match &delta.detail {
@@ -103,7 +104,9 @@ fn backends<'a>(service: &Object<Service>, world: &'a World) -> Vec<Backend<'a>>
             continue;
         }
         // IPv4 until Services have families.
-        let Some(address) = pod.body.ips.iter().find(|ip| ip.parse::<std::net::Ipv4Addr>().is_ok()) else { continue };
+        let Some(address) = pod.body.ips.iter().find(|ip| ip.parse::<std::net::Ipv4Addr>().is_ok()) else {
+            continue;
+        };
         let node = pod.body.node.as_ref().and_then(|node| world.nodes.get("", node));
         let Some(ports) = ports(service, pod) else { continue };
         all.push(Backend {
@@ -175,8 +178,14 @@ fn labels(service: &Object<Service>, own: &[(&str, &str)]) -> Value {
 }
 
 /// The slices of a Service that this controller keeps.
-fn own_slices<'a>(service: &Object<Service>, world: &'a World) -> Vec<&'a Arc<Object<crate::mirror::EndpointSlice>>> {
-    let pairs = [(SERVICE_NAME.to_owned(), service.meta.name.to_string()), (MANAGED_BY.to_owned(), MANAGER.to_owned())];
+fn own_slices<'a>(
+    service: &Object<Service>,
+    world: &'a World,
+) -> Vec<&'a Arc<Object<crate::mirror::EndpointSlice>>> {
+    let pairs = [
+        (SERVICE_NAME.to_owned(), service.meta.name.to_string()),
+        (MANAGED_BY.to_owned(), MANAGER.to_owned()),
+    ];
     let selector = crate::mirror::Selector::of_pairs(pairs.into());
     world.slices.selected(&service.meta.namespace, &selector)
 }

@@ -29,7 +29,9 @@ pub fn plan(service: &Object<Service>, backends: &[Backend<'_>], world: &World) 
     // Pods whose named ports have other numbers need slices of their own.
     let mut groups: BTreeMap<String, (Value, BTreeMap<String, Value>)> = BTreeMap::new();
     for backend in backends {
-        let group = groups.entry(backend.ports.to_string()).or_insert_with(|| (backend.ports.clone(), BTreeMap::new()));
+        let group = groups
+            .entry(backend.ports.to_string())
+            .or_insert_with(|| (backend.ports.clone(), BTreeMap::new()));
         group.1.insert(backend.pod.meta.uid.to_string(), endpoint(service, backend));
     }
     let mut drafts = drafts(service, world);
@@ -103,7 +105,13 @@ fn fill(drafts: &mut [Draft], ports: &Value, rest: &mut VecDeque<Value>) {
     }
 }
 
-fn new_draft(service: &Object<Service>, ports: Value, endpoints: Vec<Value>, index: usize, world: &World) -> Draft {
+fn new_draft(
+    service: &Object<Service>,
+    ports: Value,
+    endpoints: Vec<Value>,
+    index: usize,
+    world: &World,
+) -> Draft {
     let prefix = format!("{}-", service.meta.name);
     let seed = fnv(format!("{} {} {index}", service.meta.uid, world.revision).as_bytes());
     let key = Name::new(&service.meta.namespace, &generated_name(&prefix, seed));

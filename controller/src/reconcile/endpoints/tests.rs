@@ -65,7 +65,12 @@ fn a_pod_is_an_endpoint_with_its_conditions() {
     assert_eq!(slices[0]["ports"], json!([{"name": "http", "port": 8080, "protocol": "TCP"}]));
     let conditions: Vec<String> = ends(&slices[0])
         .iter()
-        .map(|e| format!("{} {} {}", e["conditions"]["ready"], e["conditions"]["serving"], e["conditions"]["terminating"]))
+        .map(|e| {
+            format!(
+                "{} {} {}",
+                e["conditions"]["ready"], e["conditions"]["serving"], e["conditions"]["terminating"]
+            )
+        })
         .collect();
     assert_eq!(conditions, ["true true false", "false false false", "false true true"]);
     let endpoints = ledger.get(&kinds::endpoints::KIND, "default", "web").unwrap();
@@ -109,7 +114,8 @@ fn headless_services_list_hostnames_and_need_no_ports() {
 #[test]
 fn named_ports_with_other_numbers_get_slices_of_their_own() {
     let ledger = settle(&[service(json!({})), pod(1, 8080, true), pod(2, 9090, true)]);
-    let mut ports: Vec<i64> = slices(&ledger).iter().map(|s| s["ports"][0]["port"].as_i64().unwrap()).collect();
+    let mut ports: Vec<i64> =
+        slices(&ledger).iter().map(|s| s["ports"][0]["port"].as_i64().unwrap()).collect();
     ports.sort_unstable();
     assert_eq!(ports, [8080, 9090]);
 }
@@ -134,7 +140,8 @@ fn endpoints_go_with_their_service_and_others_stay() {
     ledger.remove(&kinds::service::KIND, "default", "web");
     let gone = plan(&ledger);
     assert!(matches!(gone.writes().next().unwrap().act, Act::Delete { .. }));
-    let by_hand = json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "web", "namespace": "default"}});
+    let by_hand =
+        json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "web", "namespace": "default"}});
     let other = Ledger::with(Timestamp::from_seconds(0), &[by_hand]);
     assert_eq!(plan(&other), Plan::nothing());
 }
