@@ -9,11 +9,12 @@ use crate::mirror::object::{Name, Object, Shape};
 use crate::mirror::selector::Selector;
 
 type Names = BTreeSet<Arc<str>>;
+type Objects<T> = BTreeMap<Arc<str>, Arc<Object<T>>>;
 
 /// The objects of one kind. One writer, any number of readers.
 #[derive(Debug)]
 pub struct Mirror<T> {
-    namespaces: HashMap<Arc<str>, BTreeMap<Arc<str>, Arc<Object<T>>>>,
+    namespaces: HashMap<Arc<str>, Objects<T>>,
     owners: HashMap<Arc<str>, BTreeSet<Name>>,
     nodes: HashMap<Box<str>, BTreeSet<Name>>,
     labels: HashMap<Arc<str>, HashMap<(String, String), Names>>,

@@ -231,13 +231,11 @@ impl World {
                 self.capacity.node(old.as_deref(), new.as_deref(), revision);
                 self.hear_node(name, old.as_deref(), new.as_deref());
             }
-            (Detail::Lease((old, new)), _) if namespace == NODE_LEASES => {
-                if new
-                    .as_ref()
-                    .is_some_and(|new| old.as_ref().is_none_or(|old| old.body.renewed != new.body.renewed))
-                {
-                    self.heard.insert(name.into(), self.now);
-                }
+            (Detail::Lease((old, Some(new))), _)
+                if namespace == NODE_LEASES
+                    && old.as_ref().is_none_or(|old| old.body.renewed != new.body.renewed) =>
+            {
+                self.heard.insert(name.into(), self.now);
             }
             _ => {}
         }

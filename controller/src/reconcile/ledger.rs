@@ -2,6 +2,8 @@
 //!
 //! Every write may be interrupted before and after it happens, which is how the simulation breaks off between any two.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;

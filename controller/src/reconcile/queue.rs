@@ -233,6 +233,8 @@ pub struct Lengths {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn job(name: &str) -> Job {

@@ -89,7 +89,8 @@ fn condition<'a>(object: &'a Value, kind: &str) -> &'a Value {
 fn a_rolling_update_moves_within_surge_and_unavailability() {
     // wanted, surge, unavailable, old (size, available), new, what happens
     type Set = Option<(i64, i64)>;
-    let cases: [(&str, i64, i64, i64, Set, Set, &[(&str, i64)]); 10] = [
+    type Case<'a> = (&'a str, i64, i64, i64, Set, Set, &'a [(&'a str, i64)]);
+    let cases: [Case<'_>; 10] = [
         ("a new template gets a ReplicaSet as large as the surge", 3, 1, 0, Some((3, 3)), None, &[("+", 1)]),
         ("without surge it begins empty", 3, 0, 1, Some((3, 3)), None, &[("+", 0)]),
         ("the first rollout is made at once", 3, 1, 0, None, None, &[("+", 3)]),
