@@ -9,7 +9,7 @@ const { component } = await componentize(source, {
   sourceName: 'app.js',
   witPath: wit,
   worldName: 'http',
-  // The engine's own http server and client are not used.
-  disableFeatures: ['http', 'fetch-event'],
+  // The engine's own http server is not used; its client has to stay, or wasi:http goes with it.
+  disableFeatures: ['fetch-event'],
 });
 await writeFile(out, component);
