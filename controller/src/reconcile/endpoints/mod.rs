@@ -42,9 +42,7 @@ fn wakes(delta: &Delta, world: &World, wake: &mut dyn FnMut(Name)) {
                 [before, after].into_iter().flatten().for_each(|pod| wake_services(pod, world, wake));
             }
         }
-        Detail::Node((before, after))
-            if before.as_deref().map(answers) != after.as_deref().map(answers) =>
-        {
+        Detail::Node((before, after)) if before.as_deref().map(answers) != after.as_deref().map(answers) => {
             world.pods.on_node(&delta.key.name).for_each(|pod| wake_services(pod, world, wake));
         }
         _ => {}
