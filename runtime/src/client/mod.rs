@@ -9,6 +9,8 @@ pub mod backoff;
 pub mod connect;
 pub mod dial;
 pub mod error;
+#[cfg(test)]
+pub mod fake;
 pub mod join;
 mod pool;
 pub mod resource;
@@ -254,3 +256,6 @@ pub fn encode_component(text: &str) -> String {
 pub fn is_transient(code: StatusCode) -> bool {
     code.is_server_error() || code == StatusCode::TOO_MANY_REQUESTS || code == StatusCode::REQUEST_TIMEOUT
 }
+
+#[cfg(test)]
+mod tests;

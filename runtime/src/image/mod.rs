@@ -16,6 +16,8 @@ pub mod manifest;
 mod records;
 pub mod reference;
 mod registry;
+#[cfg(test)]
+mod registry_tests;
 mod tarball;
 
 pub use credentials::Credential;

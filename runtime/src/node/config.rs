@@ -66,6 +66,8 @@ pub struct Config {
     pub wasi_p3: bool,
     /// The program that compiles when started with `__compile`.
     pub compiler: PathBuf,
+    /// Compile in this process instead, for tests.
+    pub in_process_compiler: bool,
     /// Part of the disk (0–1) above which unused images and compiled code go, oldest first.
     pub image_disk_share: f64,
     /// Bytes after which a container's log is rotated.
@@ -102,6 +104,7 @@ impl Config {
             service_range: "10.43.0.0/16".to_owned(),
             wasi_p3: false,
             compiler: PathBuf::from("/proc/self/exe"),
+            in_process_compiler: false,
             image_disk_share: 0.85,
             log_bytes: 10 << 20,
             log_files: 5,

@@ -21,6 +21,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use edge_api::kinds::endpoint_slice::EndpointSlice;
 use edge_api::kinds::pod::{Pod, Resources};
 use edge_api::kinds::service::Service;
 use edge_api::quantity::Quantity;
@@ -154,7 +155,7 @@ impl Node {
         parts.push(("statuses", Box::pin(statuses.clone().run())));
 
         let tables = Arc::new(Tables::default());
-        let network = Network::new(network_config(&config, &bound), tables.clone());
+        let network = Network::new(network_config(&config, &bound), tables);
         let copies = config.data_dir.join("copies");
         private(&copies)?;
         let objects = copies.join("objects");
@@ -162,9 +163,13 @@ impl Node {
         let services: Arc<Mirror<Service>> = Arc::default();
         let target = Target { path: Resource::SERVICES.all(), query: String::new() };
         let path = copies.join("services.jsonl");
-        parts.push(("services", Box::pin(services.follow(client.clone(), target, &path, Scope::Whole, None))));
+        parts.push(("services", Box::pin(services.follow(client.clone(), target, &path, Scope::Whole, Vec::new()))));
+        let slices: Arc<Mirror<EndpointSlice>> = Arc::default();
+        let target = Target { path: Resource::ENDPOINT_SLICES.all(), query: String::new() };
+        let path = copies.join("endpointslices.jsonl");
+        parts.push(("endpoint slices", Box::pin(slices.follow(client.clone(), target, &path, Scope::Whole, Vec::new()))));
 
-        let host = Arc::new(host(&config, &client, engine, &reported, network, tables, named, services, statuses, events)?);
+        let host = Arc::new(host(&config, &client, engine, &reported, network, named, services, slices, statuses, events)?);
         parts.push(("address range", Box::pin(learn_range(host.clone(), config.data_dir.join("pod-range"), range))));
 
         let pods: Arc<Mirror<Pod>> = Arc::default();
@@ -172,7 +177,7 @@ impl Node {
         let query = format!("fieldSelector={}", encode_component(&format!("spec.nodeName={}", config.name)));
         let target = Target { path: Resource::PODS.all(), query };
         let path = copies.join("pods.jsonl");
-        parts.push(("pods", Box::pin(pods.follow(client.clone(), target, &path, Scope::WithoutStatus, Some(changes)))));
+        parts.push(("pods", Box::pin(pods.follow(client.clone(), target, &path, Scope::WithoutStatus, vec![changes]))));
         let supervisor = Supervisor::new(host.clone());
         let used = supervisor.used();
         parts.push(("supervisor", Box::pin(supervisor.run(reader))));
@@ -303,9 +308,9 @@ fn host(
     engine: Engine,
     machine: &report::Machine,
     network: Network,
-    tables: Arc<Tables>,
     named: Named,
     services: Arc<Mirror<Service>>,
+    slices: Arc<Mirror<EndpointSlice>>,
     statuses: Statuses,
     events: Events,
 ) -> Result<Host, BuildError> {
@@ -336,9 +341,9 @@ fn host(
         volumes,
         logs: Arc::new(logs),
         network,
-        tables,
         named,
         services,
+        slices,
         statuses,
         events,
         addresses: parking_lot::Mutex::new(AddressPool::default()),

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use edge_api::kinds::endpoint_slice::EndpointSlice;
 use edge_api::kinds::pod::Resources;
 use edge_api::kinds::service::Service;
 use edge_api::time::Timestamp;
@@ -20,7 +21,6 @@ use crate::sandbox::Engine;
 use crate::supervisor::address::AddressPool;
 use crate::supervisor::life::Now;
 use crate::sync::{Mirror, Named};
-use crate::table::Tables;
 use crate::volume::Volumes;
 
 /// The parts of a node.
@@ -45,8 +45,8 @@ pub struct Host {
     pub logs: Arc<Logs>,
     /// The Pod network.
     pub network: Network,
-    /// Where Pods are reached, to see when one is not any more.
-    pub tables: Arc<Tables>,
+    /// Which Pods are reached by Services, to see when one is not any more.
+    pub slices: Arc<Mirror<EndpointSlice>>,
     /// ConfigMaps and Secrets.
     pub named: Named,
     /// Services, for variables.

@@ -114,6 +114,8 @@ pub struct Slot {
     pub image_id: String,
     /// Whether a run is under way or was when the node stopped.
     pub begun: bool,
+    /// Whether it has ever run.
+    pub ran: bool,
     /// The delay of the next restart; `None` before the first.
     pub delay: Option<Duration>,
     /// The delay of the next attempt to get the image or create the container.
@@ -130,6 +132,8 @@ pub struct SlotRecord {
     pub restarts: u32,
     /// Whether a run was under way.
     pub begun: bool,
+    /// Whether it has ever run.
+    pub ran: bool,
     /// How the run before ended.
     pub last: Option<Box<ContainerStateTerminated>>,
     /// How it ended for good.
@@ -147,6 +151,7 @@ impl Slot {
             last: None,
             image_id: String::new(),
             begun: false,
+            ran: false,
             delay: None,
             retry: FIRST_RETRY,
         }
@@ -162,6 +167,7 @@ impl Slot {
             name: self.name.clone(),
             restarts: self.restarts,
             begun: self.begun,
+            ran: self.ran,
             last: self.last.clone(),
             ended,
         }
@@ -170,11 +176,6 @@ impl Slot {
     /// Whether it runs (being stopped is running).
     pub fn is_alive(&self) -> bool {
         matches!(self.life, Life::Starting | Life::Running(_) | Life::Stopping(_))
-    }
-
-    /// Whether it has run before, in this life of the node or an earlier one.
-    pub fn has_run(&self) -> bool {
-        self.begun || self.restarts > 0 || self.last.is_some()
     }
 
     /// Whether it may be sent requests.

@@ -212,6 +212,7 @@ impl Machine {
             Some((slot, old))
         }) {
             slot.restarts = old.restarts;
+            slot.ran = old.ran;
             slot.last.clone_from(&old.last);
             if let Some(ended) = &old.ended {
                 slot.life = Life::Ended(ended.clone());
@@ -286,11 +287,7 @@ impl Machine {
             return Phase::Pending;
         }
         let mut mains = self.slots.iter().filter(|slot| slot.role == Role::Main);
-        let never_ran = |slot: &Slot| match slot.life {
-            Life::Running(_) | Life::Stopping(_) | Life::Ended(_) => false,
-            _ => slot.last.is_none() && slot.restarts == 0,
-        };
-        if mains.any(never_ran) { Phase::Pending } else { Phase::Running }
+        if mains.any(|slot| !slot.ran && slot.ended().is_none()) { Phase::Pending } else { Phase::Running }
     }
 
     /// What to remember.
@@ -435,6 +432,7 @@ impl Machine {
                 slot.forget_retries();
                 let fresh = !slot.begun;
                 slot.begun = true;
+                slot.ran = true;
                 slot.life = Life::Running(Run {
                     id: started.id,
                     since: now.wall,
@@ -704,6 +702,7 @@ fn record_of_status(pod: &Pod) -> PodRecord {
             name: status.name.clone(),
             restarts: u32::try_from(status.restart_count).unwrap_or(0),
             begun: status.state.running.is_some(),
+            ran: status.state.running.is_some() || status.last_state.terminated.is_some(),
             last: status.last_state.terminated.clone(),
             ended: None,
         })

@@ -1,1 +1,384 @@
+//! The machine's rules, as scripts of events and what follows.
 
+use serde_json::{Value, json};
+
+use super::*;
+use crate::supervisor::status::{Addresses, status};
+
+/// A machine, its clock, and what it wanted.
+struct Script {
+    machine: Machine,
+    now: Now,
+    effects: Vec<Effect>,
+}
+
+fn pod(spec: Value) -> Arc<Pod> {
+    let pod = json!({"metadata": {"name": "p", "namespace": "ns", "uid": "u"}, "spec": spec});
+    Arc::new(serde_json::from_value(pod).expect("a Pod"))
+}
+
+fn one(policy: &str) -> Value {
+    json!({"restartPolicy": policy, "containers": [{"name": "c", "image": "i"}]})
+}
+
+fn exit(code: i32) -> Exit {
+    let reason = if code == 0 { ExitReason::Completed } else { ExitReason::Error };
+    Exit { code, reason, message: String::new() }
+}
+
+impl Script {
+    fn new(spec: Value) -> Script {
+        Script::with(pod(spec), None)
+    }
+
+    fn with(pod: Arc<Pod>, record: Option<PodRecord>) -> Script {
+        let now = Now { mono: Duration::from_secs(1000), wall: Timestamp::from_seconds(1_700_000_000) };
+        let mut script = Script { machine: Machine::new(pod.clone(), record, now), now, effects: Vec::new() };
+        script.feed(Event::Changed(pod));
+        script
+    }
+
+    fn feed(&mut self, event: Event) -> &mut Script {
+        self.effects = self.machine.step(event, self.now);
+        self
+    }
+
+    /// Prepared, and every container that wants it gets its image and starts.
+    fn up(&mut self) -> &mut Script {
+        self.feed(Event::Prepared);
+        self.serve()
+    }
+
+    /// Carries out fetches and starts until there are none.
+    fn serve(&mut self) -> &mut Script {
+        let mut told = Vec::new();
+        loop {
+            let next = self.effects.iter().find_map(|effect| match effect {
+                Effect::Fetch(index) => Some(Event::Image(*index, Ok(ImageFound { id: "i@1".into() }))),
+                Effect::Start(index) => {
+                    let started = Started { id: format!("edgectl://{index}"), has_startup: false, has_readiness: false };
+                    Some(Event::Started(*index, Ok(started)))
+                }
+                _ => None,
+            });
+            let Some(next) = next else { break };
+            let done = self.effects.iter().position(|effect| matches!(effect, Effect::Fetch(_) | Effect::Start(_)));
+            self.effects.remove(done.expect("just found"));
+            let mut rest = std::mem::take(&mut self.effects);
+            self.feed(next);
+            rest.append(&mut self.effects);
+            told.extend(rest.iter().filter(|effect| !matches!(effect, Effect::Fetch(_) | Effect::Start(_))).cloned());
+            rest.retain(|effect| matches!(effect, Effect::Fetch(_) | Effect::Start(_)));
+            self.effects = rest;
+        }
+        self.effects = told;
+        self
+    }
+
+    fn pass(&mut self, seconds: u64) -> &mut Script {
+        self.now.mono += Duration::from_secs(seconds);
+        self.now.wall = self.now.wall.plus(Duration::from_secs(seconds));
+        self.feed(Event::Tick)
+    }
+
+    fn delete(&mut self, grace: i64) -> &mut Script {
+        let mut pod = (**self.machine.pod()).clone();
+        pod.metadata.deletion_timestamp = Some(self.now.wall);
+        pod.metadata.deletion_grace_period_seconds = Some(grace);
+        self.feed(Event::Changed(Arc::new(pod)))
+    }
+
+    fn wants(&self, effect: &Effect) -> bool {
+        self.effects.contains(effect)
+    }
+
+    fn status(&self) -> edge_api::kinds::pod::PodStatus {
+        status(&self.machine, Addresses { pod: None, host: [127, 0, 0, 1].into() }, &[], self.now)
+    }
+
+    fn waiting(&self, container: usize) -> String {
+        self.status().container_statuses[container].state.waiting.clone().map(|waiting| waiting.reason).unwrap_or_default()
+    }
+
+    fn condition(&self, type_: &str) -> String {
+        let status = self.status();
+        let found = status.conditions.iter().find(|condition| condition.type_ == type_).expect("always there");
+        format!("{} {} {}", found.status, found.reason, found.message).trim().to_owned()
+    }
+
+    fn running(&self) -> Vec<&str> {
+        self.machine.slots().iter().filter(|slot| slot.is_alive()).map(|slot| slot.name.as_str()).collect()
+    }
+}
+
+#[test]
+fn from_bound_to_ready() {
+    let mut script = Script::new(one("Always"));
+    assert_eq!(script.effects, [Effect::Prepare]);
+    assert_eq!((script.machine.phase(), script.waiting(0).as_str()), (Phase::Pending, "ContainerCreating"));
+    script.feed(Event::Prepared);
+    assert!(script.wants(&Effect::Fetch(0)));
+    script.serve();
+    assert_eq!(script.machine.phase(), Phase::Running);
+    assert_eq!(script.condition("Ready"), "True");
+    assert_eq!(script.condition("PodReadyToStartContainers"), "True");
+    let reasons = script.effects.iter().filter_map(|effect| match effect {
+        Effect::Tell(tale) => Some(tale.reason),
+        _ => None,
+    });
+    assert_eq!(reasons.collect::<Vec<_>>(), ["Created", "Started"]);
+}
+
+#[test]
+fn restarts_back_off_and_forget() {
+    let mut script = Script::new(one("Always"));
+    script.up();
+    // The first restart follows at once.
+    script.feed(Event::Exited(0, exit(1)));
+    assert!(script.wants(&Effect::Fetch(0)), "{:?}", script.effects);
+    script.serve();
+    assert_eq!(script.status().container_statuses[0].restart_count, 1);
+    for delay in [10, 20, 40, 80, 160, 300, 300] {
+        script.feed(Event::Exited(0, exit(1)));
+        assert_eq!(script.waiting(0), "CrashLoopBackOff");
+        let message = script.status().container_statuses[0].state.waiting.clone().expect("waits").message;
+        let shown = if delay >= 60 { format!("{}m{}s", delay / 60, delay % 60) } else { format!("{delay}s") };
+        assert_eq!(message, format!("back-off {shown} restarting failed container=c pod=p_ns(u)"));
+        script.pass(delay - 1);
+        assert!(script.running().is_empty());
+        script.pass(1).serve();
+        assert_eq!(script.running(), ["c"]);
+    }
+    // A long run is forgiven.
+    script.pass(600).feed(Event::Exited(0, exit(1)));
+    assert!(script.wants(&Effect::Fetch(0)));
+}
+
+#[test]
+fn restart_policies() {
+    for (policy, code, again, phase) in [
+        ("Always", 0, true, Phase::Running),
+        ("Always", 1, true, Phase::Running),
+        ("OnFailure", 1, true, Phase::Running),
+        ("OnFailure", 0, false, Phase::Succeeded),
+        ("Never", 0, false, Phase::Succeeded),
+        ("Never", 1, false, Phase::Failed),
+    ] {
+        let mut script = Script::new(one(policy));
+        script.up().feed(Event::Exited(0, exit(code)));
+        assert_eq!(script.wants(&Effect::Fetch(0)), again, "{policy} {code}");
+        assert_eq!(script.machine.phase(), phase, "{policy} {code}");
+    }
+}
+
+#[test]
+fn out_of_memory_is_named() {
+    let mut script = Script::new(one("Never"));
+    script.up().feed(Event::Exited(0, Exit { code: 137, reason: ExitReason::OomKilled, message: "m".into() }));
+    let ended = script.status().container_statuses[0].state.terminated.clone().expect("ended");
+    assert_eq!((ended.exit_code, ended.reason.as_str(), ended.message.as_str()), (137, "OOMKilled", "m"));
+}
+
+#[test]
+fn init_containers_run_in_order_and_sidecars_stay() {
+    let mut script = Script::new(json!({
+        "restartPolicy": "Never",
+        "initContainers": [{"name": "a"}, {"name": "side", "restartPolicy": "Always"}, {"name": "b"}],
+        "containers": [{"name": "main"}],
+    }));
+    script.up();
+    assert_eq!(script.running(), ["a"]);
+    assert_eq!(script.waiting(0), "PodInitializing");
+    assert_eq!(script.condition("Initialized"), "False ContainersNotInitialized containers with incomplete status: [a side b]");
+    script.feed(Event::Exited(0, exit(0))).serve();
+    assert_eq!(script.running(), ["side", "b"]);
+    script.feed(Event::Exited(2, exit(0))).serve();
+    assert_eq!(script.running(), ["side", "main"]);
+    assert_eq!(script.condition("Initialized"), "True");
+    // A sidecar that ends is restarted even under Never, and does not hold up the others.
+    script.feed(Event::Exited(1, exit(0))).serve();
+    assert_eq!(script.running(), ["side", "main"]);
+    // When the main container is done, the sidecar is let go.
+    script.feed(Event::Exited(3, exit(0)));
+    assert!(script.wants(&Effect::Kill(1)));
+    script.feed(Event::Exited(1, exit(137)));
+    assert_eq!(script.machine.phase(), Phase::Succeeded);
+}
+
+#[test]
+fn a_failed_init_container_fails_or_repeats() {
+    let spec = |policy: &str| {
+        json!({"restartPolicy": policy, "initContainers": [{"name": "a"}], "containers": [{"name": "main"}]})
+    };
+    let mut never = Script::new(spec("Never"));
+    never.up().feed(Event::Exited(0, exit(1)));
+    assert_eq!(never.machine.phase(), Phase::Failed);
+    let mut always = Script::new(spec("Always"));
+    always.up().feed(Event::Exited(0, exit(1))).serve();
+    assert_eq!(always.running(), ["a"]);
+}
+
+#[test]
+fn a_deleted_pod_drains_and_then_goes() {
+    let mut script = Script::new(one("Always"));
+    script.up().delete(30);
+    assert!(script.wants(&Effect::Drain { by: script.now.mono + Duration::from_secs(30) }));
+    assert!(script.condition("Ready").starts_with("False ContainersNotReady"));
+    assert_eq!(script.running(), ["c"], "what is under way goes on");
+    script.feed(Event::Drained);
+    assert_eq!(script.effects, [Effect::Kill(0)]);
+    script.feed(Event::Exited(0, exit(137)));
+    assert!(script.wants(&Effect::Delete));
+    assert_eq!(script.machine.phase(), Phase::Failed);
+    script.feed(Event::Removed);
+    assert_eq!(script.effects, [Effect::Release]);
+    assert!(script.machine.is_released());
+}
+
+#[test]
+fn patience_ends_with_the_grace_period() {
+    let mut script = Script::new(one("Always"));
+    script.up().delete(30);
+    assert_eq!(script.machine.wake_at(), Some(script.now.mono + Duration::from_secs(30)));
+    script.pass(29);
+    assert!(script.effects.is_empty());
+    script.pass(1);
+    assert_eq!(script.effects, [Effect::Kill(0)]);
+    // A shorter grace hastens the end.
+    let mut script = Script::new(one("Always"));
+    script.up().delete(30).delete(0);
+    assert!(script.wants(&Effect::Kill(0)));
+}
+
+#[test]
+fn a_pod_that_vanished_is_killed_at_once() {
+    let mut script = Script::new(one("Always"));
+    script.up().feed(Event::Removed);
+    assert!(script.wants(&Effect::Kill(0)));
+    script.feed(Event::Exited(0, exit(137)));
+    assert!(script.wants(&Effect::Release) && !script.wants(&Effect::Delete));
+}
+
+#[test]
+fn a_pod_deleted_before_it_began_just_goes() {
+    let mut script = Script::new(one("Always"));
+    script.delete(30);
+    assert!(script.wants(&Effect::Delete));
+    let mut starting = Script::new(one("Always"));
+    starting.feed(Event::Prepared).feed(Event::Image(0, Ok(ImageFound { id: String::new() })));
+    starting.delete(0);
+    assert!(starting.wants(&Effect::Kill(0)) && starting.wants(&Effect::Delete), "{:?}", starting.effects);
+}
+
+#[test]
+fn images_that_cannot_be_had_are_asked_for_again() {
+    let failure = || Failure { reason: "ErrImagePull", message: "no".into() };
+    let mut script = Script::new(one("Always"));
+    script.feed(Event::Prepared).feed(Event::Image(0, Err(failure())));
+    assert_eq!(script.waiting(0), "ErrImagePull");
+    script.pass(1);
+    assert!(script.wants(&Effect::Fetch(0)));
+    script.feed(Event::Image(0, Err(failure())));
+    assert_eq!(script.waiting(0), "ImagePullBackOff");
+    script.pass(9);
+    assert!(script.effects.is_empty());
+    script.pass(1).serve();
+    assert_eq!(script.running(), ["c"]);
+}
+
+#[test]
+fn a_missing_object_is_tried_again_when_it_comes() {
+    let failure = Failure { reason: "CreateContainerConfigError", message: "configmap \"x\" not found".into() };
+    let mut script = Script::new(one("Always"));
+    script.feed(Event::Prepared).feed(Event::Image(0, Ok(ImageFound { id: String::new() })));
+    script.feed(Event::Started(0, Err(failure)));
+    assert_eq!(script.waiting(0), "CreateContainerConfigError");
+    script.feed(Event::Refreshed);
+    assert!(script.wants(&Effect::Fetch(0)));
+}
+
+#[test]
+fn probes_decide() {
+    let mut script = Script::new(json!({
+        "restartPolicy": "Always",
+        "containers": [{"name": "c", "readinessProbe": {"tcpSocket": {"port": 1}}, "startupProbe": {"tcpSocket": {"port": 1}}}],
+    }));
+    script.feed(Event::Prepared).feed(Event::Image(0, Ok(ImageFound { id: String::new() })));
+    let started = Started { id: "x".into(), has_startup: true, has_readiness: true };
+    script.feed(Event::Started(0, Ok(started)));
+    assert_eq!(script.status().container_statuses[0].started, Some(false));
+    script.feed(Event::Probed(0, Probed::Ready(true)));
+    assert!(script.condition("Ready").starts_with("False"), "not before it has started");
+    script.feed(Event::Probed(0, Probed::Up)).feed(Event::Probed(0, Probed::Ready(true)));
+    assert_eq!(script.condition("Ready"), "True");
+    script.feed(Event::Probed(0, Probed::Ready(false)));
+    assert_eq!(script.condition("Ready"), "False ContainersNotReady containers with unready status: [c]");
+    script.feed(Event::Probed(0, Probed::Dead { probe: "liveness" }));
+    assert!(script.wants(&Effect::Kill(0)));
+    script.feed(Event::Exited(0, exit(137)));
+    assert!(script.wants(&Effect::Fetch(0)), "restarted");
+}
+
+#[test]
+fn the_deadline_of_a_pod() {
+    let mut spec = one("Always");
+    spec["activeDeadlineSeconds"] = 60.into();
+    spec["terminationGracePeriodSeconds"] = 5.into();
+    let mut script = Script::new(spec);
+    script.up();
+    assert_eq!(script.machine.wake_at(), Some(script.now.mono + Duration::from_secs(60)));
+    script.pass(60).feed(Event::Drained);
+    assert!(script.wants(&Effect::Kill(0)));
+    script.feed(Event::Exited(0, exit(0)));
+    assert_eq!((script.status().phase.as_str(), script.status().reason.as_str()), ("Failed", "DeadlineExceeded"));
+    assert!(!script.wants(&Effect::Delete), "the API keeps it");
+    script.delete(30);
+    assert!(script.wants(&Effect::Delete));
+}
+
+#[test]
+fn what_was_before_a_restart_of_the_node_is_remembered() {
+    let mut script = Script::new(json!({
+        "restartPolicy": "Always", "initContainers": [{"name": "i"}], "containers": [{"name": "c"}],
+    }));
+    script.up().feed(Event::Exited(0, exit(0))).serve();
+    script.feed(Event::Exited(1, exit(1))).serve();
+    let record = script.machine.record();
+    let json = serde_json::to_vec(&record).expect("text");
+    let record: PodRecord = serde_json::from_slice(&json).expect("the same");
+    let mut again = Script::with(script.machine.pod().clone(), Some(record.clone()));
+    again.up();
+    assert_eq!(again.running(), ["c"], "the init container is done");
+    assert_eq!(again.status().container_statuses[0].restart_count, 1);
+    assert_eq!(again.status().start_time, script.status().start_time);
+}
+
+#[test]
+fn what_never_restarts_is_not_restarted_by_the_node_either() {
+    let mut script = Script::new(one("Never"));
+    script.up();
+    let again = {
+        let mut again = Script::with(script.machine.pod().clone(), Some(script.machine.record()));
+        again.up();
+        again
+    };
+    assert_eq!(again.machine.phase(), Phase::Failed);
+    let over = Script::with(script.machine.pod().clone(), Some(again.machine.record()));
+    assert_eq!(over.machine.phase(), Phase::Failed);
+    assert!(over.effects.is_empty(), "nothing is prepared for a Pod that is over");
+}
+
+#[test]
+fn readiness_gates_are_the_last_word() {
+    let mut spec = one("Always");
+    spec["readinessGates"] = json!([{"conditionType": "example.com/x"}]);
+    let mut script = Script::new(spec);
+    script.up();
+    assert_eq!(script.condition("ContainersReady"), "True");
+    assert!(script.condition("Ready").starts_with("False ReadinessGatesNotReady"));
+    let mut pod = (**script.machine.pod()).clone();
+    let condition = json!({"type": "example.com/x", "status": "True"});
+    pod.status.conditions.push(serde_json::from_value(condition).expect("a condition"));
+    script.feed(Event::Changed(Arc::new(pod)));
+    assert_eq!(script.condition("Ready"), "True");
+}

@@ -99,7 +99,7 @@ impl Worker {
         match effect {
             Effect::Prepare => drop(self.tasks.spawn(prepare::run(context))),
             Effect::Fetch(index) => {
-                let again = self.machine.slots()[index].has_run();
+                let again = self.machine.slots()[index].ran;
                 let container = self.machine.container(index).clone();
                 self.tasks.spawn(run::fetch(context, index, container, again));
             }

@@ -25,7 +25,7 @@ pub struct Key {
 }
 
 /// What a reader of changes is told.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum Change<T> {
     /// An object is new or changed.
     Apply(Key, Arc<T>),
@@ -33,6 +33,16 @@ pub enum Change<T> {
     Delete(Key, Arc<T>),
     /// Everything that the server had was told.
     Synced,
+}
+
+impl<T> Clone for Change<T> {
+    fn clone(&self) -> Change<T> {
+        match self {
+            Change::Apply(key, object) => Change::Apply(key.clone(), object.clone()),
+            Change::Delete(key, object) => Change::Delete(key.clone(), object.clone()),
+            Change::Synced => Change::Synced,
+        }
+    }
 }
 
 /// What of an object is worth writing to disk when it changes.
@@ -68,6 +78,11 @@ impl<T> Mirror<T> {
         self.objects.read().values().cloned().collect()
     }
 
+    /// Whether one of the objects is such.
+    pub fn any(&self, such: impl Fn(&T) -> bool) -> bool {
+        self.objects.read().values().any(|object| such(object))
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.objects.read().len()
@@ -94,15 +109,15 @@ impl<T> Mirror<T> {
 }
 
 impl<T: DeserializeOwned + Send + Sync + 'static> Mirror<T> {
-    /// Begins with the copy in `path` and returns what keeps the mirror up to date while it is polled. A reader of
-    /// `changes`, if there is one, is told everything, the copy included.
+    /// Begins with the copy in `path` and returns what keeps the mirror up to date while it is polled. The readers are
+    /// told everything, the copy included.
     pub fn follow(
         self: &Arc<Self>,
         client: Client,
         target: Target,
         path: &Path,
         scope: Scope,
-        changes: Option<mpsc::Sender<Change<T>>>,
+        readers: Vec<mpsc::Sender<Change<T>>>,
     ) -> impl Future<Output = ()> + Send + use<T> {
         let (journal, kept) = Journal::open(path.to_owned());
         let mut follower = Follower {
@@ -110,7 +125,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Mirror<T> {
             journal,
             written: BTreeMap::new(),
             scope,
-            changes,
+            readers,
             listing: None,
             bodies: BTreeMap::new(),
         };
@@ -136,7 +151,7 @@ struct Follower<T> {
     /// What is on disk, by its fingerprint.
     written: BTreeMap<Key, u64>,
     scope: Scope,
-    changes: Option<mpsc::Sender<Change<T>>>,
+    readers: Vec<mpsc::Sender<Change<T>>>,
     /// The keys of the list that is arriving.
     listing: Option<BTreeSet<Key>>,
     /// Objects of the list that are to be written.
@@ -207,9 +222,9 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Follower<T> {
     }
 
     async fn tell(&self, change: Change<T>) {
-        if let Some(changes) = &self.changes {
+        for reader in &self.readers {
             // A reader that is gone needs no news.
-            let _ = changes.send(change).await;
+            let _ = reader.send(change.clone()).await;
         }
     }
 
@@ -274,7 +289,7 @@ mod tests {
             journal,
             written: BTreeMap::new(),
             scope: Scope::WithoutStatus,
-            changes: Some(changes),
+            readers: vec![changes],
             listing: None,
             bodies: BTreeMap::new(),
         };
