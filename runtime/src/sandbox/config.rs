@@ -80,6 +80,12 @@ pub struct Tunables {
 }
 
 impl Tunables {
+    /// Whether code compiled so can run on this machine. If not, for example under a new
+    /// `ulimit -v`, they have to be chosen again.
+    pub fn fit(&self, machine: &Machine) -> bool {
+        !self.pooled || machine.address_space >= WIDE_ADDRESS_SPACE
+    }
+
     /// The choice for a machine: pooled instances with 4 GiB reservations where the address space
     /// is wide, instances on demand with small reservations on 39-bit boards and under
     /// `ulimit -v`.
@@ -167,7 +173,10 @@ mod tests {
     #[test]
     fn small_address_spaces_are_not_pooled() {
         assert!(Tunables::for_machine(&machine(1 << 45, 65_530, 1 << 20)).pooled);
-        assert!(!Tunables::for_machine(&machine(1 << 38, 65_530, 1 << 20)).pooled);
+        let (wide, narrow) = (machine(1 << 45, 65_530, 1 << 20), machine(1 << 38, 65_530, 1 << 20));
+        assert!(!Tunables::for_machine(&narrow).pooled);
+        assert!(!Tunables::for_machine(&wide).fit(&narrow));
+        assert!(Tunables::for_machine(&narrow).fit(&wide));
     }
 
     #[test]
