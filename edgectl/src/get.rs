@@ -232,8 +232,8 @@ async fn objects(
     let mut items = Vec::new();
     for target in targets {
         let Some(mut found) = fetch(session, options, target, JSON).await? else { continue };
-        match found["items"].take() {
-            Value::Array(list) if target.name.is_none() => {
+        match found.get_mut("items").map(Value::take) {
+            Some(Value::Array(list)) if target.name.is_none() => {
                 items.extend(list.into_iter().map(|item| named(item, target.resource)));
             }
             _ => items.push(found),

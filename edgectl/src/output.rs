@@ -184,7 +184,12 @@ fn is_plain(text: &str) -> bool {
 
 /// Whether a YAML reader could take text that starts with a digit for a number, a time or a date.
 fn numeric(text: &str) -> bool {
-    text.chars().all(|c| c.is_ascii_hexdigit() || "_.:+-xXoOTZ eE".contains(c))
+    let only = |more: &str| text.chars().all(|c| c.is_ascii_digit() || more.contains(c));
+    text.parse::<f64>().is_ok()
+        || only("_.:")
+        || only("-:.TtZz +")
+        || (["0x", "0o", "0b"].iter().any(|base| text.starts_with(base)))
+        || (text.contains(['e', 'E']) && only("_.eE+-"))
 }
 
 /// Rows in columns, three blanks apart, as kubectl's.

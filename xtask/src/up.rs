@@ -34,7 +34,7 @@ pub struct Options {
 pub fn up(options: &Options) -> Result<()> {
     build::guests()?;
     let binaries = if options.release { build::release()? } else { build::binaries()? };
-    let mut node = Node::start(&binaries, &options.edged)?;
+    let node = Node::start(&binaries, &options.edged)?;
     node.edgectl(&binaries, &["apply", "-f", "manifests/quickstart"])?;
     node.edgectl(
         &binaries,
