@@ -1,5 +1,6 @@
 //! One body type for requests and responses, without an allocation for the usual kinds.
 
+use crate::http::InFlight;
 use bytes::{Buf, Bytes};
 use http_body::{Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -10,7 +11,11 @@ use std::task::{Context, Poll};
 /// The body of a request or response: empty, whole, arriving from a connection, or any other
 /// [`http_body::Body`] in a box.
 #[derive(Default)]
-pub struct Body(Inner);
+pub struct Body {
+    inner: Inner,
+    /// Ends when the body does.
+    _work: Option<InFlight>,
+}
 
 #[derive(Default)]
 enum Inner {
@@ -36,13 +41,19 @@ pub enum BodyError {
 impl Body {
     /// A body without bytes.
     pub fn empty() -> Self {
-        Body(Inner::Empty)
+        Inner::Empty.into()
     }
 
     /// A body whose bytes are all there.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        if bytes.is_empty() { Body::empty() } else { Body(Inner::Whole(bytes)) }
+        if bytes.is_empty() { Body::empty() } else { Inner::Whole(bytes).into() }
+    }
+
+    /// Counts as work in progress until the body is read to its end or dropped.
+    pub fn counted(mut self, work: InFlight) -> Self {
+        self._work = Some(work);
+        self
     }
 
     /// Any other body; costs one allocation.
@@ -56,13 +67,19 @@ impl Body {
             frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
         });
         let body = http_body_util::BodyExt::map_err(body, Into::into);
-        Body(Inner::Boxed(UnsyncBoxBody::new(body)))
+        Inner::Boxed(UnsyncBoxBody::new(body)).into()
+    }
+}
+
+impl From<Inner> for Body {
+    fn from(inner: Inner) -> Self {
+        Body { inner, _work: None }
     }
 }
 
 impl From<hyper::body::Incoming> for Body {
     fn from(incoming: hyper::body::Incoming) -> Self {
-        Body(Inner::Incoming(incoming))
+        Inner::Incoming(incoming).into()
     }
 }
 
@@ -92,7 +109,7 @@ impl From<std::io::Error> for BodyError {
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match &self.0 {
+        let kind = match &self.inner {
             Inner::Empty => "empty",
             Inner::Whole(_) => "whole",
             Inner::Incoming(_) => "incoming",
@@ -110,7 +127,7 @@ impl http_body::Body for Body {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let inner = &mut self.get_mut().0;
+        let inner = &mut self.get_mut().inner;
         match inner {
             Inner::Empty => Poll::Ready(None),
             Inner::Whole(bytes) => {
@@ -126,7 +143,7 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.inner {
             Inner::Empty => true,
             Inner::Whole(_) => false,
             Inner::Incoming(body) => body.is_end_stream(),
@@ -135,7 +152,7 @@ impl http_body::Body for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.inner {
             Inner::Empty => SizeHint::with_exact(0),
             Inner::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Inner::Incoming(body) => body.size_hint(),

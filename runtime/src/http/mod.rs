@@ -5,8 +5,10 @@
 //! `wasi:http` instance is a call. This module opens no socket and knows no Kubernetes.
 
 mod body;
+mod in_flight;
 
 pub use body::{Body, BodyError};
+pub use in_flight::{Gauge, InFlight};
 
 use futures::future::BoxFuture;
 use std::sync::Arc;

@@ -1,0 +1,1 @@
+//! Questions and answers over real packets; the next commit asks them.

@@ -1,0 +1,1 @@
+//! Stories of Pods that meet; the next commit tells them.
