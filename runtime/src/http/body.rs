@@ -1,7 +1,7 @@
 //! One body type for requests and responses, without an allocation for the usual kinds.
 
 use crate::http::InFlight;
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use std::fmt;
@@ -59,13 +59,9 @@ impl Body {
     /// Any other body; costs one allocation.
     pub fn new<B, E>(body: B) -> Self
     where
-        B: http_body::Body<Error = E> + Send + 'static,
-        B::Data: Buf,
+        B: http_body::Body<Data = Bytes, Error = E> + Send + 'static,
         E: Into<BodyError> + 'static,
     {
-        let body = http_body_util::BodyExt::map_frame(body, |frame| {
-            frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
-        });
         let body = http_body_util::BodyExt::map_err(body, Into::into);
         Inner::Boxed(UnsyncBoxBody::new(body)).into()
     }

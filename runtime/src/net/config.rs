@@ -1,6 +1,6 @@
 //! What the network of a node is told.
 
-use crate::dns::PodNames;
+use crate::dns::{self, PodNames};
 use crate::table::Range;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,6 +11,8 @@ use std::time::Duration;
 pub struct Config {
     /// Where the Service `kubernetes` leads: the API server as this host dials it.
     pub api_server: Option<SocketAddr>,
+    /// Certificates (PEM) that guests' `https` requests trust beside the host's: the cluster's CA.
+    pub trusted: Vec<u8>,
     /// Listening addresses of this host that guests may not dial even by an outside address.
     pub control_addresses: Vec<SocketAddr>,
     /// Addresses of Pods. One that no table entry knows never becomes a kernel socket.
@@ -19,6 +21,8 @@ pub struct Config {
     pub service_ranges: Vec<Range>,
     /// As whom the node itself talks to Pods: the first address of its range.
     pub gateway: IpAddr,
+    /// How names resolve.
+    pub names: dns::Config,
     /// Quotas of each Pod.
     pub limits: Limits,
 }
@@ -28,10 +32,12 @@ impl Default for Config {
         let range = |text: &str| text.parse().expect("a valid range stands in the source");
         Config {
             api_server: None,
+            trusted: Vec::new(),
             control_addresses: Vec::new(),
             pod_ranges: vec![range("10.42.0.0/16"), range("fd42::/48")],
             service_ranges: vec![range("10.43.0.0/16"), range("fd43::/112")],
             gateway: Ipv4Addr::new(10, 42, 0, 1).into(),
+            names: dns::Config::default(),
             limits: Limits::default(),
         }
     }

@@ -43,6 +43,17 @@ impl ExchangeError {
     }
 }
 
+/// On whose behalf a request is sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller {
+    /// Which traffic policies apply.
+    pub origin: Origin,
+    /// Whom session affinity is about.
+    pub client: IpAddr,
+    /// Whom the backend sees as its peer; connections are kept for each.
+    pub source: IpAddr,
+}
+
 impl Network {
     /// Sends a request to an endpoint of the Service port that `find` names, in the client's
     /// turn. Endpoints that refuse before anything is sent are passed over. While none takes it,
@@ -51,12 +62,11 @@ impl Network {
     pub async fn exchange(
         &self,
         find: impl Fn(&Table) -> Option<Arc<ServicePort>>,
-        origin: Origin,
-        client: IpAddr,
+        caller: Caller,
         request: Request,
         patience: Duration,
     ) -> Result<Response, ExchangeError> {
-        self.0.exchange(find, origin, client, request, patience).await
+        self.0.exchange(find, caller, request, patience).await
     }
 
     /// Sends a request to one endpoint, likewise without anything lost when it refuses.
@@ -74,13 +84,12 @@ impl Inner {
     pub(crate) async fn exchange(
         &self,
         find: impl Fn(&Table) -> Option<Arc<ServicePort>>,
-        origin: Origin,
-        client: IpAddr,
+        caller: Caller,
         mut request: Request,
         patience: Duration,
     ) -> Result<Response, ExchangeError> {
         let look_up = || find(&self.tables.load()).ok_or(ExchangeError::NoService);
-        match self.exchange_once(&*look_up()?, origin, client, request).await {
+        match self.exchange_once(&*look_up()?, caller, request).await {
             Err(ExchangeError::Unsent { request: back, .. }) => request = *back,
             done => return done,
         }
@@ -89,7 +98,7 @@ impl Inner {
         let mut arrivals = self.arrivals();
         loop {
             // Looked at after subscribing, so that nothing is missed in between.
-            match self.exchange_once(&*look_up()?, origin, client, request).await {
+            match self.exchange_once(&*look_up()?, caller, request).await {
                 Err(ExchangeError::Unsent { error, request: back }) => {
                     let change = async {
                         tokio::select! {
@@ -110,19 +119,18 @@ impl Inner {
     async fn exchange_once(
         &self,
         port: &ServicePort,
-        origin: Origin,
-        client: IpAddr,
+        caller: Caller,
         mut request: Request,
     ) -> Result<Response, ExchangeError> {
         let mut last = NetError::ConnectionRefused;
-        for endpoint in self.ordered(port, origin, client) {
-            match self.exchange_at(endpoint, client, request).await {
+        for endpoint in self.ordered(port, caller.origin, caller.client) {
+            match self.exchange_at(endpoint, caller.source, request).await {
                 Err(ExchangeError::Unsent { error, request: back }) => {
                     last = error;
                     request = *back;
                 }
                 done => {
-                    self.keep_affinity(port, client, endpoint);
+                    self.keep_affinity(port, caller.client, endpoint);
                     return done;
                 }
             }
@@ -157,7 +165,7 @@ impl Inner {
     ) -> Result<Response, ExchangeError> {
         let from = SocketAddr::new(client, pod.ephemeral_port());
         let open = || join(pod, to, from);
-        self.upstreams.send((client, to), request, open).await
+        self.upstreams.send((client, to), request, open, || !pod.is_draining()).await
     }
 
     async fn exchange_outside(

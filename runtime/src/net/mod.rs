@@ -22,7 +22,7 @@ mod upstream;
 
 pub use config::{Attachment, Config, Limits, PodIdentity};
 pub use error::NetError;
-pub use exchange::ExchangeError;
+pub use exchange::{Caller, ExchangeError};
 pub use network::{Dialed, Network};
 pub use outgoing::HttpError;
 pub use pod_net::{HttpServing, Listener, PodNet, TcpBound};

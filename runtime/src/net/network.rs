@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
 
 /// The network of one node. Clones are the same network.
@@ -29,6 +29,7 @@ pub(crate) struct Inner {
     pub(crate) tables: Arc<Tables>,
     pub(crate) resolver: Arc<Resolver>,
     pub(crate) upstreams: Upstreams,
+    pub(crate) tls: OnceLock<Arc<rustls::ClientConfig>>,
     affinities: Affinities,
     pods: RwLock<HashMap<IpAddr, Arc<Pod>>>,
     /// Counts what may make a refused connection succeed: a Pod, a listener, a handler came.
@@ -62,12 +63,14 @@ pub(crate) enum Place {
 
 impl Network {
     /// A network without Pods.
-    pub fn new(config: Config, tables: Arc<Tables>, resolver: Arc<Resolver>) -> Self {
+    pub fn new(config: Config, tables: Arc<Tables>) -> Self {
+        let resolver = Arc::new(Resolver::new(config.names.clone(), tables.clone()));
         Network(Arc::new(Inner {
             config,
             tables,
             resolver,
             upstreams: Upstreams::default(),
+            tls: OnceLock::new(),
             affinities: Affinities::default(),
             pods: RwLock::default(),
             arrivals: watch::Sender::new(0),
@@ -79,6 +82,11 @@ impl Network {
     /// address.
     pub fn attach(&self, identity: PodIdentity, ip: IpAddr) -> Result<PodNet, NetError> {
         self.attach_with(identity, ip, Attachment::default())
+    }
+
+    /// A Pod with `hostNetwork: true`: its sockets are the host's.
+    pub fn attach_host(&self, identity: PodIdentity, ip: IpAddr) -> Result<PodNet, NetError> {
+        self.attach_with(identity, ip, Attachment { host_network: true, names: None })
     }
 
     /// [`Network::attach`] for a Pod with wishes.
@@ -124,6 +132,11 @@ impl Network {
     /// Rings when a Pod, listener or handler has arrived.
     pub fn arrivals(&self) -> watch::Receiver<u64> {
         self.0.arrivals()
+    }
+
+    /// What resolves the Pods' names; the DNS server answers by it too.
+    pub fn resolver(&self) -> &Arc<Resolver> {
+        &self.0.resolver
     }
 
     /// The tables the network routes by.

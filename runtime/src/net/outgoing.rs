@@ -1,16 +1,17 @@
 //! Requests that guests send: a name or address, then a call, a Pod's stream, or the outside.
 
 use crate::http::{Request, Response};
-use crate::net::exchange::{ExchangeError, call};
+use crate::net::exchange::{Caller, ExchangeError, call};
 use crate::net::pod::Tcp;
 use crate::net::pod_net::{PodNet, own_target};
 use crate::net::upstream::send_fresh;
 use crate::net::NetError;
 use crate::table::{Origin, Protocol};
 use http::Uri;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a request waits for a Service that has no endpoint at the moment.
@@ -56,7 +57,7 @@ pub(crate) async fn send(net: &PodNet, mut request: Request) -> Result<Response,
         let to = SocketAddr::new(ip.to_canonical(), port);
         if encrypted {
             match net.tcp_connect(None, to).await {
-                Ok(stream) => return send_encrypted(stream, &host, request).await,
+                Ok(stream) => return send_encrypted(net, stream, &host, request).await,
                 Err(error) => last = HttpError::Net(error),
             }
             continue;
@@ -99,12 +100,14 @@ async fn send_plain(net: &PodNet, to: SocketAddr, request: Request) -> Result<Re
     let is_service = network.tables.load().virtual_port(to, Protocol::Tcp).is_some();
     if is_service {
         let find = |table: &crate::table::Table| table.virtual_port(to, Protocol::Tcp).cloned();
-        return network.exchange(find, Origin::Inside, pod.ip, request, PATIENCE).await;
+        let caller = Caller { origin: Origin::Inside, client: pod.ip, source: pod.ip };
+        return network.exchange(find, caller, request, PATIENCE).await;
     }
     network.exchange_at(to, pod.ip, request).await
 }
 
 async fn send_encrypted(
+    net: &PodNet,
     stream: crate::net::Stream,
     host: &str,
     request: Request,
@@ -113,17 +116,18 @@ async fn send_encrypted(
         Ok(ip) => ServerName::IpAddress(ip.into()),
         Err(_) => ServerName::try_from(host.to_owned()).map_err(|_| HttpError::Uri)?,
     };
-    let connector = tokio_rustls::TlsConnector::from(client_config());
+    let connector = tokio_rustls::TlsConnector::from(client_config(net));
     let stream = connector.connect(name, stream).await.map_err(HttpError::Tls)?;
     Ok(send_fresh(stream, request).await?)
 }
 
-/// Trusts what the host trusts. Read once: it costs milliseconds.
-fn client_config() -> Arc<rustls::ClientConfig> {
-    static CONFIG: OnceLock<Arc<rustls::ClientConfig>> = OnceLock::new();
+/// Trusts what the host trusts and the cluster's own CA. Read once: it costs milliseconds.
+fn client_config(net: &PodNet) -> Arc<rustls::ClientConfig> {
     let make = || {
         let mut roots = rustls::RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let own = CertificateDer::pem_slice_iter(&net.network().config.trusted);
+        roots.add_parsable_certificates(own.filter_map(Result::ok));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -132,7 +136,7 @@ fn client_config() -> Arc<rustls::ClientConfig> {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Arc::new(config)
     };
-    CONFIG.get_or_init(make).clone()
+    net.network().tls.get_or_init(make).clone()
 }
 
 #[cfg(test)]

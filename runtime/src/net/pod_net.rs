@@ -202,6 +202,7 @@ impl PodNet {
     /// exists; what is open goes on.
     pub fn drain(&self) {
         self.0.pod.drain();
+        self.0.network.upstreams.forget(self.0.pod.ip);
     }
 
     /// Waits until no accepted connection is open and no HTTP call runs. On a Pod that drains,

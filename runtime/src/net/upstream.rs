@@ -32,12 +32,14 @@ struct Idle {
 }
 
 impl Upstreams {
-    /// Sends over a kept connection or one that `open` makes.
+    /// Sends over a kept connection or one that `open` makes. The connection is kept if `keep`
+    /// says so in the end.
     pub(crate) async fn send<F>(
         &self,
         key: Key,
         mut request: Request,
         open: impl FnOnce() -> F,
+        keep: impl Fn() -> bool,
     ) -> Result<Response, ExchangeError>
     where
         F: Future<Output = Result<Stream, NetError>>,
@@ -46,7 +48,7 @@ impl Upstreams {
         let repeatable = is_repeatable(request.method());
         while let Some(mut sender) = self.take(key, repeatable) {
             match sender.try_send_request(request).await {
-                Ok(response) => return Ok(self.done(key, sender, response)),
+                Ok(response) => return Ok(self.done(key, sender, response, keep)),
                 Err(mut failed) => match failed.take_message() {
                     Some(back) => request = back,
                     None => return Err(ExchangeError::Protocol(failed.into_error())),
@@ -58,7 +60,7 @@ impl Upstreams {
             Err(error) => return Err(ExchangeError::unsent(error, request)),
         };
         let (sender, response) = send_on(stream, request).await?;
-        Ok(self.done(key, sender, response))
+        Ok(self.done(key, sender, response, keep))
     }
 
     fn take(&self, key: Key, repeatable: bool) -> Option<SendRequest<Body>> {
@@ -71,15 +73,24 @@ impl Upstreams {
     }
 
     /// Keeps the connection; it becomes ready again when the response has been read.
-    fn done(&self, key: Key, sender: SendRequest<Body>, response: http::Response<hyper::body::Incoming>) -> Response {
-        if response.status() != http::StatusCode::SWITCHING_PROTOCOLS && !sender.is_closed() {
-            let mut idle = self.0.lock();
+    fn done(
+        &self,
+        key: Key,
+        sender: SendRequest<Body>,
+        response: http::Response<hyper::body::Incoming>,
+        keep: impl Fn() -> bool,
+    ) -> Response {
+        let upgraded = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
+        let mut idle = self.0.lock();
+        // Asked under the lock: a Pod that drains forgets its connections after saying no here.
+        if !upgraded && !sender.is_closed() && keep() {
             let kept = idle.entry(key).or_default();
             kept.retain(|idle| !idle.sender.is_closed());
             if kept.len() < KEPT_PER_ENDPOINT {
                 kept.push(Idle { sender, used: Instant::now() });
             }
         }
+        drop(idle);
         response.map(Body::from)
     }
 

@@ -4,11 +4,15 @@
 //! lock. [`TableBuilder`] makes it from synced objects; [`Tables`] holds the current one and is
 //! swapped whole. This module opens no socket, reads no clock and knows no API.
 
+mod build;
+mod build_ingress;
+mod build_service;
 mod range;
 mod route;
 mod service;
 mod shared_map;
 
+pub use build::TableBuilder;
 pub use range::{Range, RangeError};
 pub use route::{Backend, PathType, Routes};
 pub use service::{
@@ -189,6 +193,11 @@ impl Tables {
         self.current.load()
     }
 
+    /// [`Tables::load`] for longer use.
+    pub fn load_full(&self) -> Arc<Table> {
+        self.current.load_full()
+    }
+
     /// Replaces the table.
     pub fn publish(&self, table: Table) {
         let generation = table.generation();
@@ -201,3 +210,6 @@ impl Tables {
         self.generation.subscribe()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -134,8 +134,10 @@ pub fn dashed(ip: IpAddr) -> String {
 pub enum Origin {
     /// A Pod, by cluster IP.
     Inside,
-    /// A client of NodePort, LoadBalancer or Ingress.
+    /// A client of NodePort or LoadBalancer.
     Outside,
+    /// The Ingress proxy, which no traffic policy concerns.
+    Routed,
 }
 
 /// One port of a Service.
@@ -184,6 +186,7 @@ impl ServicePort {
         let local_only = match origin {
             Origin::Inside => self.inside_local_only,
             Origin::Outside => self.outside_local_only,
+            Origin::Routed => false,
         };
         let remote: &[SocketAddr] = if local_only { &[] } else { &self.endpoints.remote };
         rotated(&self.endpoints.local, turn).chain(rotated(remote, turn))
