@@ -113,12 +113,7 @@ impl Forwarder {
     }
 
     /// The answer of the host's resolvers, remembered or fresh.
-    pub(crate) async fn ask(
-        &self,
-        name: &Name,
-        kind: u16,
-        dnssec_ok: bool,
-    ) -> Result<Vec<u8>, ForwardError> {
+    pub(crate) async fn ask(&self, name: &Name, kind: u16, dnssec_ok: bool) -> Result<Vec<u8>, ForwardError> {
         if let Some(remembered) = self.remembered(name, kind, dnssec_ok) {
             return Ok(remembered);
         }

@@ -33,9 +33,9 @@ pub(crate) struct Answer<'a> {
 pub(crate) fn size_limit(query: &Query, transport: Transport) -> usize {
     match transport {
         Transport::Tcp => usize::from(u16::MAX),
-        Transport::Udp => query.edns.map_or(PLAIN_UDP_SIZE, |edns| {
-            usize::from(edns.udp_size.min(UDP_SIZE)).max(PLAIN_UDP_SIZE)
-        }),
+        Transport::Udp => query
+            .edns
+            .map_or(PLAIN_UDP_SIZE, |edns| usize::from(edns.udp_size.min(UDP_SIZE)).max(PLAIN_UDP_SIZE)),
     }
 }
 

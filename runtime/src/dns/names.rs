@@ -37,11 +37,7 @@ impl PodNames {
     /// `dnsPolicy: ClusterFirst` and nothing else.
     pub fn cluster_first(namespace: &str, domain: &str) -> Self {
         PodNames {
-            search: vec![
-                format!("{namespace}.svc.{domain}"),
-                format!("svc.{domain}"),
-                domain.to_owned(),
-            ],
+            search: vec![format!("{namespace}.svc.{domain}"), format!("svc.{domain}"), domain.to_owned()],
             ndots: CLUSTER_NDOTS,
             servers: Servers::Cluster,
             hosts: Vec::new(),

@@ -220,11 +220,8 @@ impl Resolver {
                 }
             }
             Verdict::NoSuchName => {
-                let answer = Answer {
-                    code: Code::NoSuchName,
-                    authority: Some(&self.zone.domain),
-                    ..self.empty()
-                };
+                let answer =
+                    Answer { code: Code::NoSuchName, authority: Some(&self.zone.domain), ..self.empty() };
                 message::write(out, packet, &query, &answer, transport);
                 Step::Answered
             }
@@ -308,14 +305,7 @@ impl Resolver {
         }
     }
 
-    fn write_code(
-        &self,
-        out: &mut Vec<u8>,
-        packet: &[u8],
-        query: &Query,
-        code: Code,
-        transport: Transport,
-    ) {
+    fn write_code(&self, out: &mut Vec<u8>, packet: &[u8], query: &Query, code: Code, transport: Transport) {
         let answer = Answer { code, authoritative: false, ..self.empty() };
         message::write(out, packet, query, &answer, transport);
     }

@@ -67,10 +67,7 @@ impl Server {
 
     /// Serves until the future is dropped, which ends everything it started.
     pub async fn run(self) {
-        tokio::join!(
-            serve_udp(self.udp, self.resolver.clone()),
-            serve_tcp(self.tcp, self.resolver),
-        );
+        tokio::join!(serve_udp(self.udp, self.resolver.clone()), serve_tcp(self.tcp, self.resolver),);
     }
 }
 

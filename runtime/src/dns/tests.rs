@@ -99,18 +99,36 @@ async fn answers_as_the_specification_says() {
         ("WEB.shop.SVC.cluster.local", kind::A, &["ok", "10.43.0.5"]),
         (web, kind::AAAA, &["ok", "fd43::5"]),
         (web, kind::TXT, &["ok", "soa"]),
-        ("_http._tcp.web.shop.svc.cluster.local", kind::SRV, &["ok", "srv 80 web.shop.svc.cluster.local", "+10.43.0.5", "+fd43::5"]),
+        (
+            "_http._tcp.web.shop.svc.cluster.local",
+            kind::SRV,
+            &["ok", "srv 80 web.shop.svc.cluster.local", "+10.43.0.5", "+fd43::5"],
+        ),
         ("_http._udp.web.shop.svc.cluster.local", kind::SRV, &["no such name", "soa"]),
         ("_http._tcp.web.shop.svc.cluster.local", kind::A, &["ok", "soa"]),
         ("_tcp.web.shop.svc.cluster.local", kind::A, &["ok", "soa"]),
         ("5.0.43.10.in-addr.arpa", kind::PTR, &["ok", "web.shop.svc.cluster.local"]),
-        ("5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.3.4.d.f.ip6.arpa", kind::PTR, &["ok", "web.shop.svc.cluster.local"]),
+        (
+            "5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.3.4.d.f.ip6.arpa",
+            kind::PTR,
+            &["ok", "web.shop.svc.cluster.local"],
+        ),
         ("2.0.42.10.in-addr.arpa", kind::PTR, &["ok", "db-0.db.shop.svc.cluster.local"]),
         ("99.0.42.10.in-addr.arpa", kind::PTR, &["no such name", "soa"]),
         ("db-0.db.shop.svc.cluster.local", kind::A, &["ok", "10.42.0.2"]),
         ("10-42-0-3.db.shop.svc.cluster.local", kind::A, &["ok", "10.42.0.3"]),
         ("10-42-0-4.db.shop.svc.cluster.local", kind::A, &["no such name", "soa"]),
-        ("_sql._tcp.db.shop.svc.cluster.local", kind::SRV, &["ok", "srv 5432 db-0.db.shop.svc.cluster.local", "srv 5432 10-42-0-3.db.shop.svc.cluster.local", "+10.42.0.2", "+10.42.0.3"]),
+        (
+            "_sql._tcp.db.shop.svc.cluster.local",
+            kind::SRV,
+            &[
+                "ok",
+                "srv 5432 db-0.db.shop.svc.cluster.local",
+                "srv 5432 10-42-0-3.db.shop.svc.cluster.local",
+                "+10.42.0.2",
+                "+10.42.0.3",
+            ],
+        ),
         ("empty.shop.svc.cluster.local", kind::A, &["no such name", "soa"]),
         ("near.shop.svc.cluster.local", kind::A, &["ok", "web.shop.svc.cluster.local", "10.43.0.5"]),
         ("near.shop.svc.cluster.local", kind::CNAME, &["ok", "web.shop.svc.cluster.local"]),
@@ -215,7 +233,9 @@ async fn pods_resolve_short_full_and_foreign_names() {
     let mut names = PodNames::cluster_first("shop", "cluster.local");
     names.hosts.push(("fixed".to_owned(), "192.0.2.1".parse().unwrap()));
     let web: Vec<IpAddr> = vec!["10.43.0.5".parse().unwrap(), "fd43::5".parse().unwrap()];
-    for name in ["web", "web.shop", "web.shop.svc", "web.shop.svc.cluster.local", "Web.Shop.Svc.Cluster.Local."] {
+    for name in
+        ["web", "web.shop", "web.shop.svc", "web.shop.svc.cluster.local", "Web.Shop.Svc.Cluster.Local."]
+    {
         assert_eq!(resolver.resolve(&names, name).await.as_ref(), Ok(&web), "{name}");
     }
     let foreign: Vec<IpAddr> = vec!["192.0.2.7".parse().unwrap()];
@@ -241,8 +261,12 @@ async fn fuzz_answering() {
     let resolver = resolver(Vec::new());
     let mut random = fastrand::Rng::with_seed(0xd5);
     let edns = Edns { udp_size: 512, version: 0, dnssec_ok: true };
-    let names = ["many.shop.svc.cluster.local", "_sql._tcp.db.shop.svc.cluster.local",
-        "5.0.43.10.in-addr.arpa", "cluster.local"];
+    let names = [
+        "many.shop.svc.cluster.local",
+        "_sql._tcp.db.shop.svc.cluster.local",
+        "5.0.43.10.in-addr.arpa",
+        "cluster.local",
+    ];
     for round in 0..50_000 {
         let name = Name::parse(names[round % names.len()]).unwrap();
         let mut packet = wire::write_query(1, &name, kind::A, Some(edns));

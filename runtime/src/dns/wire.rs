@@ -146,9 +146,7 @@ pub(crate) fn read_query(packet: &[u8]) -> Incoming {
         return Incoming::Reject(Code::NotImplemented);
     }
     match read_question(packet) {
-        Ok(query) if query.edns.is_some_and(|edns| edns.version > 0) => {
-            Incoming::Reject(Code::BadVersion)
-        }
+        Ok(query) if query.edns.is_some_and(|edns| edns.version > 0) => Incoming::Reject(Code::BadVersion),
         Ok(query) => Incoming::Query(query),
         Err(Malformed) => Incoming::Reject(Code::FormatError),
     }

@@ -28,7 +28,11 @@ pub(crate) enum Data {
     Address(IpAddr),
     Pointer(String),
     Alias(String),
-    Service { weight: u16, port: u16, target: String },
+    Service {
+        weight: u16,
+        port: u16,
+        target: String,
+    },
     Text(&'static str),
     NameServer(String),
     /// The SOA record of a zone.

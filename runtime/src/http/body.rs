@@ -131,9 +131,7 @@ impl http_body::Body for Body {
                 *inner = Inner::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Inner::Incoming(body) => {
-                Pin::new(body).poll_frame(cx).map_err(BodyError::Connection)
-            }
+            Inner::Incoming(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::Connection),
             Inner::Boxed(body) => Pin::new(body).poll_frame(cx),
         }
     }

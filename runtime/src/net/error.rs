@@ -82,9 +82,9 @@ impl From<NetError> for io::Error {
             NetError::ConnectionReset => K::ConnectionReset,
             NetError::ConnectionAborted => K::ConnectionAborted,
             NetError::SocketLimit => K::QuotaExceeded,
-            NetError::NameUnresolvable
-            | NetError::ResolverTemporary
-            | NetError::ResolverPermanent => K::NotFound,
+            NetError::NameUnresolvable | NetError::ResolverTemporary | NetError::ResolverPermanent => {
+                K::NotFound
+            }
         };
         io::Error::new(kind, error)
     }

@@ -220,9 +220,7 @@ pub(crate) async fn serve_stream(stream: Stream, handler: SharedHandler) {
     let peer = stream.peer_addr();
     let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let answer = handler.call(request.map(Body::from));
-        async move {
-            Ok::<_, std::convert::Infallible>(answer.await.unwrap_or_else(|error| failure(&error)))
-        }
+        async move { Ok::<_, std::convert::Infallible>(answer.await.unwrap_or_else(|error| failure(&error))) }
     });
     let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
     if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
@@ -240,4 +238,3 @@ fn failure(error: &HandlerError) -> Response {
     *response.status_mut() = status;
     response
 }
-

@@ -4,12 +4,12 @@
 use crate::dns::{PodNames, Resolver};
 use crate::http::SharedHandler;
 use crate::net::affinity::Affinities;
-use crate::net::upstream::Upstreams;
 use crate::net::outside;
 use crate::net::pipe::Pipe;
 use crate::net::pod::{Pod, Tcp};
 use crate::net::pod_net::PodNet;
 use crate::net::stream::Stream;
+use crate::net::upstream::Upstreams;
 use crate::net::{Attachment, Config, NetError, PodIdentity};
 use crate::table::{Origin, Protocol, ServicePort, Tables};
 use parking_lot::RwLock;
@@ -246,20 +246,14 @@ impl Inner {
         self.affinities.keep(port, client, endpoint);
     }
 
-    pub(crate) async fn dial_endpoint(
-        &self,
-        to: SocketAddr,
-        from: SocketAddr,
-    ) -> Result<Dialed, NetError> {
+    pub(crate) async fn dial_endpoint(&self, to: SocketAddr, from: SocketAddr) -> Result<Dialed, NetError> {
         match self.place(to)? {
             Place::Pod(pod) => match pod.tcp_at(to) {
                 Some(Tcp::Http(handler)) => Ok(Dialed::Http(handler)),
                 Some(Tcp::Listening(_)) => Ok(Dialed::Stream(join(&pod, to, from).await?)),
                 _ => Err(NetError::ConnectionRefused),
             },
-            Place::Outside => {
-                Ok(Dialed::Stream(outside::connect(to, from, &self.config.limits).await?))
-            }
+            Place::Outside => Ok(Dialed::Stream(outside::connect(to, from, &self.config.limits).await?)),
         }
     }
 
@@ -320,11 +314,7 @@ impl Inner {
 }
 
 /// Joins a client to a Pod's listener by an in-memory stream.
-pub(crate) async fn join(
-    pod: &Arc<Pod>,
-    to: SocketAddr,
-    from: SocketAddr,
-) -> Result<Stream, NetError> {
+pub(crate) async fn join(pod: &Arc<Pod>, to: SocketAddr, from: SocketAddr) -> Result<Stream, NetError> {
     let Some(Tcp::Listening(queue)) = pod.tcp_at(to) else {
         return Err(NetError::ConnectionRefused);
     };

@@ -1,11 +1,11 @@
 //! Requests that guests send: a name or address, then a call, a Pod's stream, or the outside.
 
 use crate::http::{Request, Response};
+use crate::net::NetError;
 use crate::net::exchange::{Caller, ExchangeError, call};
 use crate::net::pod::Tcp;
 use crate::net::pod_net::{PodNet, own_target};
 use crate::net::upstream::send_fresh;
-use crate::net::NetError;
 use crate::table::{Origin, Protocol};
 use http::Uri;
 use rustls::pki_types::pem::PemObject;

@@ -16,16 +16,20 @@ pub(crate) fn check(to: SocketAddr, config: &Config) -> Result<(), NetError> {
     }
     let controls = &config.control_addresses;
     let same_port = |control: &&SocketAddr| control.port() == to.port();
-    let denied = controls.iter().filter(same_port).any(|control| {
-        control.ip() == ip || (control.ip().is_unspecified() && is_own(ip))
-    });
+    let denied = controls
+        .iter()
+        .filter(same_port)
+        .any(|control| control.ip() == ip || (control.ip().is_unspecified() && is_own(ip)));
     if denied { Err(NetError::ConnectionRefused) } else { Ok(()) }
 }
 
 fn is_special(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
-            ip.is_link_local() || ip.is_multicast() || ip.is_broadcast() || ip.octets()[0] == 0
+            ip.is_link_local()
+                || ip.is_multicast()
+                || ip.is_broadcast()
+                || ip.octets()[0] == 0
                 || ip.octets()[0] >= 240
         }
         IpAddr::V6(ip) => {
@@ -51,11 +55,7 @@ fn is_own(ip: IpAddr) -> bool {
 }
 
 /// Connects a kernel socket; the guest sees `from` as its own address.
-pub(crate) async fn connect(
-    to: SocketAddr,
-    from: SocketAddr,
-    limits: &Limits,
-) -> Result<Stream, NetError> {
+pub(crate) async fn connect(to: SocketAddr, from: SocketAddr, limits: &Limits) -> Result<Stream, NetError> {
     let socket = tokio::net::TcpStream::connect(to);
     let socket = tokio::time::timeout(limits.connect_timeout, socket).await;
     let socket = socket.map_err(|_| NetError::Timeout)??;
@@ -70,10 +70,8 @@ mod tests {
 
     #[test]
     fn the_host_is_out_of_reach() {
-        let config = Config {
-            control_addresses: vec!["192.0.2.1:6443".parse().expect("valid")],
-            ..Config::default()
-        };
+        let config =
+            Config { control_addresses: vec!["192.0.2.1:6443".parse().expect("valid")], ..Config::default() };
         let cases = [
             ("127.0.0.1:6443", false),
             ("127.8.8.8:22", false),

@@ -361,8 +361,7 @@ mod tests {
     #[test]
     fn quota_counts_what_is_open() {
         let pod = pod();
-        let held: Vec<_> =
-            (0..4).map(|_| pod.bind_tcp(at("0.0.0.0:0"), Tcp::Bound).unwrap()).collect();
+        let held: Vec<_> = (0..4).map(|_| pod.bind_tcp(at("0.0.0.0:0"), Tcp::Bound).unwrap()).collect();
         assert_eq!(pod.socket().err(), Some(NetError::SocketLimit));
         drop(held);
         assert!(pod.socket().is_ok());

@@ -68,11 +68,7 @@ impl PodNet {
     /// Connects, from a bound socket or an ephemeral port. Errors: `ConnectionRefused`,
     /// `Timeout`, `AccessDenied`, `OtherNode`, `Unreachable`, `SocketLimit`,
     /// `InvalidArgument` (port 0).
-    pub async fn tcp_connect(
-        &self,
-        from: Option<TcpBound>,
-        to: SocketAddr,
-    ) -> Result<Stream, NetError> {
+    pub async fn tcp_connect(&self, from: Option<TcpBound>, to: SocketAddr) -> Result<Stream, NetError> {
         if to.port() == 0 {
             return Err(NetError::InvalidArgument("port 0"));
         }
@@ -116,11 +112,7 @@ impl PodNet {
         }
     }
 
-    async fn connect_as_host(
-        &self,
-        from: Option<TcpBound>,
-        to: SocketAddr,
-    ) -> Result<Stream, NetError> {
+    async fn connect_as_host(&self, from: Option<TcpBound>, to: SocketAddr) -> Result<Stream, NetError> {
         let pod = &self.0.pod;
         let near = SocketAddr::new(pod.ip, pod.ephemeral_port());
         let is_service = self.0.network.tables.load().service_at(to.ip()).is_some();
@@ -305,9 +297,11 @@ impl TcpBound {
                 let backlog = backlog.clamp(1, port.pod.limits.backlog);
                 let (queue, incoming) = mpsc::channel(backlog as usize);
                 port.set_tcp(Tcp::Listening(queue));
-                Accepting::Pod(port, Mutex::new(incoming))
+                Accepting::Pod { _port: port, incoming: Mutex::new(incoming) }
             }
-            Bound::Host(socket, lease) => Accepting::Host(socket.listen(backlog)?, lease),
+            Bound::Host(socket, lease) => {
+                Accepting::Host { listener: socket.listen(backlog)?, _lease: lease }
+            }
         };
         self.network.arrived();
         Ok(Listener { local, kind })
@@ -327,8 +321,8 @@ pub struct Listener {
 }
 
 enum Accepting {
-    Pod(PortLease, Mutex<mpsc::Receiver<Stream>>),
-    Host(tokio::net::TcpListener, crate::net::pod::SocketLease),
+    Pod { _port: PortLease, incoming: Mutex<mpsc::Receiver<Stream>> },
+    Host { listener: tokio::net::TcpListener, _lease: crate::net::pod::SocketLease },
 }
 
 impl Listener {
@@ -345,14 +339,14 @@ impl Listener {
     /// [`Listener::accept`], polled; one waiter at a time.
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Result<(Stream, SocketAddr), NetError>> {
         match &self.kind {
-            Accepting::Pod(_, incoming) => match ready!(incoming.lock().poll_recv(cx)) {
+            Accepting::Pod { incoming, .. } => match ready!(incoming.lock().poll_recv(cx)) {
                 Some(stream) => {
                     let peer = stream.peer_addr();
                     Poll::Ready(Ok((stream, peer)))
                 }
                 None => Poll::Ready(Err(NetError::InvalidState("the Pod has ended"))),
             },
-            Accepting::Host(listener, _) => {
+            Accepting::Host { listener, .. } => {
                 let (socket, peer) = ready!(listener.poll_accept(cx))?;
                 let local = socket.local_addr()?;
                 Poll::Ready(Ok((Stream::kernel(socket, local, peer), peer)))
@@ -363,7 +357,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Accepting::Pod(_, incoming) = &self.kind {
+        if let Accepting::Pod { incoming, .. } = &self.kind {
             let mut incoming = incoming.lock();
             incoming.close();
             while let Ok(stream) = incoming.try_recv() {

@@ -20,8 +20,7 @@ fn network_with(config: Config) -> Network {
 }
 
 fn pod(network: &Network, name: &str, ip: &str) -> PodNet {
-    let identity =
-        PodIdentity { namespace: "default".into(), name: name.into(), uid: name.into() };
+    let identity = PodIdentity { namespace: "default".into(), name: name.into(), uid: name.into() };
     network.attach(identity, ip.parse().unwrap()).unwrap()
 }
 

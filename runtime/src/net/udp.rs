@@ -1,8 +1,8 @@
 //! Datagrams: a bounded queue per socket, Service addresses translated both ways.
 
-use crate::net::pod::PortLease;
 use crate::net::NetError;
 use crate::net::network::Inner;
+use crate::net::pod::PortLease;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
@@ -153,7 +153,10 @@ impl Udp {
         let pod = &self.port.pod;
         if to.ip().is_loopback() || to.ip().is_unspecified() || to.ip() == pod.ip {
             let from = self.source(if to.ip() == pod.ip { pod.ip } else { loopback(to.ip()) });
-            let to = SocketAddr::new(if to.ip().is_unspecified() { loopback(to.ip()) } else { to.ip() }, to.port());
+            let to = SocketAddr::new(
+                if to.ip().is_unspecified() { loopback(to.ip()) } else { to.ip() },
+                to.port(),
+            );
             if let Some(queue) = pod.udp_at(to) {
                 queue.push(Bytes::copy_from_slice(payload), from);
             }

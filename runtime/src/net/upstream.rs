@@ -1,9 +1,9 @@
 //! HTTP/1 connections to Pods that speak it themselves, kept for the next request.
 
 use crate::http::{Body, Request, Response};
+use crate::net::NetError;
 use crate::net::exchange::ExchangeError;
 use crate::net::stream::Stream;
-use crate::net::NetError;
 use http::{Method, Version, header};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;

@@ -128,10 +128,7 @@ impl std::fmt::Debug for Proxy {
     }
 }
 
-async fn listen(
-    address: SocketAddr,
-    purpose: &'static str,
-) -> Result<(TcpListener, SocketAddr), BindError> {
+async fn listen(address: SocketAddr, purpose: &'static str) -> Result<(TcpListener, SocketAddr), BindError> {
     let error = |source| BindError { address, purpose, source };
     let listener = TcpListener::bind(address).await.map_err(error)?;
     let bound = listener.local_addr().map_err(error)?;
@@ -209,11 +206,7 @@ async fn serve_http(door: Arc<Door>, listener: TcpListener) {
     door.clone().accept(listener, serve).await;
 }
 
-async fn serve_https(
-    door: Arc<Door>,
-    listener: TcpListener,
-    certificate: Option<Arc<Certificate>>,
-) {
+async fn serve_https(door: Arc<Door>, listener: TcpListener, certificate: Option<Arc<Certificate>>) {
     let tables = door.forwarder.network.tables().clone();
     let acceptor = TlsAcceptor::from(tls::server_config(tables, certificate.as_deref()));
     let serve = |stream, peer| {

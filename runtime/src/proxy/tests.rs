@@ -113,10 +113,11 @@ impl Handler for Named {
             let body = String::from_utf8(body.to_vec()).unwrap();
             *bodies.lock().entry(body.clone()).or_default() += 1;
             tokio::task::yield_now().await;
-            let heads: Vec<String> = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "host", "te"]
-                .iter()
-                .map(|field| head.headers.get(*field).map_or("-", |v| v.to_str().unwrap()).to_owned())
-                .collect();
+            let heads: Vec<String> =
+                ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "host", "te"]
+                    .iter()
+                    .map(|field| head.headers.get(*field).map_or("-", |v| v.to_str().unwrap()).to_owned())
+                    .collect();
             Ok(Response::new(Body::from(format!("{name} {} {body} {}", head.uri, heads.join(" ")))))
         })
     }
@@ -126,7 +127,11 @@ fn serve(pod: &PodNet, name: &'static str) -> HttpServing {
     pod.serve_http(8080, Arc::new(Named { name, bodies: Arc::default() })).unwrap()
 }
 
-async fn exchange(stream: &mut (impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin), head: &str, body: &str) -> String {
+async fn exchange(
+    stream: &mut (impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin),
+    head: &str,
+    body: &str,
+) -> String {
     let message = format!("{head}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     stream.write_all(message.as_bytes()).await.unwrap();
     let mut answer = String::new();
@@ -243,23 +248,27 @@ async fn speak_http(pod: PodNet) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { return };
         tokio::spawn(async move {
-            let service = hyper::service::service_fn(|mut request: http::Request<hyper::body::Incoming>| async move {
-                let mut response = http::Response::new(http_body_util::Full::new(bytes::Bytes::from("tcp")));
-                if request.headers().contains_key("upgrade") {
-                    let upgraded = hyper::upgrade::on(&mut request);
-                    tokio::spawn(async move {
-                        let mut io = hyper_util::rt::TokioIo::new(upgraded.await.unwrap());
-                        let mut word = [0; 4];
-                        io.read_exact(&mut word).await.unwrap();
-                        io.write_all(&word).await.unwrap();
-                    });
-                    *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
-                    response.headers_mut().insert("upgrade", request.headers()["upgrade"].clone());
-                    response.headers_mut().insert("connection", http::HeaderValue::from_static("upgrade"));
-                    *response.body_mut() = http_body_util::Full::default();
-                }
-                Ok::<_, std::convert::Infallible>(response)
-            });
+            let service =
+                hyper::service::service_fn(|mut request: http::Request<hyper::body::Incoming>| async move {
+                    let mut response =
+                        http::Response::new(http_body_util::Full::new(bytes::Bytes::from("tcp")));
+                    if request.headers().contains_key("upgrade") {
+                        let upgraded = hyper::upgrade::on(&mut request);
+                        tokio::spawn(async move {
+                            let mut io = hyper_util::rt::TokioIo::new(upgraded.await.unwrap());
+                            let mut word = [0; 4];
+                            io.read_exact(&mut word).await.unwrap();
+                            io.write_all(&word).await.unwrap();
+                        });
+                        *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
+                        response.headers_mut().insert("upgrade", request.headers()["upgrade"].clone());
+                        response
+                            .headers_mut()
+                            .insert("connection", http::HeaderValue::from_static("upgrade"));
+                        *response.body_mut() = http_body_util::Full::default();
+                    }
+                    Ok::<_, std::convert::Infallible>(response)
+                });
             let connection = hyper::server::conn::http1::Builder::new()
                 .serve_connection(hyper_util::rt::TokioIo::new(stream), service);
             drop(connection.with_upgrades().await);

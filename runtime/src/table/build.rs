@@ -2,9 +2,7 @@
 
 use crate::table::build_ingress::{self, SecretKey};
 use crate::table::build_service::{self, Slice};
-use crate::table::{
-    Certificate, HostPort, PodAddress, Protocol, Range, Service, ServicePort, Table,
-};
+use crate::table::{Certificate, HostPort, PodAddress, Protocol, Range, Service, ServicePort, Table};
 use base64::Engine;
 use edge_api::kinds::endpoint_slice::EndpointSlice;
 use edge_api::kinds::ingress::Ingress;

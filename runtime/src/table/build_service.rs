@@ -35,10 +35,7 @@ impl Slice {
             Some((name, protocol, u16::try_from(port.port?).ok()?))
         });
         let read = |endpoint: &Endpoint| read_endpoint(endpoint, node);
-        Slice {
-            ports: ports.collect(),
-            endpoints: slice.endpoints.iter().filter_map(read).collect(),
-        }
+        Slice { ports: ports.collect(), endpoints: slice.endpoints.iter().filter_map(read).collect() }
     }
 }
 
@@ -152,11 +149,8 @@ fn members<'a>(slices: impl Iterator<Item = &'a Slice>) -> Vec<Member> {
     let mut members: Vec<Member> = Vec::new();
     for slice in slices {
         for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.ready) {
-            let member = Member {
-                ip: endpoint.ip,
-                hostname: endpoint.hostname.clone(),
-                ports: slice.ports.clone(),
-            };
+            let member =
+                Member { ip: endpoint.ip, hostname: endpoint.hostname.clone(), ports: slice.ports.clone() };
             members.push(member);
         }
     }

@@ -15,9 +15,7 @@ mod shared_map;
 pub use build::TableBuilder;
 pub use range::{Range, RangeError};
 pub use route::{Backend, PathType, Routes};
-pub use service::{
-    Endpoints, Form, Member, Origin, PortReference, Protocol, Service, ServicePort, dashed,
-};
+pub use service::{Endpoints, Form, Member, Origin, PortReference, Protocol, Service, ServicePort, dashed};
 
 use arc_swap::ArcSwap;
 use shared_map::SharedMap;

@@ -21,13 +21,10 @@ impl Range {
     pub fn contains(&self, ip: IpAddr) -> bool {
         match (self.base, ip) {
             (IpAddr::V4(base), IpAddr::V4(ip)) => {
-                (u32::from(base) ^ u32::from(ip)).checked_shr(32 - u32::from(self.prefix)).unwrap_or(0)
-                    == 0
+                (u32::from(base) ^ u32::from(ip)).checked_shr(32 - u32::from(self.prefix)).unwrap_or(0) == 0
             }
             (IpAddr::V6(base), IpAddr::V6(ip)) => {
-                (u128::from(base) ^ u128::from(ip))
-                    .checked_shr(128 - u32::from(self.prefix))
-                    .unwrap_or(0)
+                (u128::from(base) ^ u128::from(ip)).checked_shr(128 - u32::from(self.prefix)).unwrap_or(0)
                     == 0
             }
             _ => false,

@@ -66,7 +66,8 @@ impl<K: Eq + Hash + Clone, V: Clone> SharedMap<K, V> {
         self.shards.iter().flat_map(|shard| shard.iter())
     }
 
-    pub(crate) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.length
     }
 }
