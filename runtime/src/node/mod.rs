@@ -7,6 +7,7 @@
 mod config;
 mod janitor;
 mod join;
+mod routes;
 mod serve;
 mod tunables;
 
@@ -14,7 +15,7 @@ pub use config::{Config, Server};
 
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -25,16 +26,21 @@ use edge_api::kinds::endpoint_slice::EndpointSlice;
 use edge_api::kinds::pod::{Pod, Resources};
 use edge_api::kinds::service::Service;
 use edge_api::quantity::Quantity;
+use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::client::join::JoinError;
 use crate::client::{Client, Resource, encode_component, tunnel};
 use crate::code::{CodeCache, CodeError};
+use crate::dns;
 use crate::image::{self, ImageStore};
 use crate::log::{Limits, Logs};
 use crate::net::Network;
+use crate::node::routes::Router;
+use crate::proxy::{self, Proxy};
 use crate::report::{self, Events, Registrar, Registration, Statuses};
 use crate::sandbox::{self, CompileLimits, Compiler, Engine, EngineConfig, EngineError};
 use crate::supervisor::Supervisor;
@@ -45,6 +51,8 @@ use crate::sync::{Change, Mirror, Named, Scope};
 use crate::table::Tables;
 use crate::volume::Volumes;
 
+/// The part that is let finish at the end.
+const PROXY: &str = "proxy";
 /// Changes of Pods that wait for the supervisor.
 const CHANGES: usize = 256;
 
@@ -71,17 +79,12 @@ pub enum BuildError {
         #[source]
         source: io::Error,
     },
-    /// A listener cannot be bound.
-    #[error("cannot listen on {address} for {what}")]
-    Listen {
-        /// What was to be served there.
-        what: &'static str,
-        /// Where.
-        address: SocketAddr,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
+    /// DNS cannot be served where it should be.
+    #[error("DNS cannot be served")]
+    Dns(#[from] dns::BindError),
+    /// The Ingress cannot be served where it should be.
+    #[error("the Ingress cannot be served")]
+    Proxy(#[from] proxy::BindError),
     /// The server cannot be used.
     #[error("the API server cannot be used")]
     Join(#[from] JoinError),
@@ -117,18 +120,27 @@ pub struct Node {
     /// What has not been started yet.
     parts: Vec<(&'static str, Part)>,
     tasks: JoinSet<&'static str>,
+    drain: CancellationToken,
 }
 
 impl Node {
     /// Binds the listeners, opens the directories, starts the sandbox and, where the server is elsewhere, joins it.
     pub async fn build(config: Config) -> Result<Node, BuildError> {
         private(&config.data_dir)?;
-        let listeners = Listeners::bind(&config)?;
-        let bound = listeners.bound()?;
+        let tables = Arc::new(Tables::default());
+        let network = Network::new(network_config(&config), tables.clone());
+        let server = dns::Server::bind(config.dns_address, network.resolver().clone()).await?;
+        let door = proxy::Config { http: config.http_address, https: Some(config.https_address), ..proxy::Config::default() };
+        let door = Proxy::bind(door, network.clone()).await?;
+        let (http, https) = (door.http_addr(), door.https_addr().unwrap_or(config.https_address));
+        let bound = Bound { dns: server.local_addr(), http, https };
+        let drain = CancellationToken::new();
         let client = join::client(&config.server, &config.name, &config.data_dir).await?;
         let machine = sandbox::Machine::probe();
         let engine = engine(&config, &machine)?;
         let mut parts: Vec<(&'static str, Part)> = Vec::new();
+        parts.push(("DNS", Box::pin(server.run())));
+        parts.push((PROXY, Box::pin(door.run(drain.clone()))));
 
         let reported = report::Machine {
             cpus: machine.cpus,
@@ -154,22 +166,19 @@ impl Node {
         let statuses = Statuses::new(client.clone());
         parts.push(("statuses", Box::pin(statuses.clone().run())));
 
-        let tables = Arc::new(Tables::default());
-        let network = Network::new(network_config(&config, &bound), tables);
         let copies = config.data_dir.join("copies");
         private(&copies)?;
         let objects = copies.join("objects");
         let named = Named::open(client.clone(), objects.clone()).map_err(|source| directory(&objects, source))?;
-        let services: Arc<Mirror<Service>> = Arc::default();
-        let target = Target { path: Resource::SERVICES.all(), query: String::new() };
-        let path = copies.join("services.jsonl");
-        parts.push(("services", Box::pin(services.follow(client.clone(), target, &path, Scope::Whole, Vec::new()))));
-        let slices: Arc<Mirror<EndpointSlice>> = Arc::default();
-        let target = Target { path: Resource::ENDPOINT_SLICES.all(), query: String::new() };
-        let path = copies.join("endpointslices.jsonl");
-        parts.push(("endpoint slices", Box::pin(slices.follow(client.clone(), target, &path, Scope::Whole, Vec::new()))));
+        let (router, senders) = Router::new(&config.name);
+        let mut follow = Follow { client: &client, copies: &copies, parts: &mut parts };
+        let services = follow.everywhere(Resource::SERVICES, Scope::Whole, senders.services);
+        let slices = follow.everywhere(Resource::ENDPOINT_SLICES, Scope::Whole, senders.slices);
+        follow.everywhere(Resource::INGRESSES, Scope::WithoutStatus, senders.ingresses);
+        follow.everywhere(Resource::NODES, Scope::WithoutStatus, senders.nodes);
 
         let host = Arc::new(host(&config, &client, engine, &reported, network, named, services, slices, statuses, events)?);
+        parts.push(("routes", Box::pin(router.run(host.clone(), tables))));
         parts.push(("address range", Box::pin(learn_range(host.clone(), config.data_dir.join("pod-range"), range))));
 
         let pods: Arc<Mirror<Pod>> = Arc::default();
@@ -177,15 +186,14 @@ impl Node {
         let query = format!("fieldSelector={}", encode_component(&format!("spec.nodeName={}", config.name)));
         let target = Target { path: Resource::PODS.all(), query };
         let path = copies.join("pods.jsonl");
-        parts.push(("pods", Box::pin(pods.follow(client.clone(), target, &path, Scope::WithoutStatus, vec![changes]))));
+        parts.push(("pods", Box::pin(pods.follow(client.clone(), target, &path, Scope::WithoutStatus, vec![changes, senders.pods]))));
         let supervisor = Supervisor::new(host.clone());
         let used = supervisor.used();
         parts.push(("supervisor", Box::pin(supervisor.run(reader))));
         parts.push(("images", Box::pin(janitor::run(host.clone(), used, reported, config.image_disk_share))));
         let answer = serve::answer(host.logs.clone(), pods);
         parts.push(("tunnel", Box::pin(tunnel::keep(client, config.name.clone(), answer))));
-        parts.push(("listeners", Box::pin(listeners.hold())));
-        Ok(Node { bound, host, registered, parts, tasks: JoinSet::new() })
+        Ok(Node { bound, host, registered, parts, tasks: JoinSet::new(), drain })
     }
 
     /// Where it is to be found.
@@ -231,43 +239,34 @@ impl Node {
     pub async fn drain(mut self, deadline: Duration) {
         // What was found out but not told yet is told, if the server still listens.
         let _ = tokio::time::timeout(deadline.min(Duration::from_secs(1)), self.host.statuses.flushed()).await;
+        self.drain.cancel();
+        let proxy_ended = async { while let Some(ended) = self.tasks.join_next().await && ended.ok() != Some(PROXY) {} };
+        let _ = tokio::time::timeout(deadline, proxy_ended).await;
         self.tasks.shutdown().await;
     }
 }
 
-/// The addresses that are ours before anything runs.
-struct Listeners {
-    dns: TcpListener,
-    _dns_udp: std::net::UdpSocket,
-    http: TcpListener,
-    https: TcpListener,
+/// Sets mirrors up.
+struct Follow<'a> {
+    client: &'a Client,
+    copies: &'a Path,
+    parts: &'a mut Vec<(&'static str, Part)>,
 }
 
-impl Listeners {
-    fn bind(config: &Config) -> Result<Listeners, BuildError> {
-        let tcp = |what, address| TcpListener::bind(address).map_err(|source| BuildError::Listen { what, address, source });
-        let dns = tcp("DNS", config.dns_address)?;
-        let address = dns.local_addr().unwrap_or(config.dns_address);
-        let udp = std::net::UdpSocket::bind(address).map_err(|source| BuildError::Listen { what: "DNS", address, source })?;
-        let http = tcp("HTTP", config.http_address)?;
-        let https = tcp("HTTPS", config.https_address)?;
-        Ok(Listeners { dns, _dns_udp: udp, http, https })
-    }
-
-    fn bound(&self) -> Result<Bound, BuildError> {
-        let address = |what, listener: &TcpListener| {
-            let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-            listener.local_addr().map_err(|source| BuildError::Listen { what, address: nowhere, source })
-        };
-        Ok(Bound {
-            dns: address("DNS", &self.dns)?,
-            http: address("HTTP", &self.http)?,
-            https: address("HTTPS", &self.https)?,
-        })
-    }
-
-    async fn hold(self) {
-        std::future::pending().await
+impl Follow<'_> {
+    /// A mirror of all objects of a kind.
+    fn everywhere<T: DeserializeOwned + Send + Sync + 'static>(
+        &mut self,
+        resource: Resource,
+        scope: Scope,
+        reader: mpsc::Sender<Change<T>>,
+    ) -> Arc<Mirror<T>> {
+        let mirror: Arc<Mirror<T>> = Arc::default();
+        let target = Target { path: resource.all(), query: String::new() };
+        let path = self.copies.join(format!("{}.jsonl", resource.plural));
+        let following = mirror.follow(self.client.clone(), target, &path, scope, vec![reader]);
+        self.parts.push((resource.plural, Box::pin(following)));
+        mirror
     }
 }
 
@@ -293,10 +292,11 @@ fn engine(config: &Config, machine: &sandbox::Machine) -> Result<Engine, BuildEr
     Ok(Engine::new(settings)?)
 }
 
-fn network_config(config: &Config, bound: &Bound) -> crate::net::Config {
+fn network_config(config: &Config) -> crate::net::Config {
     crate::net::Config {
         api_server: config.api_address,
-        control_addresses: [Some(bound.dns), Some(bound.http), Some(bound.https), config.api_address].into_iter().flatten().collect(),
+        control_addresses: [Some(config.dns_address), config.api_address].into_iter().flatten().collect(),
+        names: dns::Config { domain: config.cluster_domain.clone(), ..dns::Config::default() },
         ..crate::net::Config::default()
     }
 }
@@ -315,10 +315,14 @@ fn host(
     events: Events,
 ) -> Result<Host, BuildError> {
     let at = |name: &str| config.data_dir.join(name);
-    let compiler = Compiler::Child {
-        program: config.compiler.clone(),
-        args: vec!["__compile".into()],
-        limits: CompileLimits::default(),
+    let compiler = if config.in_process_compiler {
+        Compiler::InProcess
+    } else {
+        Compiler::Child {
+            program: config.compiler.clone(),
+            args: vec!["__compile".into()],
+            limits: CompileLimits::default(),
+        }
     };
     let images = ImageStore::open(image::Config {
         directory: at("images"),
@@ -385,3 +389,6 @@ async fn learn_range(host: Arc<Host>, path: PathBuf, mut range: watch::Receiver<
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 
 use crate::client::backoff::Backoff;
 use crate::client::{ClientError, Resource};
-use crate::net::{NetError, PodIdentity, PodNet};
+use crate::dns::PodNames;
+use crate::net::{Attachment, NetError, PodIdentity};
 use crate::supervisor::address::AddressError;
 use crate::supervisor::context::Context;
 use crate::supervisor::machine::Event;
@@ -94,20 +95,17 @@ async fn network(context: &Context) -> Result<(), NetworkError> {
         return Ok(());
     }
     let pod = context.pod.load_full();
-    let (ip, net) = if pod.spec.host_network {
-        let ip = context.host.address;
-        (ip, context.host.network.attach_host(identity(context), ip)?)
-    } else {
-        let ip = address(context).await?;
-        (ip, attach(context, ip)?)
-    };
+    let host = &context.host;
+    let ip = if pod.spec.host_network { host.address } else { address(context).await? };
+    let meta = &pod.metadata;
+    let resolver = host.network.resolver();
+    let (domain, own) = (resolver.cluster_domain(), resolver.host());
+    let names = PodNames::of_pod(&pod.spec, &meta.name, &meta.namespace, &[ip], domain, &own);
+    let attachment = Attachment { names: Some(names), host_network: pod.spec.host_network };
+    let net = host.network.attach_with(identity(context), ip, attachment)?;
     let _ = context.ip.set(ip);
     let _ = context.net.set(net);
     Ok(())
-}
-
-fn attach(context: &Context, ip: IpAddr) -> Result<PodNet, NetError> {
-    context.host.network.attach(identity(context), ip)
 }
 
 fn identity(context: &Context) -> PodIdentity {
