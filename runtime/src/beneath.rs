@@ -82,7 +82,9 @@ impl Beneath {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let how = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         rustix::fs::openat2(self.root.as_fd(), path, flags, Mode::empty(), how).map_err(|error| match error {
-            rustix::io::Errno::XDEV => io::Error::new(io::ErrorKind::PermissionDenied, "the path leads out of its directory"),
+            rustix::io::Errno::XDEV => {
+                io::Error::new(io::ErrorKind::PermissionDenied, "the path leads out of its directory")
+            }
             error => error.into(),
         })
     }
@@ -120,13 +122,22 @@ mod tests {
         symlink("..", root.join("parent")).expect("linked");
         let beneath = Beneath::open(&root).expect("opened");
         assert_eq!(beneath.read(Path::new("good"), 100).expect("inside"), b"inside");
-        assert_eq!(beneath.directory(Path::new("sub")).expect("a directory").read(Path::new("a"), 6).expect("read"), b"inside");
+        assert_eq!(
+            beneath.directory(Path::new("sub")).expect("a directory").read(Path::new("a"), 6).expect("read"),
+            b"inside"
+        );
         for escape in ["up", "absolute", "parent/secret", "../secret", "/etc/passwd"] {
             let error = beneath.file(Path::new(escape)).expect_err(escape);
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{escape}: {error}");
         }
-        assert_eq!(beneath.read(Path::new("sub/a"), 3).expect_err("long").kind(), io::ErrorKind::FileTooLarge);
-        assert_eq!(beneath.file(Path::new("sub")).expect_err("a directory").kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(
+            beneath.read(Path::new("sub/a"), 3).expect_err("long").kind(),
+            io::ErrorKind::FileTooLarge
+        );
+        assert_eq!(
+            beneath.file(Path::new("sub")).expect_err("a directory").kind(),
+            io::ErrorKind::InvalidInput
+        );
     }
 
     #[test]

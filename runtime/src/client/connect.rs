@@ -62,9 +62,9 @@ impl Connector {
                 Connector::Memory(open) => open().await,
             }
         };
-        tokio::time::timeout(CONNECT, opening)
-            .await
-            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {CONNECT:?}")))?
+        tokio::time::timeout(CONNECT, opening).await.map_err(|_| {
+            io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {CONNECT:?}"))
+        })?
     }
 
     /// The `host:port` that requests name.

@@ -32,17 +32,17 @@ pub async fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
         return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
     }
     let resolver = resolver()?;
-    let found = resolver
-        .lookup_ip(bare)
-        .await
-        .map_err(|error| io::Error::new(io::ErrorKind::NotFound, format!("cannot resolve {bare}: {error}")))?;
+    let found = resolver.lookup_ip(bare).await.map_err(|error| {
+        io::Error::new(io::ErrorKind::NotFound, format!("cannot resolve {bare}: {error}"))
+    })?;
     Ok(found.iter().collect())
 }
 
 /// Whether `host` means this machine itself, where plain HTTP crosses no wire.
 pub fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    bare.eq_ignore_ascii_case("localhost")
+        || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn resolver() -> io::Result<&'static TokioResolver> {
@@ -50,9 +50,9 @@ fn resolver() -> io::Result<&'static TokioResolver> {
     if let Some(resolver) = RESOLVER.get() {
         return Ok(resolver);
     }
-    let built = TokioResolver::builder_tokio()
-        .and_then(|builder| builder.build())
-        .map_err(|error| io::Error::other(format!("cannot read the host's resolver configuration: {error}")))?;
+    let built = TokioResolver::builder_tokio().and_then(|builder| builder.build()).map_err(|error| {
+        io::Error::other(format!("cannot read the host's resolver configuration: {error}"))
+    })?;
     Ok(RESOLVER.get_or_init(|| built))
 }
 

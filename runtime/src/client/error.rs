@@ -48,7 +48,10 @@ impl ClientError {
 
     /// The error a `Status` object describes; `body` is what to show if it describes none.
     pub(crate) fn of_status(code: StatusCode, status: &Value, body: &[u8]) -> ClientError {
-        let code = status["code"].as_u64().and_then(|code| StatusCode::from_u16(code.try_into().ok()?).ok()).unwrap_or(code);
+        let code = status["code"]
+            .as_u64()
+            .and_then(|code| StatusCode::from_u16(code.try_into().ok()?).ok())
+            .unwrap_or(code);
         let reason = status["reason"].as_str().unwrap_or_default().to_owned();
         let message = match status["message"].as_str() {
             Some(message) => message.to_owned(),

@@ -104,12 +104,23 @@ impl Fake {
     /// The objects below a path.
     pub fn below(&self, path: &str) -> Vec<Value> {
         let prefix = format!("{path}/");
-        self.state.lock().objects.iter().filter(|(key, _)| key.starts_with(&prefix)).map(|(_, object)| object.clone()).collect()
+        self.state
+            .lock()
+            .objects
+            .iter()
+            .filter(|(key, _)| key.starts_with(&prefix))
+            .map(|(_, object)| object.clone())
+            .collect()
     }
 
     /// How many requests of a kind there were.
     pub fn requests(&self, method: &Method, part: &str) -> usize {
-        self.state.lock().requests.iter().filter(|(found, path)| found == method && path.contains(part)).count()
+        self.state
+            .lock()
+            .requests
+            .iter()
+            .filter(|(found, path)| found == method && path.contains(part))
+            .count()
     }
 
     /// Waits until `ready` says so of an object.
@@ -155,9 +166,10 @@ impl Fake {
                 None if is_collection(&path) => self.list(&path, &query),
                 None => missing(&path),
             },
-            Method::POST if path.ends_with("/token") => {
-                reply(StatusCode::CREATED, &json!({"status": {"token": "t0ken", "expirationTimestamp": "2099-01-01T00:00:00Z"}}))
-            }
+            Method::POST if path.ends_with("/token") => reply(
+                StatusCode::CREATED,
+                &json!({"status": {"token": "t0ken", "expirationTimestamp": "2099-01-01T00:00:00Z"}}),
+            ),
             Method::POST => {
                 let path = format!("{path}/{}", body["metadata"]["name"].as_str().unwrap_or_default());
                 if self.get(&path).is_some() {
@@ -210,30 +222,36 @@ impl Fake {
     }
 
     fn watch(self, path: &str, query: &str) -> Response<Body> {
-        let from = query.split('&').find_map(|pair| pair.strip_prefix("resourceVersion=")).and_then(|from| from.parse().ok());
+        let from = query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("resourceVersion="))
+            .and_then(|from| from.parse().ok());
         let position: u64 = from.unwrap_or(0);
         if position < self.state.lock().floor {
             return status(StatusCode::GONE, "Expired");
         }
         let bell = self.bell.subscribe();
         let (path, query) = (path.to_owned(), query.to_owned());
-        let lines = futures::stream::unfold((self, bell, position, false), move |(fake, mut bell, position, over)| {
-            let (path, query) = (path.clone(), query.clone());
-            async move {
-                if over {
-                    return None;
-                }
-                loop {
-                    bell.borrow_and_update();
-                    let (lines, head, gone) = fake.after(position, &path, &query);
-                    if !lines.is_empty() || gone {
-                        let frame = Ok::<_, Infallible>(Frame::data(Bytes::from(lines)));
-                        return Some((frame, (fake, bell, head, gone)));
+        let lines = futures::stream::unfold(
+            (self, bell, position, false),
+            move |(fake, mut bell, position, over)| {
+                let (path, query) = (path.clone(), query.clone());
+                async move {
+                    if over {
+                        return None;
                     }
-                    bell.changed().await.ok()?;
+                    loop {
+                        bell.borrow_and_update();
+                        let (lines, head, gone) = fake.after(position, &path, &query);
+                        if !lines.is_empty() || gone {
+                            let frame = Ok::<_, Infallible>(Frame::data(Bytes::from(lines)));
+                            return Some((frame, (fake, bell, head, gone)));
+                        }
+                        bell.changed().await.ok()?;
+                    }
                 }
-            }
-        });
+            },
+        );
         Response::new(BodyExt::boxed(StreamBody::new(lines)))
     }
 
@@ -243,8 +261,13 @@ impl Fake {
             let object = json!({"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"});
             return (format!("{}\n", json!({"type": "ERROR", "object": object})), position, true);
         }
-        let news = state.log.iter().filter(|(revision, _, key, object)| *revision > position && matches(key, object, path, query));
-        let lines: String = news.map(|(_, verb, _, object)| format!("{}\n", json!({"type": verb, "object": object}))).collect();
+        let news = state
+            .log
+            .iter()
+            .filter(|(revision, _, key, object)| *revision > position && matches(key, object, path, query));
+        let lines: String = news
+            .map(|(_, verb, _, object)| format!("{}\n", json!({"type": verb, "object": object})))
+            .collect();
         (lines, state.revision, false)
     }
 }
@@ -292,7 +315,10 @@ fn reply(status: StatusCode, body: &Value) -> Response<Body> {
 }
 
 fn missing(path: &str) -> Response<Body> {
-    reply(StatusCode::NOT_FOUND, &json!({"kind": "Status", "code": 404, "reason": "NotFound", "message": format!("{path} not found")}))
+    reply(
+        StatusCode::NOT_FOUND,
+        &json!({"kind": "Status", "code": 404, "reason": "NotFound", "message": format!("{path} not found")}),
+    )
 }
 
 fn status(code: StatusCode, reason: &str) -> Response<Body> {

@@ -69,7 +69,8 @@ pub async fn join(url: &str, token: &AgentToken, name: &str) -> Result<Joined, J
     let tls = Tls::new(url, &Trust::Digest(token.digest))?;
     let client = Client::new(Connector::Tls(tls), Credentials::Bearer(token.whole.clone()), "edged");
     let answer = client.create(PATH, &json!({"nodeName": name})).await.map_err(JoinError::Refused)?;
-    let text = |field: &'static str| answer[field].as_str().map(str::to_owned).ok_or(JoinError::Answer(field));
+    let text =
+        |field: &'static str| answer[field].as_str().map(str::to_owned).ok_or(JoinError::Answer(field));
     let (token, ca) = (text("token")?, text("ca")?);
     Ok(Joined { credentials: Credentials::Bearer(token.as_str().into()), token, ca })
 }

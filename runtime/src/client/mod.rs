@@ -143,7 +143,11 @@ impl Client {
                 target.push_str(part);
             }
             let mut page = self.get(&target).await?;
-            let kind = page["kind"].as_str().and_then(|kind| kind.strip_suffix("List")).unwrap_or_default().to_owned();
+            let kind = page["kind"]
+                .as_str()
+                .and_then(|kind| kind.strip_suffix("List"))
+                .unwrap_or_default()
+                .to_owned();
             let version = page["apiVersion"].as_str().unwrap_or_default().to_owned();
             if let Some(found) = page["items"].as_array_mut() {
                 items.reserve(found.len());
@@ -155,7 +159,8 @@ impl Client {
             match page["metadata"]["continue"].as_str() {
                 Some(token) if !token.is_empty() => next = format!("continue={}", encode_component(token)),
                 _ => {
-                    let revision = page["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
+                    let revision =
+                        page["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
                     return Ok(List { items, revision });
                 }
             }
@@ -206,7 +211,9 @@ impl Client {
             headers.insert(header::CONTENT_TYPE, content);
         }
         let request = request.map(|()| Full::new(body));
-        tokio::time::timeout(ANSWER, self.pool.send(request)).await.map_err(|_| ClientError::Timeout(ANSWER))?
+        tokio::time::timeout(ANSWER, self.pool.send(request))
+            .await
+            .map_err(|_| ClientError::Timeout(ANSWER))?
     }
 }
 
@@ -227,7 +234,9 @@ fn complete(item: &mut Value, version: &str, kind: &str) {
 
 async fn collect(reply: http::Response<Reply>) -> Result<Bytes, ClientError> {
     let body = Limited::new(reply.into_body(), LARGEST);
-    let read = tokio::time::timeout(ANSWER * 4, body.collect()).await.map_err(|_| ClientError::Timeout(ANSWER * 4))?;
+    let read = tokio::time::timeout(ANSWER * 4, body.collect())
+        .await
+        .map_err(|_| ClientError::Timeout(ANSWER * 4))?;
     Ok(read.map_err(ClientError::Body)?.to_bytes())
 }
 

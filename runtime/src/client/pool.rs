@@ -62,7 +62,8 @@ impl Pool {
     pub(crate) fn request(&self, method: Method, path: &str) -> Result<Request<()>, ClientError> {
         let scheme = if self.connector.may_vanish() { "https" } else { "http" };
         let target = format!("{scheme}://{}{path}", self.connector.authority());
-        let mut request = Request::builder().method(method).uri(target).body(()).map_err(ClientError::Target)?;
+        let mut request =
+            Request::builder().method(method).uri(target).body(()).map_err(ClientError::Target)?;
         *request.headers_mut() = self.headers();
         Ok(request)
     }
@@ -105,7 +106,8 @@ impl Pool {
         if self.connector.may_vanish() {
             builder.keep_alive_interval(PING).keep_alive_timeout(PING);
         }
-        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(ClientError::Http)?;
+        let (sender, connection) =
+            builder.handshake(TokioIo::new(stream)).await.map_err(ClientError::Http)?;
         let driver = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection to the API server ended");

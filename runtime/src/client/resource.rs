@@ -27,7 +27,8 @@ impl Resource {
     /// `events`
     pub const EVENTS: Resource = Resource::core("events");
     /// `endpointslices`
-    pub const ENDPOINT_SLICES: Resource = Resource { root: "/apis/discovery.k8s.io/v1", plural: "endpointslices" };
+    pub const ENDPOINT_SLICES: Resource =
+        Resource { root: "/apis/discovery.k8s.io/v1", plural: "endpointslices" };
     /// `ingresses`
     pub const INGRESSES: Resource = Resource { root: "/apis/networking.k8s.io/v1", plural: "ingresses" };
     /// `leases`

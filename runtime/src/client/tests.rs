@@ -11,13 +11,22 @@ async fn the_life_of_an_object() {
     let fake = Fake::new();
     let client = fake.client();
     let path = Resource::CONFIG_MAPS.within("ns");
-    client.create(&path, &json!({"kind": "ConfigMap", "metadata": {"name": "a", "namespace": "ns"}})).await.expect("created");
-    assert!(client.create(&path, &json!({"metadata": {"name": "a"}})).await.expect_err("twice").is_conflict());
+    client
+        .create(&path, &json!({"kind": "ConfigMap", "metadata": {"name": "a", "namespace": "ns"}}))
+        .await
+        .expect("created");
+    assert!(
+        client.create(&path, &json!({"metadata": {"name": "a"}})).await.expect_err("twice").is_conflict()
+    );
     let named = Resource::CONFIG_MAPS.named("ns", "a");
     let patched = client.patch(&named, Patch::Merge, &json!({"data": {"k": "v"}})).await.expect("patched");
     assert_eq!(patched["data"]["k"], "v");
     let list = client.list(&Resource::CONFIG_MAPS.all(), "").await.expect("listed");
-    assert_eq!((list.items.len(), list.items[0]["kind"].as_str()), (1, Some("Thing")), "items get their type back");
+    assert_eq!(
+        (list.items.len(), list.items[0]["kind"].as_str()),
+        (1, Some("Thing")),
+        "items get their type back"
+    );
     let mut watch = client.watch(&path, "", &list.revision).await.expect("watched");
     client.delete(&named, &json!({})).await.expect("deleted");
     let change = watch.next().await.expect("alive").expect("a change");
@@ -44,7 +53,8 @@ async fn many_watches_do_not_hold_up_requests() {
 
 #[tokio::test]
 async fn an_unreachable_server_is_a_transient_error() {
-    let connector = Connector::memory(|| Box::pin(async { Err(std::io::ErrorKind::ConnectionRefused.into()) }));
+    let connector =
+        Connector::memory(|| Box::pin(async { Err(std::io::ErrorKind::ConnectionRefused.into()) }));
     let client = Client::new(connector, Credentials::Stream, "test");
     assert!(client.get("/x").await.expect_err("nobody there").is_transient());
 }

@@ -149,7 +149,8 @@ impl ServerCertVerifier for Pinned {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let matches = |each: &&CertificateDer<'_>| Sha256::digest(each.as_ref()).as_slice() == self.digest.as_slice();
+        let matches =
+            |each: &&CertificateDer<'_>| Sha256::digest(each.as_ref()).as_slice() == self.digest.as_slice();
         let authority = chain
             .iter()
             .find(matches)

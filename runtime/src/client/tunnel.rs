@@ -85,8 +85,10 @@ pub async fn serve(client: &Client, name: &str, answer: Answer) -> Result<(), Tu
 async fn open(client: &Client, name: &str) -> Result<hyper::upgrade::Upgraded, TunnelError> {
     let broken = |error| TunnelError::Client(ClientError::Http(error));
     let connector = client.connector();
-    let stream =
-        connector.connect(Protocol::Http1).await.map_err(|error| TunnelError::Client(ClientError::Connect(error)))?;
+    let stream = connector
+        .connect(Protocol::Http1)
+        .await
+        .map_err(|error| TunnelError::Client(ClientError::Connect(error)))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let _driver = AbortOnDropHandle::new(tokio::spawn(connection.with_upgrades()));
     let mut request = Request::builder()
@@ -113,6 +115,8 @@ pub fn text(status: StatusCode, message: &str) -> Response<Body> {
     let body = http_body_util::Full::new(Bytes::copy_from_slice(message.as_bytes()));
     let mut response = Response::new(body.map_err(|never| match never {}).boxed());
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }

@@ -77,7 +77,8 @@ impl Pattern {
         let rest = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (host, port) = split_port(authority);
-        let host = if matches!(host, "index.docker.io" | "registry-1.docker.io") { "docker.io" } else { host };
+        let host =
+            if matches!(host, "index.docker.io" | "registry-1.docker.io") { "docker.io" } else { host };
         let path = path.trim_matches('/');
         // Docker's own configuration keeps the API version in the key.
         let path = if matches!(path, "v1" | "v2") { "" } else { path };
@@ -87,7 +88,9 @@ impl Pattern {
 
 fn split_port(authority: &str) -> (&str, Option<&str>) {
     match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !port.is_empty() => (host, Some(port)),
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !port.is_empty() => {
+            (host, Some(port))
+        }
         _ => (authority, None),
     }
 }
@@ -105,7 +108,8 @@ fn labels_match(pattern: &str, host: &str) -> bool {
 }
 
 fn path_matches(prefix: &str, repository: &str) -> bool {
-    prefix.is_empty() || repository.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    prefix.is_empty()
+        || repository.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]
@@ -117,13 +121,16 @@ mod tests {
     #[test]
     fn both_formats() {
         let entry = json!({"auth": STANDARD.encode("me:secret:1")});
-        for document in [json!({"auths": {"https://index.docker.io/v1/": entry}}), json!({"index.docker.io": entry})] {
+        for document in
+            [json!({"auths": {"https://index.docker.io/v1/": entry}}), json!({"index.docker.io": entry})]
+        {
             let read = read(document.to_string().as_bytes());
             let found = select(&read, "docker.io", "library/nginx");
             assert_eq!((found[0].username.as_str(), found[0].password.as_str()), ("me", "secret:1"));
             assert_eq!(found[0].basic(), "Basic bWU6c2VjcmV0OjE=");
         }
-        let plain = read(br#"{"auths":{"r:5000":{"username":"u","password":"p"},"bad":{"auth":"!"},"x":{}}}"#);
+        let plain =
+            read(br#"{"auths":{"r:5000":{"username":"u","password":"p"},"bad":{"auth":"!"},"x":{}}}"#);
         assert_eq!(plain.len(), 1);
         assert_eq!(select(&plain, "r:5000", "a").len(), 1);
         assert_eq!(select(&plain, "r:5001", "a").len(), 0);

@@ -28,7 +28,9 @@ pub enum ImageError {
         place: String,
     },
     /// The registry wants somebody else.
-    #[error("pull access denied for {name} ({status}), repository does not exist or may require imagePullSecrets{detail}")]
+    #[error(
+        "pull access denied for {name} ({status}), repository does not exist or may require imagePullSecrets{detail}"
+    )]
     Denied {
         /// `registry/repository`.
         name: String,

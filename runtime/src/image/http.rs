@@ -84,14 +84,20 @@ impl Fetcher {
     }
 
     /// GETs `url`. The `authorization` goes to its host only, never to where a redirect leads.
-    pub async fn get(&self, url: &str, accept: &str, authorization: Option<&str>) -> Result<Answer, FetchError> {
+    pub async fn get(
+        &self,
+        url: &str,
+        accept: &str,
+        authorization: Option<&str>,
+    ) -> Result<Answer, FetchError> {
         let mut target: Uri = url.parse().map_err(|_| FetchError::Url(url.to_owned()))?;
         let first = target.authority().cloned();
         for _ in 0..=REDIRECTS {
             let own = target.authority() == first.as_ref();
-            let answer = tokio::time::timeout(ANSWER, self.once(&target, accept, authorization.filter(|_| own)))
-                .await
-                .map_err(|_| FetchError::Timeout(host_of(&target)))??;
+            let answer =
+                tokio::time::timeout(ANSWER, self.once(&target, accept, authorization.filter(|_| own)))
+                    .await
+                    .map_err(|_| FetchError::Timeout(host_of(&target)))??;
             match redirect(&target, &answer.response) {
                 Some(next) => target = next?,
                 None => return Ok(answer),
@@ -100,7 +106,12 @@ impl Fetcher {
         Err(FetchError::Redirects(url.to_owned()))
     }
 
-    async fn once(&self, target: &Uri, accept: &str, authorization: Option<&str>) -> Result<Answer, FetchError> {
+    async fn once(
+        &self,
+        target: &Uri,
+        accept: &str,
+        authorization: Option<&str>,
+    ) -> Result<Answer, FetchError> {
         let host = host_of(target);
         let stream = self.connect(target).await?;
         let failed = |source| FetchError::Http { host: host.clone(), source };
@@ -212,7 +223,10 @@ mod tests {
     fn redirects_keep_their_security() {
         let from: Uri = "https://r.io/v2/a".parse().expect("a URL");
         assert_eq!(resolve(&from, "/x?y").map(|uri| uri.to_string()).as_deref(), Some("https://r.io/x?y"));
-        assert_eq!(resolve(&from, "https://cdn/x").map(|uri| uri.to_string()).as_deref(), Some("https://cdn/x"));
+        assert_eq!(
+            resolve(&from, "https://cdn/x").map(|uri| uri.to_string()).as_deref(),
+            Some("https://cdn/x")
+        );
         assert_eq!(resolve(&from, "http://cdn/x"), None);
     }
 }

@@ -9,8 +9,11 @@ pub const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, applicatio
      application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
 
 /// Layer types that are a module as they are.
-const MODULE_LAYERS: &[&str] =
-    &["application/wasm", "application/vnd.wasm.content.layer.v1+wasm", "application/vnd.module.wasm.content.layer.v1+wasm"];
+const MODULE_LAYERS: &[&str] = &[
+    "application/wasm",
+    "application/vnd.wasm.content.layer.v1+wasm",
+    "application/vnd.module.wasm.content.layer.v1+wasm",
+];
 /// Layer types that are a file system.
 const TAR_LAYERS: &[&str] =
     &["application/vnd.oci.image.layer.v1.tar", "application/vnd.docker.image.rootfs.diff.tar"];
@@ -135,7 +138,10 @@ pub fn read(bytes: &[u8]) -> Result<Document, ManifestError> {
     let malformed = |error: serde_json::Error| ManifestError::Malformed(error.to_string());
     let head: Head = serde_json::from_slice(bytes).map_err(malformed)?;
     if head.schema_version != 2 {
-        return Err(ManifestError::Type(format!("{} (schema version {})", head.media_type, head.schema_version)));
+        return Err(ManifestError::Type(format!(
+            "{} (schema version {})",
+            head.media_type, head.schema_version
+        )));
     }
     match head.manifests {
         Some(manifests) => Ok(Document::Index(manifests)),
@@ -145,7 +151,8 @@ pub fn read(bytes: &[u8]) -> Result<Document, ManifestError> {
 
 /// The entry of an index to run here: WebAssembly if there is one, else a container image that may hold some.
 pub fn choose(entries: &[Descriptor]) -> Result<&Descriptor, ManifestError> {
-    let images: Vec<&Descriptor> = entries.iter().filter(|entry| entry.platform.as_ref().is_none_or(is_image)).collect();
+    let images: Vec<&Descriptor> =
+        entries.iter().filter(|entry| entry.platform.as_ref().is_none_or(is_image)).collect();
     let rank = |entry: &Descriptor| match &entry.platform {
         Some(platform) if platform.architecture.starts_with("wasm") => 0,
         Some(platform) if platform.os.starts_with("wasi") => 1,
@@ -155,7 +162,8 @@ pub fn choose(entries: &[Descriptor]) -> Result<&Descriptor, ManifestError> {
         Some(_) => 5,
     };
     images.iter().min_by_key(|entry| rank(entry)).copied().ok_or_else(|| {
-        let names: Vec<String> = entries.iter().filter_map(|entry| entry.platform.as_ref()).map(name).collect();
+        let names: Vec<String> =
+            entries.iter().filter_map(|entry| entry.platform.as_ref()).map(name).collect();
         ManifestError::Platform(if names.is_empty() { "none at all".to_owned() } else { names.join(", ") })
     })
 }
@@ -180,7 +188,9 @@ fn host_architecture() -> &'static str {
 impl Manifest {
     /// Where the module is.
     pub fn content(&self) -> Result<Content, ManifestError> {
-        if let Some(layer) = self.layers.iter().find(|layer| MODULE_LAYERS.contains(&layer.media_type.as_str())) {
+        if let Some(layer) =
+            self.layers.iter().find(|layer| MODULE_LAYERS.contains(&layer.media_type.as_str()))
+        {
             return Ok(Content::Module(layer.clone()));
         }
         let unpack = |layer: &Descriptor| {
@@ -197,7 +207,11 @@ impl Manifest {
             Some(layers) if !layers.is_empty() => Ok(Content::Container(layers)),
             _ => {
                 let types: Vec<&str> = self.layers.iter().map(|layer| layer.media_type.as_str()).collect();
-                Err(ManifestError::Layers(if types.is_empty() { "none".to_owned() } else { types.join(", ") }))
+                Err(ManifestError::Layers(if types.is_empty() {
+                    "none".to_owned()
+                } else {
+                    types.join(", ")
+                }))
             }
         }
     }
@@ -218,7 +232,9 @@ impl RunConfig {
     pub fn module_path(&self) -> Result<String, ManifestError> {
         let words = || self.entrypoint.iter().chain(&self.cmd);
         match words().next() {
-            Some(first) if is_wasm(first) => Ok(first.trim_start_matches("./").trim_start_matches('/').to_owned()),
+            Some(first) if is_wasm(first) => {
+                Ok(first.trim_start_matches("./").trim_start_matches('/').to_owned())
+            }
             _ => Err(ManifestError::EntryPoint(words().cloned().collect())),
         }
     }
@@ -243,13 +259,17 @@ mod tests {
             media_type: media_type.to_owned(),
             digest: Digest::of(media_type.as_bytes()),
             size: 1,
-            platform: platform.map(|(os, architecture)| Platform { architecture: architecture.into(), os: os.into() }),
+            platform: platform
+                .map(|(os, architecture)| Platform { architecture: architecture.into(), os: os.into() }),
             annotations: Default::default(),
         }
     }
 
     fn manifest(config: &str, layers: &[&str]) -> Manifest {
-        Manifest { config: descriptor(config, None), layers: layers.iter().map(|each| descriptor(each, None)).collect() }
+        Manifest {
+            config: descriptor(config, None),
+            layers: layers.iter().map(|each| descriptor(each, None)).collect(),
+        }
     }
 
     #[test]
@@ -267,7 +287,8 @@ mod tests {
                 (descriptor(tar, None), Compression::None)
             ]))
         );
-        let error = manifest("x", &["application/vnd.oci.image.layer.v1.tar+zstd"]).content().expect_err("zstd");
+        let error =
+            manifest("x", &["application/vnd.oci.image.layer.v1.tar+zstd"]).content().expect_err("zstd");
         assert!(error.to_string().contains("tar+zstd"), "{error}");
     }
 
@@ -289,8 +310,11 @@ mod tests {
         let digest = Digest::of(b"");
         let image = json!({"schemaVersion": 2, "config": {"digest": digest, "size": 2}, "layers": []});
         assert!(matches!(read(image.to_string().as_bytes()), Ok(Document::Image(_))));
-        let index = json!({"schemaVersion": 2, "manifests": [{"digest": digest, "size": 2, "mediaType": "m"}]});
-        assert!(matches!(read(index.to_string().as_bytes()), Ok(Document::Index(entries)) if entries.len() == 1));
+        let index =
+            json!({"schemaVersion": 2, "manifests": [{"digest": digest, "size": 2, "mediaType": "m"}]});
+        assert!(
+            matches!(read(index.to_string().as_bytes()), Ok(Document::Index(entries)) if entries.len() == 1)
+        );
         assert!(matches!(read(br#"{"schemaVersion": 1}"#), Err(ManifestError::Type(_))));
         assert!(matches!(read(b"<html>"), Err(ManifestError::Malformed(_))));
     }
@@ -299,8 +323,14 @@ mod tests {
     fn entry_points() {
         let read = |config: serde_json::Value| RunConfig::read(config.to_string().as_bytes()).module_path();
         assert_eq!(read(json!({"config": {"Entrypoint": ["/app.wasm", "x"]}})), Ok("app.wasm".into()));
-        assert_eq!(read(json!({"config": {"Entrypoint": null, "Cmd": ["./bin/a.wasm"]}})), Ok("bin/a.wasm".into()));
-        assert_eq!(read(json!({"config": {"Cmd": ["nginx"]}})), Err(ManifestError::EntryPoint(vec!["nginx".into()])));
+        assert_eq!(
+            read(json!({"config": {"Entrypoint": null, "Cmd": ["./bin/a.wasm"]}})),
+            Ok("bin/a.wasm".into())
+        );
+        assert_eq!(
+            read(json!({"config": {"Cmd": ["nginx"]}})),
+            Err(ManifestError::EntryPoint(vec!["nginx".into()]))
+        );
         assert_eq!(read(json!({})), Err(ManifestError::EntryPoint(vec![])));
     }
 }

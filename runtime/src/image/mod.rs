@@ -5,7 +5,6 @@
 //! layouts come only from below configured directories. It compiles nothing and knows no Pods; who collects
 //! garbage says what is in use.
 
-
 pub mod blobs;
 pub mod credentials;
 pub mod digest;
@@ -34,8 +33,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::client::tls::TlsError;
 use crate::beneath::Beneath;
+use crate::client::tls::TlsError;
 use crate::image::blobs::Blobs;
 use crate::image::http::Fetcher;
 use crate::image::layout::Layout;
@@ -149,7 +148,15 @@ impl ImageStore {
         let fetcher = Fetcher::new(config.registry_ca.as_deref())?;
         let image_dir = std::path::absolute(&config.image_dir).map_err(failed)?;
         let roots = std::iter::once(image_dir).chain(config.image_roots.iter().cloned()).collect();
-        Ok(ImageStore { config, roots, blobs, records, fetcher, fetching: Mutex::default(), changes: watch::Sender::new(0) })
+        Ok(ImageStore {
+            config,
+            roots,
+            blobs,
+            records,
+            fetcher,
+            fetching: Mutex::default(),
+            changes: watch::Sender::new(0),
+        })
     }
 
     /// Looks for an image here. Files and layouts are always looked at anew, since they cost no network.
@@ -170,7 +177,11 @@ impl ImageStore {
     }
 
     /// Fetches an image, or waits for whoever fetches it already.
-    pub async fn fetch(self: &Arc<Self>, image: &str, credentials: &[Credential]) -> Result<Image, ImageError> {
+    pub async fn fetch(
+        self: &Arc<Self>,
+        image: &str,
+        credentials: &[Credential],
+    ) -> Result<Image, ImageError> {
         let reference = Reference::parse(image)?;
         let lock = self.fetching.lock().entry(image.to_owned()).or_default().clone();
         let guard = lock.lock().await;
@@ -232,8 +243,14 @@ impl ImageStore {
 
     /// The names and sizes of the images here, for the Node's status.
     pub fn list(&self) -> Vec<(String, u64)> {
-        let length = |record: &Record| std::fs::metadata(self.blobs.path(&record.module)).map_or(0, |found| found.len());
-        self.records.oldest_first().into_iter().map(|record| (record.reference.clone(), length(&record))).collect()
+        let length = |record: &Record| {
+            std::fs::metadata(self.blobs.path(&record.module)).map_or(0, |found| found.len())
+        };
+        self.records
+            .oldest_first()
+            .into_iter()
+            .map(|record| (record.reference.clone(), length(&record)))
+            .collect()
     }
 
     fn known(&self, reference: &Reference) -> Option<Image> {
@@ -271,10 +288,12 @@ impl ImageStore {
         }
         let manifest = match manifest::read(&bytes)? {
             Document::Image(manifest) => manifest,
-            Document::Index(entries) => match manifest::read(&source.pointed(manifest::choose(&entries)?).await?)? {
-                Document::Image(manifest) => manifest,
-                Document::Index(_) => return Err(nested()),
-            },
+            Document::Index(entries) => {
+                match manifest::read(&source.pointed(manifest::choose(&entries)?).await?)? {
+                    Document::Image(manifest) => manifest,
+                    Document::Index(_) => return Err(nested()),
+                }
+            }
         };
         for descriptor in wanted(&manifest)? {
             if !self.blobs.has(&descriptor.digest) {
@@ -337,10 +356,12 @@ impl ImageStore {
         }
         let manifest = match manifest::read(&bytes)? {
             Document::Image(manifest) => manifest,
-            Document::Index(entries) => match manifest::read(&layout.pointed(manifest::choose(&entries)?)?)? {
-                Document::Image(manifest) => manifest,
-                Document::Index(_) => return Err(nested()),
-            },
+            Document::Index(entries) => {
+                match manifest::read(&layout.pointed(manifest::choose(&entries)?)?)? {
+                    Document::Image(manifest) => manifest,
+                    Document::Index(_) => return Err(nested()),
+                }
+            }
         };
         for descriptor in wanted(&manifest)? {
             if !self.blobs.has(&descriptor.digest) {
@@ -357,7 +378,13 @@ impl ImageStore {
     }
 
     /// Makes an image of a manifest whose blobs are all here, and drops the blobs that only led to the module.
-    fn take(&self, manifest: &Manifest, reference: &Reference, id: String, name: &str) -> Result<Image, ImageError> {
+    fn take(
+        &self,
+        manifest: &Manifest,
+        reference: &Reference,
+        id: String,
+        name: &str,
+    ) -> Result<Image, ImageError> {
         let run = self.run_config(&manifest.config);
         let (module, run, name) = match manifest.content()? {
             Content::Module(layer) => (layer.digest, run, name.to_owned()),
@@ -368,7 +395,8 @@ impl ImageStore {
                 (module, run, name)
             }
         };
-        let image = self.keep(Record { reference: reference.to_string(), id, module, name, run, stamp: None })?;
+        let image =
+            self.keep(Record { reference: reference.to_string(), id, module, name, run, stamp: None })?;
         for descriptor in wanted(manifest)? {
             if descriptor.digest != image.digest && !self.records.needs(&descriptor.digest) {
                 self.blobs.remove(&descriptor.digest);
@@ -381,7 +409,9 @@ impl ImageStore {
         if descriptor.size > LARGEST_CONFIG {
             return RunConfig::default();
         }
-        std::fs::read(self.blobs.path(&descriptor.digest)).map(|bytes| RunConfig::read(&bytes)).unwrap_or_default()
+        std::fs::read(self.blobs.path(&descriptor.digest))
+            .map(|bytes| RunConfig::read(&bytes))
+            .unwrap_or_default()
     }
 }
 
@@ -393,7 +423,9 @@ fn nested() -> ImageError {
 fn wanted(manifest: &Manifest) -> Result<Vec<&Descriptor>, ImageError> {
     let config = Some(&manifest.config).filter(|config| config.size <= LARGEST_CONFIG);
     let layers: Vec<&Descriptor> = match manifest.content()? {
-        Content::Module(module) => manifest.layers.iter().filter(|layer| layer.digest == module.digest).collect(),
+        Content::Module(module) => {
+            manifest.layers.iter().filter(|layer| layer.digest == module.digest).collect()
+        }
         Content::Container(_) => manifest.layers.iter().collect(),
     };
     Ok(config.into_iter().chain(layers).collect())

@@ -42,10 +42,12 @@ impl Records {
         fs::create_dir_all(&directory)?;
         let mut known = BTreeMap::new();
         for entry in fs::read_dir(&directory)?.flatten() {
-            let read = fs::read(entry.path()).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+            let read =
+                fs::read(entry.path()).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
             match read {
                 Some(record) => {
-                    let used = entry.metadata().and_then(|found| found.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+                    let used =
+                        entry.metadata().and_then(|found| found.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
                     known.insert(record.reference.clone(), (used, record));
                 }
                 None => drop(fs::remove_file(entry.path())),
@@ -101,5 +103,11 @@ impl Records {
 /// What changes when a file does.
 pub fn stamp(metadata: &fs::Metadata) -> [i64; 5] {
     let number = |value: u64| i64::from_ne_bytes(value.to_ne_bytes());
-    [number(metadata.dev()), number(metadata.ino()), number(metadata.len()), metadata.ctime(), metadata.ctime_nsec()]
+    [
+        number(metadata.dev()),
+        number(metadata.ino()),
+        number(metadata.len()),
+        metadata.ctime(),
+        metadata.ctime_nsec(),
+    ]
 }

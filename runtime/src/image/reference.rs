@@ -130,11 +130,18 @@ fn layout(rest: &str) -> Result<(&str, Select), &'static str> {
     if let Some((path, digest)) = rest.rsplit_once('@')
         && digest.contains(':')
     {
-        return Ok((path, Select::Digest(Digest::parse(digest).ok_or("its digest is not sha256:<64 hex digits>")?)));
+        return Ok((
+            path,
+            Select::Digest(Digest::parse(digest).ok_or("its digest is not sha256:<64 hex digits>")?),
+        ));
     }
     match rest.rsplit_once(':') {
         Some((path, tag)) if !tag.contains('/') => {
-            if is_tag(tag) { Ok((path, Select::Tag(tag.to_owned()))) } else { Err("its tag is invalid") }
+            if is_tag(tag) {
+                Ok((path, Select::Tag(tag.to_owned())))
+            } else {
+                Err("its tag is invalid")
+            }
         }
         _ => Ok((rest, Select::Only)),
     }
@@ -162,7 +169,11 @@ fn repository(image: &str) -> Result<Repository, &'static str> {
     }
     if path.is_empty() || !path.split('/').all(is_component) {
         let upper = path.bytes().any(|byte| byte.is_ascii_uppercase());
-        return Err(if upper { "invalid reference format: repository name must be lowercase" } else { INVALID });
+        return Err(if upper {
+            "invalid reference format: repository name must be lowercase"
+        } else {
+            INVALID
+        });
     }
     let bare = registry == DEFAULT_REGISTRY && !path.contains('/');
     let repository = if bare { format!("library/{path}") } else { path.to_owned() };
@@ -236,7 +247,11 @@ mod tests {
     use super::*;
 
     fn check(input: &str, expect: &str) {
-        assert_eq!(Reference::parse(input).map(|reference| reference.to_string()).as_deref(), Ok(expect), "{input}");
+        assert_eq!(
+            Reference::parse(input).map(|reference| reference.to_string()).as_deref(),
+            Ok(expect),
+            "{input}"
+        );
     }
 
     #[test]
@@ -250,7 +265,9 @@ mod tests {
         check("127.0.0.1:5000/a__b/c-d.e:1.2_3-4", "127.0.0.1:5000/a__b/c-d.e:1.2_3-4");
         check("[::1]:5000/a", "[::1]:5000/a:latest");
         check(&format!("ghcr.io/a:tag@{digest}"), &format!("ghcr.io/a@{digest}"));
-        let Ok(Reference::Registry(hub)) = Reference::parse("nginx") else { panic!("a registry's reference") };
+        let Ok(Reference::Registry(hub)) = Reference::parse("nginx") else {
+            panic!("a registry's reference")
+        };
         assert_eq!((hub.host(), hub.repository.as_str()), ("registry-1.docker.io", "library/nginx"));
     }
 
@@ -269,9 +286,30 @@ mod tests {
     fn invalid() {
         let long = "a".repeat(256);
         for bad in [
-            "", ":tag", "a:", "UPPER", "ghcr.io/Upper", "a//b", "/a", "a/", "a b", "a:t@g", "a@sha256:12", "-a/b.", "a.-b",
-            "a___b", "ghcr.io:port/a", "ghcr.io:99999/a", "a:-tag", "file:", "file:../a", "file:a/../../b", "oci-layout:",
-            "oci-layout:a@sha256:1", "oci-layout:a:!", &long,
+            "",
+            ":tag",
+            "a:",
+            "UPPER",
+            "ghcr.io/Upper",
+            "a//b",
+            "/a",
+            "a/",
+            "a b",
+            "a:t@g",
+            "a@sha256:12",
+            "-a/b.",
+            "a.-b",
+            "a___b",
+            "ghcr.io:port/a",
+            "ghcr.io:99999/a",
+            "a:-tag",
+            "file:",
+            "file:../a",
+            "file:a/../../b",
+            "oci-layout:",
+            "oci-layout:a@sha256:1",
+            "oci-layout:a:!",
+            &long,
         ] {
             assert!(Reference::parse(bad).is_err(), "{bad}");
         }

@@ -79,7 +79,11 @@ impl<'a> Source<'a> {
     pub async fn pointed(&self, descriptor: &Descriptor) -> Result<Vec<u8>, ImageError> {
         let (digest, bytes) = self.fetch_manifest(&descriptor.digest.to_string()).await?;
         if digest != descriptor.digest {
-            return Err(ImageError::Digest { what: "manifest", wanted: descriptor.digest.clone(), found: digest });
+            return Err(ImageError::Digest {
+                what: "manifest",
+                wanted: descriptor.digest.clone(),
+                found: digest,
+            });
         }
         Ok(bytes)
     }
@@ -106,8 +110,11 @@ impl<'a> Source<'a> {
         let authorization = self.session.lock().authorization.clone();
         let mut answer = self.attempt(&path, accept, authorization.as_deref()).await?;
         if answer.response.status() == StatusCode::UNAUTHORIZED {
-            let challenge = answer.response.headers().get(header::WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
-            let challenge = challenge.and_then(Challenge::read).ok_or_else(|| self.refused(StatusCode::UNAUTHORIZED, ""))?;
+            let challenge =
+                answer.response.headers().get(header::WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
+            let challenge = challenge
+                .and_then(Challenge::read)
+                .ok_or_else(|| self.refused(StatusCode::UNAUTHORIZED, ""))?;
             answer = self.authorize(&challenge, &path, accept).await?;
         }
         let status = answer.response.status();
@@ -135,7 +142,11 @@ impl<'a> Source<'a> {
     }
 
     /// The authorisation that meets the challenge, if the credential can give one.
-    async fn answer(&self, challenge: &Challenge, credential: Option<&Credential>) -> Result<Option<String>, ImageError> {
+    async fn answer(
+        &self,
+        challenge: &Challenge,
+        credential: Option<&Credential>,
+    ) -> Result<Option<String>, ImageError> {
         let (realm, query) = match challenge {
             Challenge::Basic => return Ok(credential.map(Credential::basic)),
             Challenge::Bearer { realm, query } => (realm, query),
@@ -159,7 +170,12 @@ impl<'a> Source<'a> {
     }
 
     /// One request, over TLS if it can be; plain only where that is allowed.
-    async fn attempt(&self, path: &str, accept: &str, authorization: Option<&str>) -> Result<Answer, FetchError> {
+    async fn attempt(
+        &self,
+        path: &str,
+        accept: &str,
+        authorization: Option<&str>,
+    ) -> Result<Answer, FetchError> {
         let known = self.session.lock().scheme;
         let mut last = FetchError::Url(path.to_owned());
         for scheme in self.schemes.iter().filter(|scheme| known.is_none_or(|known| known == **scheme)) {
@@ -208,7 +224,8 @@ impl Challenge {
         }
         let mut found = parameters(rest);
         let realm = found.remove("realm")?;
-        let query = ["service", "scope"].into_iter().filter_map(|key| Some((key, found.remove(key)?))).collect();
+        let query =
+            ["service", "scope"].into_iter().filter_map(|key| Some((key, found.remove(key)?))).collect();
         Some(Challenge::Bearer { realm, query })
     }
 }
@@ -234,7 +251,8 @@ mod tests {
 
     #[test]
     fn challenges() {
-        let header = r#"Bearer realm="https://auth.io/token",service="r.io", scope="repository:a/b:pull,push""#;
+        let header =
+            r#"Bearer realm="https://auth.io/token",service="r.io", scope="repository:a/b:pull,push""#;
         assert_eq!(
             Challenge::read(header),
             Some(Challenge::Bearer {

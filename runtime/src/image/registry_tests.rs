@@ -14,7 +14,9 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::image::{Config, Credential, Digest, Image, ImageError, ImageStore, Presence, PullPolicy, credentials};
+use crate::image::{
+    Config, Credential, Digest, Image, ImageError, ImageStore, Presence, PullPolicy, credentials,
+};
 
 const MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
@@ -37,7 +39,8 @@ fn descriptor(media_type: &str, content: &[u8]) -> serde_json::Value {
 
 fn manifest() -> String {
     let config = descriptor("application/vnd.wasm.config.v0+json", b"{}");
-    json!({"schemaVersion": 2, "config": config, "layers": [descriptor("application/wasm", MODULE)]}).to_string()
+    json!({"schemaVersion": 2, "config": config, "layers": [descriptor("application/wasm", MODULE)]})
+        .to_string()
 }
 
 fn index() -> String {
@@ -60,7 +63,10 @@ fn answer(request: &Request<Incoming>, guard: Guard, own: SocketAddr) -> Respons
     let basic = Some("Basic dTpw");
     if path == "/token" {
         let asked = request.uri().query().unwrap_or_default();
-        assert!(asked.contains("service=tiny") && asked.contains("scope=repository%3Aa%2Fb%3Apull"), "{asked}");
+        assert!(
+            asked.contains("service=tiny") && asked.contains("scope=repository%3Aa%2Fb%3Apull"),
+            "{asked}"
+        );
         return match authorization == basic {
             true => reply(StatusCode::OK, json!({"token": "t"}).to_string().into_bytes()),
             false => reply(StatusCode::UNAUTHORIZED, Vec::new()),
@@ -68,9 +74,9 @@ fn answer(request: &Request<Incoming>, guard: Guard, own: SocketAddr) -> Respons
     }
     let challenge = match guard {
         Guard::Basic if authorization != basic => Some("Basic realm=\"tiny\"".to_owned()),
-        Guard::Token if authorization != Some("Bearer t") => {
-            Some(format!("Bearer realm=\"http://{own}/token\",service=\"tiny\",scope=\"repository:a/b:pull\""))
-        }
+        Guard::Token if authorization != Some("Bearer t") => Some(format!(
+            "Bearer realm=\"http://{own}/token\",service=\"tiny\",scope=\"repository:a/b:pull\""
+        )),
         _ => None,
     };
     if let Some(challenge) = challenge {
@@ -82,7 +88,9 @@ fn answer(request: &Request<Incoming>, guard: Guard, own: SocketAddr) -> Respons
     match path.strip_prefix("/v2/a/b/").and_then(|rest| rest.split_once('/')) {
         Some(("manifests", "v1")) => reply(StatusCode::OK, manifest().into_bytes()),
         Some(("manifests", "multi")) => reply(StatusCode::OK, index().into_bytes()),
-        Some(("manifests", name)) if name == digest(&manifest()) => reply(StatusCode::OK, manifest().into_bytes()),
+        Some(("manifests", name)) if name == digest(&manifest()) => {
+            reply(StatusCode::OK, manifest().into_bytes())
+        }
         Some(("blobs", name)) if name == Digest::of(MODULE).to_string() => {
             let mut response = reply(StatusCode::TEMPORARY_REDIRECT, Vec::new());
             response.headers_mut().insert(header::LOCATION, "/elsewhere".parse().expect("a header"));
@@ -101,10 +109,14 @@ impl Registry {
         let task = tokio::spawn(async move {
             loop {
                 let Ok((stream, _)) = listener.accept().await else { continue };
-                let service = service_fn(move |request| async move { Ok::<_, Infallible>(answer(&request, guard, address)) });
+                let service = service_fn(move |request| async move {
+                    Ok::<_, Infallible>(answer(&request, guard, address))
+                });
                 tokio::spawn(async move {
                     // The client tries TLS first, which breaks here.
-                    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
                 });
             }
         });

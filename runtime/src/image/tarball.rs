@@ -22,7 +22,11 @@ enum Found {
 }
 
 /// Takes the file at `path` out of the layers (lowest first) into the store.
-pub fn extract(layers: &[(Descriptor, Compression)], path: &str, blobs: &Blobs) -> Result<Digest, ImageError> {
+pub fn extract(
+    layers: &[(Descriptor, Compression)],
+    path: &str,
+    blobs: &Blobs,
+) -> Result<Digest, ImageError> {
     for (layer, compression) in layers.iter().rev() {
         let file = File::open(blobs.path(&layer.digest)).map_err(ImageError::Store)?;
         let found = match compression {
@@ -55,7 +59,9 @@ fn search(layer: impl Read, path: &str, blobs: &Blobs) -> Result<Found, ImageErr
 }
 
 fn damaged(error: io::Error) -> ImageError {
-    ImageError::Manifest(crate::image::manifest::ManifestError::Malformed(format!("a layer is no tar archive: {error}")))
+    ImageError::Manifest(crate::image::manifest::ManifestError::Malformed(format!(
+        "a layer is no tar archive: {error}"
+    )))
 }
 
 fn normal(path: &Path) -> Vec<&str> {
@@ -104,7 +110,13 @@ mod tests {
 
     fn add(blobs: &Blobs, bytes: &[u8]) -> Descriptor {
         let (digest, size) = blobs.add(bytes).expect("added");
-        Descriptor { media_type: String::new(), digest, size, platform: None, annotations: Default::default() }
+        Descriptor {
+            media_type: String::new(),
+            digest,
+            size,
+            platform: None,
+            annotations: Default::default(),
+        }
     }
 
     #[test]

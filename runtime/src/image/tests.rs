@@ -75,7 +75,11 @@ async fn every_media_type_of_a_layout() {
     let fixture = Fixture::new();
     let wasm = ("application/wasm", MODULE);
     fixture.layout("new", ("application/vnd.wasm.config.v0+json", b"{}"), wasm);
-    fixture.layout("old", ("application/vnd.wasm.config.v1+json", b"{}"), ("application/vnd.wasm.content.layer.v1+wasm", MODULE));
+    fixture.layout(
+        "old",
+        ("application/vnd.wasm.config.v1+json", b"{}"),
+        ("application/vnd.wasm.content.layer.v1+wasm", MODULE),
+    );
     let config = json!({"config": {"Entrypoint": ["/bin/app.wasm", "serve"], "Env": ["A=b"]}}).to_string();
     let layer = tar_of("bin/app.wasm", MODULE);
     let tar = ("application/vnd.oci.image.layer.v1.tar", layer.as_slice());
@@ -140,7 +144,10 @@ async fn policies() {
     let fixture = Fixture::new();
     let never = fixture.store.find("ghcr.io/a/b:1", PullPolicy::Never).expect_err("not here");
     assert_eq!(never.reason(), "ErrImageNeverPull");
-    assert_eq!(fixture.store.find("UPPER", PullPolicy::Always).expect_err("invalid").reason(), "InvalidImageName");
+    assert_eq!(
+        fixture.store.find("UPPER", PullPolicy::Always).expect_err("invalid").reason(),
+        "InvalidImageName"
+    );
     assert!(matches!(fixture.store.find("ghcr.io/a/b:1", PullPolicy::IfNotPresent), Ok(Presence::Absent)));
 }
 

@@ -122,11 +122,10 @@ mod tests {
         cutter.cut(&vec![b'x'; 2 * LONGEST + 1], "t", &mut out);
         cutter.cut(b"\n", "t", &mut out);
         let lines: Vec<_> = out.split(|byte| *byte == b'\n').filter_map(Line::parse).collect();
-        assert_eq!(lines.iter().map(|line| (line.partial, line.text.len())).collect::<Vec<_>>(), [
-            (true, LONGEST),
-            (true, LONGEST),
-            (false, 1)
-        ]);
+        assert_eq!(
+            lines.iter().map(|line| (line.partial, line.text.len())).collect::<Vec<_>>(),
+            [(true, LONGEST), (true, LONGEST), (false, 1)]
+        );
     }
 
     #[test]

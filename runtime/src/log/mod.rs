@@ -94,7 +94,8 @@ impl Logs {
                 let _ = fs::remove_file(path);
             }
         }
-        let file = files(&directory)?.iter().filter(|(found, _, _)| *found == run).filter_map(|found| found.1).max();
+        let file =
+            files(&directory)?.iter().filter(|(found, _, _)| *found == run).filter_map(|found| found.1).max();
         let progress = Progress { run, file: file.map_or(0, |file| file + 1), writes: 0, closed: false };
         let bell = {
             let mut open = self.open.lock();
@@ -125,7 +126,10 @@ impl Logs {
 
     /// The Pods that have logs.
     pub fn pods(&self) -> io::Result<Vec<String>> {
-        Ok(fs::read_dir(&self.directory)?.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+        Ok(fs::read_dir(&self.directory)?
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect())
     }
 
     fn container(&self, key: &LogKey) -> PathBuf {

@@ -75,7 +75,8 @@ impl LogReader {
         } else {
             newest
         };
-        let mine: Vec<_> = all.into_iter().filter(|(found, _, _)| *found == run).map(|(_, _, path)| path).collect();
+        let mine: Vec<_> =
+            all.into_iter().filter(|(found, _, _)| *found == run).map(|(_, _, path)| path).collect();
         let (skip, offset) = match options.tail {
             Some(lines) => {
                 let paths = mine.clone();

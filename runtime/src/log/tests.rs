@@ -73,7 +73,10 @@ async fn lines_tails_and_limits() {
     let later = ReadOptions { since: Some(jiff::Timestamp::MAX), ..Default::default() };
     assert_eq!(fixture.read(later).await.expect("there"), "");
     let stamped = fixture.read(ReadOptions { timestamps: true, ..Default::default() }).await.expect("there");
-    assert!(stamped.lines().all(|line| line.split(' ').next().is_some_and(|time| time.ends_with('Z'))), "{stamped}");
+    assert!(
+        stamped.lines().all(|line| line.split(' ').next().is_some_and(|time| time.ends_with('Z'))),
+        "{stamped}"
+    );
     assert_eq!(fixture.logs.last_words(&fixture.key, 0, 2, 4), "ops\n");
 }
 
@@ -102,7 +105,11 @@ async fn a_follower_sees_every_line_through_rotation() {
     let fixture = Fixture::new(Limits { bytes: 200, files: 50 });
     let run = fixture.run(0);
     run.say("line 0\n").await;
-    let mut reader = fixture.logs.read(&fixture.key, ReadOptions { follow: true, ..Default::default() }).await.expect("there");
+    let mut reader = fixture
+        .logs
+        .read(&fixture.key, ReadOptions { follow: true, ..Default::default() })
+        .await
+        .expect("there");
     let follower = tokio::spawn(async move {
         let mut text = Vec::new();
         while let Some(piece) = reader.next().await.expect("readable") {

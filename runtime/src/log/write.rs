@@ -107,7 +107,8 @@ impl LogWriter {
         fs::rename(&path, self.directory.join(rotated(run, file)))?;
         (self.file, self.length) = open(&path)?;
         self.progress.file += 1;
-        let old: Vec<_> = files(&self.directory)?.into_iter().filter(|found| found.0 == run && found.1.is_some()).collect();
+        let old: Vec<_> =
+            files(&self.directory)?.into_iter().filter(|found| found.0 == run && found.1.is_some()).collect();
         let surplus = (old.len() + 1).saturating_sub(self.limits.files.max(1) as usize);
         for (_, _, path) in old.into_iter().take(surplus) {
             fs::remove_file(path)?;

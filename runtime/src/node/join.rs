@@ -52,7 +52,8 @@ async fn patiently(url: &str, token: &AgentToken, name: &str, path: &Path) -> Re
     loop {
         match join(url, token, name).await {
             Ok(joined) => {
-                let kept = Kept { url: url.to_owned(), name: name.to_owned(), ca: joined.ca, token: joined.token };
+                let kept =
+                    Kept { url: url.to_owned(), name: name.to_owned(), ca: joined.ca, token: joined.token };
                 if let Err(error) = write(path, &kept) {
                     tracing::warn!(path = %path.display(), %error, "the node's token cannot be kept");
                 }

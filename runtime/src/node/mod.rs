@@ -130,7 +130,11 @@ impl Node {
         let tables = Arc::new(Tables::default());
         let network = Network::new(network_config(&config), tables.clone());
         let server = dns::Server::bind(config.dns_address, network.resolver().clone()).await?;
-        let door = proxy::Config { http: config.http_address, https: Some(config.https_address), ..proxy::Config::default() };
+        let door = proxy::Config {
+            http: config.http_address,
+            https: Some(config.https_address),
+            ..proxy::Config::default()
+        };
         let door = Proxy::bind(door, network.clone()).await?;
         let (http, https) = (door.http_addr(), door.https_addr().unwrap_or(config.https_address));
         let bound = Bound { dns: server.local_addr(), http, https };
@@ -169,7 +173,8 @@ impl Node {
         let copies = config.data_dir.join("copies");
         private(&copies)?;
         let objects = copies.join("objects");
-        let named = Named::open(client.clone(), objects.clone()).map_err(|source| directory(&objects, source))?;
+        let named =
+            Named::open(client.clone(), objects.clone()).map_err(|source| directory(&objects, source))?;
         let (router, senders) = Router::new(&config.name);
         let mut follow = Follow { client: &client, copies: &copies, parts: &mut parts };
         let services = follow.everywhere(Resource::SERVICES, Scope::Whole, senders.services);
@@ -177,16 +182,30 @@ impl Node {
         follow.everywhere(Resource::INGRESSES, Scope::WithoutStatus, senders.ingresses);
         follow.everywhere(Resource::NODES, Scope::WithoutStatus, senders.nodes);
 
-        let host = Arc::new(host(&config, &client, engine, &reported, network, named, services, slices, statuses, events)?);
+        let host = Arc::new(host(
+            &config, &client, engine, &reported, network, named, services, slices, statuses, events,
+        )?);
         parts.push(("routes", Box::pin(router.run(host.clone(), tables))));
-        parts.push(("address range", Box::pin(learn_range(host.clone(), config.data_dir.join("pod-range"), range))));
+        parts.push((
+            "address range",
+            Box::pin(learn_range(host.clone(), config.data_dir.join("pod-range"), range)),
+        ));
 
         let pods: Arc<Mirror<Pod>> = Arc::default();
         let (changes, reader) = mpsc::channel::<Change<Pod>>(CHANGES);
         let query = format!("fieldSelector={}", encode_component(&format!("spec.nodeName={}", config.name)));
         let target = Target { path: Resource::PODS.all(), query };
         let path = copies.join("pods.jsonl");
-        parts.push(("pods", Box::pin(pods.follow(client.clone(), target, &path, Scope::WithoutStatus, vec![changes, senders.pods]))));
+        parts.push((
+            "pods",
+            Box::pin(pods.follow(
+                client.clone(),
+                target,
+                &path,
+                Scope::WithoutStatus,
+                vec![changes, senders.pods],
+            )),
+        ));
         let supervisor = Supervisor::new(host.clone());
         let used = supervisor.used();
         parts.push(("supervisor", Box::pin(supervisor.run(reader))));
@@ -238,9 +257,14 @@ impl Node {
     /// every guest. Pods keep their state for the next start.
     pub async fn drain(mut self, deadline: Duration) {
         // What was found out but not told yet is told, if the server still listens.
-        let _ = tokio::time::timeout(deadline.min(Duration::from_secs(1)), self.host.statuses.flushed()).await;
+        let _ =
+            tokio::time::timeout(deadline.min(Duration::from_secs(1)), self.host.statuses.flushed()).await;
         self.drain.cancel();
-        let proxy_ended = async { while let Some(ended) = self.tasks.join_next().await && ended.ok() != Some(PROXY) {} };
+        let proxy_ended = async {
+            while let Some(ended) = self.tasks.join_next().await
+                && ended.ok() != Some(PROXY)
+            {}
+        };
         let _ = tokio::time::timeout(deadline, proxy_ended).await;
         self.tasks.shutdown().await;
     }
@@ -331,7 +355,8 @@ fn host(
         insecure_registries: config.insecure_registries.clone(),
         registry_ca: config.registry_ca.clone(),
     })?;
-    let volumes = Volumes::open(at("pods"), config.host_path_roots.clone()).map_err(|source| directory(&at("pods"), source))?;
+    let volumes = Volumes::open(at("pods"), config.host_path_roots.clone())
+        .map_err(|source| directory(&at("pods"), source))?;
     let limits = Limits { bytes: config.log_bytes, files: config.log_files };
     let logs = Logs::open(at("logs"), limits).map_err(|source| directory(&at("logs"), source))?;
     Ok(Host {
@@ -359,7 +384,9 @@ fn host(
 fn allocatable(machine: &report::Machine) -> Resources {
     let amounts = machine.allocatable();
     let fields = amounts.as_object().into_iter().flatten();
-    fields.filter_map(|(name, amount)| Some((name.clone(), Quantity::parse(amount.as_str()?).ok()?))).collect()
+    fields
+        .filter_map(|(name, amount)| Some((name.clone(), Quantity::parse(amount.as_str()?).ok()?)))
+        .collect()
 }
 
 /// Hands the node's range to the address pool: the one from last time until the server says otherwise.

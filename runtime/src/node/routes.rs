@@ -149,7 +149,12 @@ impl Router {
     fn ingress(&mut self, change: Change<Ingress>, host: &Host) {
         match change {
             Change::Apply(key, ingress) => {
-                let names = ingress.spec.tls.iter().map(|tls| tls.secret_name.clone()).filter(|name| !name.is_empty());
+                let names = ingress
+                    .spec
+                    .tls
+                    .iter()
+                    .map(|tls| tls.secret_name.clone())
+                    .filter(|name| !name.is_empty());
                 let hold = |name: String| {
                     let hold = host.named.hold(Source::Secret, &key.namespace, &name, &self.bell);
                     (name, hold)
@@ -171,7 +176,9 @@ impl Router {
         for (key, held) in &self.certificates {
             for (name, hold) in held {
                 match hold.lookup() {
-                    Lookup::Present(entries) => self.builder.apply_secret(&certificate(&key.namespace, name, &entries)),
+                    Lookup::Present(entries) => {
+                        self.builder.apply_secret(&certificate(&key.namespace, name, &entries))
+                    }
                     Lookup::Absent => self.builder.delete_secret(&key.namespace, name),
                     Lookup::Unknown => {}
                 }

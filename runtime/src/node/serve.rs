@@ -37,7 +37,10 @@ async fn route(request: &Request<Incoming>, logs: &Logs, pods: &Mirror<Pod>) -> 
                 return text(StatusCode::NOT_FOUND, &format!("pod {pod:?} not found on this node"));
             };
             if !pod.spec.all_containers().any(|known| known.name == *container) {
-                return text(StatusCode::NOT_FOUND, &format!("container {container:?} not found in pod {:?}", key.name));
+                return text(
+                    StatusCode::NOT_FOUND,
+                    &format!("container {container:?} not found in pod {:?}", key.name),
+                );
             }
             let key = LogKey::new(namespace, &key.name, &pod.metadata.uid, container);
             container_log(request.uri().query().unwrap_or_default(), logs, &key).await
@@ -121,7 +124,8 @@ mod tests {
 
     #[test]
     fn queries() {
-        let read = options("follow=true&tailLines=5&timestamps=1&sinceTime=2026-01-02T03%3A04%3A05Z").expect("valid");
+        let read = options("follow=true&tailLines=5&timestamps=1&sinceTime=2026-01-02T03%3A04%3A05Z")
+            .expect("valid");
         assert!(read.follow && read.timestamps && !read.previous);
         assert_eq!(read.tail, Some(5));
         assert_eq!(read.since.map(|since| since.to_string()).as_deref(), Some("2026-01-02T03:04:05Z"));

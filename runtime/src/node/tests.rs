@@ -37,14 +37,18 @@ impl Fixture {
             std::fs::write(dir.path().join(name), text).expect("written");
         }
         let mut fixture = Fixture { dir, fake: Fake::new(), node: None };
-        fixture.fake.put("/api/v1/nodes/n1", json!({"kind": "Node", "metadata": {"name": "n1"}, "spec": {"podCIDR": "10.42.0.0/24"}}));
+        fixture.fake.put(
+            "/api/v1/nodes/n1",
+            json!({"kind": "Node", "metadata": {"name": "n1"}, "spec": {"podCIDR": "10.42.0.0/24"}}),
+        );
         fixture.start().await;
         fixture
     }
 
     async fn start(&mut self) {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut config = Config::new("n1", self.dir.path().join("data"), Server::Local(self.fake.connector()));
+        let mut config =
+            Config::new("n1", self.dir.path().join("data"), Server::Local(self.fake.connector()));
         config.image_dir = self.dir.path().to_owned();
         (config.dns_address, config.http_address, config.https_address) = (any, any, any);
         config.in_process_compiler = true;
@@ -75,7 +79,10 @@ impl Fixture {
             spec["restartPolicy"] = "Always".into();
         }
         let metadata = json!({"name": name, "namespace": "default", "uid": format!("uid-{name}")});
-        self.fake.put(&Fixture::path(name), json!({"kind": "Pod", "metadata": metadata, "spec": spec, "status": {"phase": "Pending"}}));
+        self.fake.put(
+            &Fixture::path(name),
+            json!({"kind": "Pod", "metadata": metadata, "spec": spec, "status": {"phase": "Pending"}}),
+        );
     }
 
     fn delete(&self, name: &str, grace: u64) {
@@ -101,13 +108,20 @@ fn status_of<'a>(pod: &'a Value, container: usize, field: &str) -> &'a Value {
 
 fn condition<'a>(pod: &'a Value, type_: &str) -> &'a str {
     let conditions = pod["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    conditions.iter().find(|found| found["type"] == type_).and_then(|found| found["status"].as_str()).unwrap_or_default()
+    conditions
+        .iter()
+        .find(|found| found["type"] == type_)
+        .and_then(|found| found["status"].as_str())
+        .unwrap_or_default()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pod_from_bound_to_done() {
     let fixture = Fixture::new().await;
-    fixture.create("p", json!({"restartPolicy": "Never", "containers": [{"name": "c", "image": "file:hello.wat"}]}));
+    fixture.create(
+        "p",
+        json!({"restartPolicy": "Never", "containers": [{"name": "c", "image": "file:hello.wat"}]}),
+    );
     let pod = fixture.until("p", |pod| pod["status"]["phase"] == "Succeeded").await;
     let ended = &status_of(&pod, 0, "state")["terminated"];
     assert_eq!((ended["exitCode"].as_i64(), ended["reason"].as_str()), (Some(0), Some("Completed")));
@@ -115,7 +129,10 @@ async fn a_pod_from_bound_to_done() {
     assert!(status_of(&pod, 0, "imageID").as_str().expect("text").starts_with("file:hello.wat@sha256:"));
     let log = fixture.dir.path().join("data/logs/default_p_uid-p/c/0.log");
     assert!(std::fs::read_to_string(log).expect("a log").ends_with("stdout F hello\n"));
-    let lease = fixture.fake.get("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n1").expect("a Lease");
+    let lease = fixture
+        .fake
+        .get("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n1")
+        .expect("a Lease");
     assert_eq!(lease["spec"]["holderIdentity"], "n1");
     let node = fixture.fake.get("/api/v1/nodes/n1").expect("the Node");
     assert_eq!(condition(&node, "Ready"), "True");
@@ -152,7 +169,8 @@ async fn bad_images_say_so() {
     let fixture = Fixture::new().await;
     fixture.create("none", json!({"containers": [{"name": "c", "image": "file:none.wasm"}]}));
     fixture.create("bad", json!({"containers": [{"name": "c", "image": "UPPER"}]}));
-    let reason = |pod: &Value| status_of(pod, 0, "state")["waiting"]["reason"].as_str().unwrap_or_default().to_owned();
+    let reason =
+        |pod: &Value| status_of(pod, 0, "state")["waiting"]["reason"].as_str().unwrap_or_default().to_owned();
     let pod = fixture.until("none", |pod| reason(pod) == "ErrImagePull").await;
     let message = status_of(&pod, 0, "state")["waiting"]["message"].to_string();
     assert!(message.contains("none.wasm") && message.contains("No such file"), "{message}");
@@ -173,7 +191,10 @@ async fn a_missing_config_map_is_waited_for() {
         }),
     );
     fixture.until("p", |pod| status_of(pod, 0, "state")["waiting"]["reason"] == "ContainerCreating").await;
-    fixture.fake.put("/api/v1/namespaces/default/configmaps/late", json!({"metadata": {"name": "late", "namespace": "default"}, "data": {"k": "v"}}));
+    fixture.fake.put(
+        "/api/v1/namespaces/default/configmaps/late",
+        json!({"metadata": {"name": "late", "namespace": "default"}, "data": {"k": "v"}}),
+    );
     fixture.until("p", |pod| pod["status"]["phase"] == "Succeeded").await;
     let volumes = fixture.dir.path().join("data/pods/uid-p/volumes");
     assert_eq!(std::fs::read_to_string(volumes.join("v/k")).expect("written"), "v");
@@ -189,7 +210,11 @@ async fn pods_survive_a_restart_of_the_node() {
     std::fs::remove_file(fixture.dir.path().join("loop.wat")).expect("removed");
     fixture.start().await;
     let started = status_of(&before, 0, "containerID").clone();
-    let after = fixture.until("p", |pod| *status_of(pod, 0, "containerID") != started && *status_of(pod, 0, "ready") == json!(true)).await;
+    let after = fixture
+        .until("p", |pod| {
+            *status_of(pod, 0, "containerID") != started && *status_of(pod, 0, "ready") == json!(true)
+        })
+        .await;
     assert_eq!(after["status"]["podIP"], before["status"]["podIP"]);
     assert!(status_of(&after, 1, "restartCount").as_i64() >= Some(1));
 }

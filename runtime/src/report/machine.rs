@@ -63,7 +63,9 @@ impl Machine {
     pub fn pressure(&self) -> Pressure {
         let (total, free) = disk(&self.data_dir);
         let memory = meminfo("MemAvailable:").is_some_and(|available| available < LEAST_MEMORY);
-        let pids = read_number("/proc/sys/kernel/pid_max").zip(running()).is_some_and(|(most, now)| now + LEAST_PIDS > most);
+        let pids = read_number("/proc/sys/kernel/pid_max")
+            .zip(running())
+            .is_some_and(|(most, now)| now + LEAST_PIDS > most);
         Pressure { memory, disk: total > 0 && (free as f64) < total as f64 * LEAST_DISK, pids }
     }
 
@@ -75,7 +77,8 @@ impl Machine {
 
     /// `status.nodeInfo`.
     pub fn info(&self) -> Value {
-        let line = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
+        let line =
+            |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
         let machine_id = line("/etc/machine-id");
         json!({
             "machineID": machine_id,
@@ -100,7 +103,8 @@ fn os_image() -> String {
 
 /// Bytes of the disk, and of them free to us.
 fn disk(path: &Path) -> (u64, u64) {
-    rustix::fs::statvfs(path).map_or((0, 0), |found| (found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize))
+    rustix::fs::statvfs(path)
+        .map_or((0, 0), |found| (found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize))
 }
 
 fn meminfo(field: &str) -> Option<u64> {
@@ -129,6 +133,8 @@ mod tests {
         assert_eq!(machine.capacity()["cpu"], "2");
         assert_eq!(machine.capacity()["memory"], "1048576Ki");
         assert_eq!(machine.allocatable()["memory"], format!("{}Ki", (1024 - 100) * 1024));
-        assert!(machine.disk_use().1 > 0 && !machine.info()["kernelVersion"].as_str().expect("text").is_empty());
+        assert!(
+            machine.disk_use().1 > 0 && !machine.info()["kernelVersion"].as_str().expect("text").is_empty()
+        );
     }
 }

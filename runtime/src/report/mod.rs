@@ -10,5 +10,5 @@ mod statuses;
 
 pub use events::{Events, Subject};
 pub use machine::Machine;
-pub use node::{Registration, Registrar};
+pub use node::{Registrar, Registration};
 pub use statuses::{PodName, Statuses};

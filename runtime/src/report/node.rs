@@ -163,7 +163,11 @@ impl Registrar {
     /// The guests' architecture is WebAssembly; the system that carries the volumes and names is Linux.
     fn labels(&self) -> Map<String, Value> {
         let name = self.registration.name.as_str();
-        let usual = [("kubernetes.io/hostname", name), ("kubernetes.io/os", "linux"), ("kubernetes.io/arch", "wasm32")];
+        let usual = [
+            ("kubernetes.io/hostname", name),
+            ("kubernetes.io/os", "linux"),
+            ("kubernetes.io/arch", "wasm32"),
+        ];
         let own = self.registration.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         usual.into_iter().chain(own).map(|(key, value)| (key.to_owned(), value.into())).collect()
     }
@@ -180,7 +184,8 @@ impl Registrar {
 
     fn status(&self, now: Timestamp, before: Option<&[(&'static str, bool, String)]>) -> Value {
         let machine = &self.registration.machine;
-        let conditions: Vec<Value> = self.conditions.iter().map(|found| condition(found, now, before)).collect();
+        let conditions: Vec<Value> =
+            self.conditions.iter().map(|found| condition(found, now, before)).collect();
         json!({
             "capacity": machine.capacity(),
             "allocatable": machine.allocatable(),

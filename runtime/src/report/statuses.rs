@@ -51,7 +51,8 @@ struct Wish {
 impl Statuses {
     /// For one API server; nothing is sent until [`Statuses::run`].
     pub fn new(client: Client) -> Statuses {
-        let shared = Shared { client, waiting: Mutex::default(), bell: Notify::new(), done: watch::Sender::new(0) };
+        let shared =
+            Shared { client, waiting: Mutex::default(), bell: Notify::new(), done: watch::Sender::new(0) };
         Statuses { shared: Arc::new(shared) }
     }
 
@@ -103,7 +104,8 @@ impl Statuses {
         let ready = |wish: &Wish| !wish.under_way && (wish.status.is_some() || wish.delete);
         let (pod, wish) = waiting.iter_mut().find(|(_, wish)| ready(wish))?;
         wish.under_way = true;
-        let taken = Wish { status: wish.status.take(), delete: std::mem::take(&mut wish.delete), under_way: true };
+        let taken =
+            Wish { status: wish.status.take(), delete: std::mem::take(&mut wish.delete), under_way: true };
         Some((pod.clone(), taken))
     }
 }

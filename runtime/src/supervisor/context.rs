@@ -64,7 +64,8 @@ impl Context {
     /// Begins to follow what the Pod names.
     pub fn new(host: Arc<Host>, pod: Arc<Pod>, mail: mpsc::UnboundedSender<Mail>) -> Context {
         let meta = &pod.metadata;
-        let name = PodName { namespace: meta.namespace.clone(), name: meta.name.clone(), uid: meta.uid.clone() };
+        let name =
+            PodName { namespace: meta.namespace.clone(), name: meta.name.clone(), uid: meta.uid.clone() };
         let bell = Arc::new(Notify::new());
         let mut names: Vec<(Source, &str)> = Vec::new();
         names.extend(pod.spec.volumes.iter().flat_map(payload::names));
@@ -132,7 +133,8 @@ impl Context {
         for secret in &pod.spec.image_pull_secrets {
             let Lookup::Present(entries) = self.lookup(Source::Secret, &secret.name) else { continue };
             for key in [".dockerconfigjson", ".dockercfg"] {
-                found.extend(entries.get(key).map(|document| credentials::read(document)).unwrap_or_default());
+                found
+                    .extend(entries.get(key).map(|document| credentials::read(document)).unwrap_or_default());
             }
         }
         found

@@ -20,7 +20,8 @@ async fn let_go(context: &Context) {
     let Some(net) = context.net.get() else { return };
     net.drain();
     let pod = context.pod.load_full();
-    let waits = pod.spec.containers.iter().filter_map(|container| container.lifecycle.as_ref()?.pre_stop.as_ref());
+    let waits =
+        pod.spec.containers.iter().filter_map(|container| container.lifecycle.as_ref()?.pre_stop.as_ref());
     let longest = waits.map(pre_stop).max().unwrap_or_default();
     tokio::time::sleep(longest).await;
     unrouted(context).await;
@@ -49,5 +50,9 @@ fn leads_to(slice: &EndpointSlice, ip: &str) -> bool {
     let ready = |endpoint: &&Endpoint| {
         endpoint.conditions.ready != Some(false) && endpoint.conditions.terminating != Some(true)
     };
-    slice.endpoints.iter().filter(ready).any(|endpoint| endpoint.addresses.iter().any(|address| address == ip))
+    slice
+        .endpoints
+        .iter()
+        .filter(ready)
+        .any(|endpoint| endpoint.addresses.iter().any(|address| address == ip))
 }

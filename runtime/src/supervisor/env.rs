@@ -42,7 +42,9 @@ impl Variables {
             rest = if let Some(after) = after.strip_prefix('$') {
                 out.push('$');
                 after
-            } else if let Some((name, after)) = after.strip_prefix('(').and_then(|inner| inner.split_once(')')) {
+            } else if let Some((name, after)) =
+                after.strip_prefix('(').and_then(|inner| inner.split_once(')'))
+            {
                 match self.get(name) {
                     Some(value) => out.push_str(value),
                     None => out.push_str(&format!("$({name})")),
@@ -121,7 +123,9 @@ pub fn environment(
         variables.set(&name, value);
     }
     for from in &container.env_from {
-        for (source, object) in [(Source::ConfigMap, &from.config_map_ref), (Source::Secret, &from.secret_ref)] {
+        for (source, object) in
+            [(Source::ConfigMap, &from.config_map_ref), (Source::Secret, &from.secret_ref)]
+        {
             let Some(object) = object else { continue };
             let optional = object.optional == Some(true);
             let Some(entries) = entries(source, &object.name, optional, objects)? else { continue };
@@ -178,7 +182,11 @@ pub fn names(container: &Container) -> Vec<(Source, &str)> {
 }
 
 /// The variables that describe Services: those of the Pod's namespace if it wants them, and always the API server.
-pub fn services<'a>(all: impl Iterator<Item = &'a Service>, namespace: &str, links: bool) -> BTreeMap<String, String> {
+pub fn services<'a>(
+    all: impl Iterator<Item = &'a Service>,
+    namespace: &str,
+    links: bool,
+) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for service in all {
         let meta = &service.metadata;
@@ -260,7 +268,12 @@ fn keyed(
             Err(_) => Err(EnvError::Text { object: source, name: name.clone(), key: key.clone() }),
         },
         None if optional => Ok(None),
-        None => Err(EnvError::Key { object: source, namespace: namespace.to_owned(), name: name.clone(), key: key.clone() }),
+        None => Err(EnvError::Key {
+            object: source,
+            namespace: namespace.to_owned(),
+            name: name.clone(),
+            key: key.clone(),
+        }),
     }
 }
 
@@ -289,13 +302,14 @@ mod tests {
 
     fn build(container: Value, run: RunConfig) -> Result<Variables, EnvError> {
         let container: Container = serde_json::from_value(container).expect("a container");
-        let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "ns"}})).expect("a Pod");
+        let pod: Pod =
+            serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "ns"}})).expect("a Pod");
         let allocatable = Resources::new();
         let facts = Facts { pod: &pod, ip: None, host_ip: [1, 2, 3, 4].into(), allocatable: &allocatable };
         let objects = |source: Source, name: &str| match (source, name) {
-            (Source::ConfigMap, "cm") => {
-                Lookup::Present(Arc::new([("A".to_owned(), b"1".to_vec()), ("b c=".to_owned(), b"2".to_vec())].into()))
-            }
+            (Source::ConfigMap, "cm") => Lookup::Present(Arc::new(
+                [("A".to_owned(), b"1".to_vec()), ("b c=".to_owned(), b"2".to_vec())].into(),
+            )),
             (Source::Secret, "s") => Lookup::Present(Arc::new([("bin".to_owned(), vec![0xff])].into())),
             (_, "late") => Lookup::Unknown,
             _ => Lookup::Absent,
@@ -344,21 +358,26 @@ mod tests {
         }));
         assert_eq!(
             found,
-            Ok(vec![pair("P_A", "again"), pair("ONE", "1-$(TWO)"), pair("TWO", "2"), pair("NAME", "p"), pair("KEY", "1")])
+            Ok(vec![
+                pair("P_A", "again"),
+                pair("ONE", "1-$(TWO)"),
+                pair("TWO", "2"),
+                pair("NAME", "p"),
+                pair("KEY", "1")
+            ])
         );
     }
 
     #[test]
     fn what_is_missing_is_named() {
         let error = |container| pairs(container).expect_err("incomplete").to_string();
-        let key = |name: &str, key: &str| {
-            json!({"env": [{"name": "X", "valueFrom": {"configMapKeyRef": {"name": name, "key": key}}}]})
-        };
+        let key = |name: &str, key: &str| json!({"env": [{"name": "X", "valueFrom": {"configMapKeyRef": {"name": name, "key": key}}}]});
         assert_eq!(error(key("none", "k")), "configmap \"none\" not found");
         assert_eq!(error(key("cm", "k")), "couldn't find key k in ConfigMap ns/cm");
         assert_eq!(error(json!({"envFrom": [{"secretRef": {"name": "none"}}]})), "secret \"none\" not found");
         assert_eq!(error(key("late", "k")), "waiting for configmap \"late\"");
-        let binary = json!({"env": [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "s", "key": "bin"}}}]});
+        let binary =
+            json!({"env": [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "s", "key": "bin"}}}]});
         assert!(error(binary).contains("not UTF-8"));
     }
 
@@ -371,7 +390,8 @@ mod tests {
             arguments(&container, run, "m.wasm", &variables).join(" ")
         };
         let bare = RunConfig::default();
-        let image = RunConfig { entrypoint: vec!["/e.wasm".into(), "x".into()], cmd: vec!["y".into()], env: vec![] };
+        let image =
+            RunConfig { entrypoint: vec!["/e.wasm".into(), "x".into()], cmd: vec!["y".into()], env: vec![] };
         let only_cmd = RunConfig { cmd: vec!["/c.wasm".into(), "z".into()], ..RunConfig::default() };
         for (container, run, expected) in [
             (json!({}), &bare, "m.wasm"),

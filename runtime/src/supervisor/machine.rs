@@ -194,7 +194,8 @@ pub struct Machine {
 impl Machine {
     /// A Pod that this node sees for the first time, or again after a restart.
     pub fn new(pod: Arc<Pod>, record: Option<PodRecord>, now: Now) -> Machine {
-        let slots: Vec<Slot> = containers(&pod).map(|(container, role)| Slot::new(&container.name, role)).collect();
+        let slots: Vec<Slot> =
+            containers(&pod).map(|(container, role)| Slot::new(&container.name, role)).collect();
         let record = record.unwrap_or_else(|| record_of_status(&pod));
         let mut machine = Machine {
             stage: Stage::New,
@@ -239,7 +240,11 @@ impl Machine {
     /// The container of a place.
     pub fn container(&self, index: usize) -> &Container {
         let init = self.pod.spec.init_containers.len();
-        if index < init { &self.pod.spec.init_containers[index] } else { &self.pod.spec.containers[index - init] }
+        if index < init {
+            &self.pod.spec.init_containers[index]
+        } else {
+            &self.pod.spec.containers[index - init]
+        }
     }
 
     /// When the node took the Pod.
@@ -382,7 +387,8 @@ impl Machine {
                 }
             }
             Stage::New | Stage::Preparing | Stage::Active => {
-                let alive: Vec<usize> = (0..self.slots.len()).filter(|index| self.slots[*index].is_alive()).collect();
+                let alive: Vec<usize> =
+                    (0..self.slots.len()).filter(|index| self.slots[*index].is_alive()).collect();
                 self.stage = Stage::Ending { why, by, killed: false };
                 for index in alive {
                     let message = format!("Stopping container {}", self.slots[index].name);
@@ -402,7 +408,13 @@ impl Machine {
         Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
     }
 
-    fn image(&mut self, index: usize, result: Result<ImageFound, Failure>, now: Now, effects: &mut Vec<Effect>) {
+    fn image(
+        &mut self,
+        index: usize,
+        result: Result<ImageFound, Failure>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
         let slot = &mut self.slots[index];
         if slot.life != Life::Fetching {
             return;
@@ -422,7 +434,13 @@ impl Machine {
         }
     }
 
-    fn started(&mut self, index: usize, result: Result<Started, Failure>, now: Now, effects: &mut Vec<Effect>) {
+    fn started(
+        &mut self,
+        index: usize,
+        result: Result<Started, Failure>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
         let slot = &mut self.slots[index];
         if slot.life != Life::Starting {
             return;
@@ -489,7 +507,9 @@ impl Machine {
         let again = match slot.role {
             Role::Sidecar => true,
             Role::Init => ended.exit_code != 0 && policy != "Never",
-            Role::Main => policy == "Always" || policy == "OnFailure" && ended.exit_code != 0 || policy.is_empty(),
+            Role::Main => {
+                policy == "Always" || policy == "OnFailure" && ended.exit_code != 0 || policy.is_empty()
+            }
         };
         if ending || !again {
             slot.life = Life::Ended(ended);
@@ -541,7 +561,9 @@ impl Machine {
                     self.finish(now, effects);
                 }
                 // Those behind wait, but what already runs goes on.
-                if index < self.first_main() && self.slots[index + 1..].iter().all(|slot| slot.life == Life::Idle) {
+                if index < self.first_main()
+                    && self.slots[index + 1..].iter().all(|slot| slot.life == Life::Idle)
+                {
                     return;
                 }
             }
@@ -663,7 +685,10 @@ pub fn back_off(pod: &Pod, container: &str, delay: Duration) -> String {
     let meta = &pod.metadata;
     let delay = delay.as_secs();
     let delay = if delay >= 60 { format!("{}m{}s", delay / 60, delay % 60) } else { format!("{delay}s") };
-    format!("back-off {delay} restarting failed container={container} pod={}_{}({})", meta.name, meta.namespace, meta.uid)
+    format!(
+        "back-off {delay} restarting failed container={container} pod={}_{}({})",
+        meta.name, meta.namespace, meta.uid
+    )
 }
 
 fn terminated(run: &Run, exit: Exit, now: Now) -> ContainerStateTerminated {

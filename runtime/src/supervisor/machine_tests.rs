@@ -56,18 +56,25 @@ impl Script {
             let next = self.effects.iter().find_map(|effect| match effect {
                 Effect::Fetch(index) => Some(Event::Image(*index, Ok(ImageFound { id: "i@1".into() }))),
                 Effect::Start(index) => {
-                    let started = Started { id: format!("edgectl://{index}"), has_startup: false, has_readiness: false };
+                    let started = Started {
+                        id: format!("edgectl://{index}"),
+                        has_startup: false,
+                        has_readiness: false,
+                    };
                     Some(Event::Started(*index, Ok(started)))
                 }
                 _ => None,
             });
             let Some(next) = next else { break };
-            let done = self.effects.iter().position(|effect| matches!(effect, Effect::Fetch(_) | Effect::Start(_)));
+            let done =
+                self.effects.iter().position(|effect| matches!(effect, Effect::Fetch(_) | Effect::Start(_)));
             self.effects.remove(done.expect("just found"));
             let mut rest = std::mem::take(&mut self.effects);
             self.feed(next);
             rest.append(&mut self.effects);
-            told.extend(rest.iter().filter(|effect| !matches!(effect, Effect::Fetch(_) | Effect::Start(_))).cloned());
+            told.extend(
+                rest.iter().filter(|effect| !matches!(effect, Effect::Fetch(_) | Effect::Start(_))).cloned(),
+            );
             rest.retain(|effect| matches!(effect, Effect::Fetch(_) | Effect::Start(_)));
             self.effects = rest;
         }
@@ -97,12 +104,18 @@ impl Script {
     }
 
     fn waiting(&self, container: usize) -> String {
-        self.status().container_statuses[container].state.waiting.clone().map(|waiting| waiting.reason).unwrap_or_default()
+        self.status().container_statuses[container]
+            .state
+            .waiting
+            .clone()
+            .map(|waiting| waiting.reason)
+            .unwrap_or_default()
     }
 
     fn condition(&self, type_: &str) -> String {
         let status = self.status();
-        let found = status.conditions.iter().find(|condition| condition.type_ == type_).expect("always there");
+        let found =
+            status.conditions.iter().find(|condition| condition.type_ == type_).expect("always there");
         format!("{} {} {}", found.status, found.reason, found.message).trim().to_owned()
     }
 
@@ -174,7 +187,9 @@ fn restart_policies() {
 #[test]
 fn out_of_memory_is_named() {
     let mut script = Script::new(one("Never"));
-    script.up().feed(Event::Exited(0, Exit { code: 137, reason: ExitReason::OomKilled, message: "m".into() }));
+    script
+        .up()
+        .feed(Event::Exited(0, Exit { code: 137, reason: ExitReason::OomKilled, message: "m".into() }));
     let ended = script.status().container_statuses[0].state.terminated.clone().expect("ended");
     assert_eq!((ended.exit_code, ended.reason.as_str(), ended.message.as_str()), (137, "OOMKilled", "m"));
 }
@@ -189,7 +204,10 @@ fn init_containers_run_in_order_and_sidecars_stay() {
     script.up();
     assert_eq!(script.running(), ["a"]);
     assert_eq!(script.waiting(0), "PodInitializing");
-    assert_eq!(script.condition("Initialized"), "False ContainersNotInitialized containers with incomplete status: [a side b]");
+    assert_eq!(
+        script.condition("Initialized"),
+        "False ContainersNotInitialized containers with incomplete status: [a side b]"
+    );
     script.feed(Event::Exited(0, exit(0))).serve();
     assert_eq!(script.running(), ["side", "b"]);
     script.feed(Event::Exited(2, exit(0))).serve();
@@ -207,9 +225,7 @@ fn init_containers_run_in_order_and_sidecars_stay() {
 
 #[test]
 fn a_failed_init_container_fails_or_repeats() {
-    let spec = |policy: &str| {
-        json!({"restartPolicy": policy, "initContainers": [{"name": "a"}], "containers": [{"name": "main"}]})
-    };
+    let spec = |policy: &str| json!({"restartPolicy": policy, "initContainers": [{"name": "a"}], "containers": [{"name": "main"}]});
     let mut never = Script::new(spec("Never"));
     never.up().feed(Event::Exited(0, exit(1)));
     assert_eq!(never.machine.phase(), Phase::Failed);
@@ -288,7 +304,8 @@ fn images_that_cannot_be_had_are_asked_for_again() {
 
 #[test]
 fn a_missing_object_is_tried_again_when_it_comes() {
-    let failure = Failure { reason: "CreateContainerConfigError", message: "configmap \"x\" not found".into() };
+    let failure =
+        Failure { reason: "CreateContainerConfigError", message: "configmap \"x\" not found".into() };
     let mut script = Script::new(one("Always"));
     script.feed(Event::Prepared).feed(Event::Image(0, Ok(ImageFound { id: String::new() })));
     script.feed(Event::Started(0, Err(failure)));
@@ -330,7 +347,10 @@ fn the_deadline_of_a_pod() {
     script.pass(60).feed(Event::Drained);
     assert!(script.wants(&Effect::Kill(0)));
     script.feed(Event::Exited(0, exit(0)));
-    assert_eq!((script.status().phase.as_str(), script.status().reason.as_str()), ("Failed", "DeadlineExceeded"));
+    assert_eq!(
+        (script.status().phase.as_str(), script.status().reason.as_str()),
+        ("Failed", "DeadlineExceeded")
+    );
     assert!(!script.wants(&Effect::Delete), "the API keeps it");
     script.delete(30);
     assert!(script.wants(&Effect::Delete));

@@ -144,13 +144,19 @@ async fn refresh(context: &Arc<Context>, tokens: &mut HashMap<Wanted, Token>) ->
     }
     // Everything named has to be known, that of variables too, before a container can begin.
     if let Some(hold) = context.holds.iter().find(|hold| hold.lookup() == Lookup::Unknown) {
-        tracing::debug!(namespace = context.name.namespace, name = context.name.name, ?hold, "waiting for an object");
+        tracing::debug!(
+            namespace = context.name.namespace,
+            name = context.name.name,
+            ?hold,
+            "waiting for an object"
+        );
         let source = payload::PayloadError::Token;
         return Err(VolumeError::Payload { volume: String::new(), source });
     }
     let (context, tokens) = (context.clone(), tokens.clone());
     let work = move || {
-        let find = |wanted: &ServiceAccountTokenProjection| tokens.get(&key(wanted)).map(|token| token.text.clone());
+        let find =
+            |wanted: &ServiceAccountTokenProjection| tokens.get(&key(wanted)).map(|token| token.text.clone());
         let objects = |source, name: &str| context.lookup(source, name);
         context.host.volumes.prepare(&context.facts(&pod), &objects, &find)
     };
@@ -176,7 +182,8 @@ fn keep(
     match old {
         Some(text) => drop(tokens.insert(key, Token { text, renew })),
         None => {
-            let message = format!("MountVolume.SetUp failed for volume {volume:?} : failed to fetch token: {error}");
+            let message =
+                format!("MountVolume.SetUp failed for volume {volume:?} : failed to fetch token: {error}");
             context.tell(None, true, "FailedMount", &message);
         }
     }

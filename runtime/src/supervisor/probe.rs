@@ -85,7 +85,11 @@ async fn readiness(context: &Context, index: usize, container: &Container, probe
                 unhealthy(context, container, "Readiness", &problem);
             }
         }
-        let turned = if ready { bad >= probe.failure_threshold.max(1) } else { good >= probe.success_threshold.max(1) };
+        let turned = if ready {
+            bad >= probe.failure_threshold.max(1)
+        } else {
+            good >= probe.success_threshold.max(1)
+        };
         if turned {
             ready = !ready;
             context.send(Event::Probed(index, Probed::Ready(ready)));
@@ -103,7 +107,9 @@ struct Rounds(tokio::time::Interval);
 
 impl Rounds {
     async fn begin(probe: &Probe) -> Rounds {
-        let seconds = |value: i32, default| Duration::from_secs(u64::try_from(value).ok().filter(|s| *s > 0).unwrap_or(default));
+        let seconds = |value: i32, default| {
+            Duration::from_secs(u64::try_from(value).ok().filter(|s| *s > 0).unwrap_or(default))
+        };
         let delay = seconds(probe.initial_delay_seconds, 0);
         tokio::time::sleep(delay).await;
         let mut interval = tokio::time::interval(seconds(probe.period_seconds, 10));
@@ -157,7 +163,8 @@ async fn http_get(context: &Context, container: &Container, get: &HttpGetAction)
     }
     let status = match dial(context, to).await? {
         Dialed::Http(handler) => {
-            let answer = handler.call(request.map(|()| Body::empty())).await.map_err(|error| error.to_string())?;
+            let answer =
+                handler.call(request.map(|()| Body::empty())).await.map_err(|error| error.to_string())?;
             answer.status()
         }
         Dialed::Stream(stream) => exchange(stream, request).await.map_err(|error| error.to_string())?,
@@ -174,7 +181,12 @@ async fn exchange(stream: crate::net::Stream, request: Request<()>) -> hyper::Re
 }
 
 /// The address to ask: the Pod's, unless the probe names one.
-fn target(context: &Context, container: &Container, host: &str, port: &IntOrString) -> Result<SocketAddr, String> {
+fn target(
+    context: &Context,
+    container: &Container,
+    host: &str,
+    port: &IntOrString,
+) -> Result<SocketAddr, String> {
     let ip = match host {
         "" => context.ip.get().copied().ok_or("the Pod has no address")?,
         host => host.parse::<IpAddr>().map_err(|_| format!("{host:?} is not an address"))?,

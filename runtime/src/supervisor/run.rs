@@ -105,8 +105,12 @@ pub async fn start(context: Arc<Context>, index: usize, container: Container, ru
     drop(active);
     // The log is complete when the last handle on the container's output is gone.
     let _ = tokio::time::timeout(Duration::from_secs(1), begun.log).await;
-    if exit.message.is_empty() && container.termination_message_policy == "FallbackToLogsOnError" && exit.code != 0 {
-        exit.message = context.host.logs.last_words(&log_key(&context, &container), run, LAST_LINES, LAST_BYTES);
+    if exit.message.is_empty()
+        && container.termination_message_policy == "FallbackToLogsOnError"
+        && exit.code != 0
+    {
+        exit.message =
+            context.host.logs.last_words(&log_key(&context, &container), run, LAST_LINES, LAST_BYTES);
     }
     context.send(Event::Exited(index, exit));
 }
@@ -124,7 +128,12 @@ fn create(error: impl std::fmt::Display) -> Failure {
     Failure { reason: "CreateContainerError", message: error.to_string() }
 }
 
-async fn begin(context: &Arc<Context>, index: usize, container: &Container, run: u32) -> Result<Begun, Failure> {
+async fn begin(
+    context: &Arc<Context>,
+    index: usize,
+    container: &Container,
+    run: u32,
+) -> Result<Begun, Failure> {
     let host = &context.host;
     let pod = context.pod.load_full();
     let image = context.images.lock()[index].clone().ok_or_else(|| create("the image is gone"))?;
@@ -135,7 +144,8 @@ async fn begin(context: &Arc<Context>, index: usize, container: &Container, run:
         "" => mount.sub_path.clone(),
         expression => variables.expand(expression),
     };
-    let mounts = host.volumes.mounts(&context.name.uid, container, &pod.spec.volumes, expand).map_err(config)?;
+    let mounts =
+        host.volumes.mounts(&context.name.uid, container, &pod.spec.volumes, expand).map_err(config)?;
     let code = host.code.load(&host.engine, &image.path).await.map_err(|error| unloadable(&error))?;
     let writer = host.logs.writer(&log_key(context, container), run).map_err(create)?;
     let (stdout, out) = Output::channel(CHUNKS);
@@ -150,7 +160,10 @@ async fn begin(context: &Arc<Context>, index: usize, container: &Container, run:
         stderr,
         net: net.clone(),
         memory_limit: limit(container, "memory").map(Quantity::bytes).filter(|bytes| *bytes > 0),
-        cpu_limit: limit(container, "cpu").map(Quantity::milli).and_then(|milli| u32::try_from(milli).ok()).filter(|milli| *milli > 0),
+        cpu_limit: limit(container, "cpu")
+            .map(Quantity::milli)
+            .and_then(|milli| u32::try_from(milli).ok())
+            .filter(|milli| *milli > 0),
         http: http_options(&pod),
     };
     let running = host
@@ -172,7 +185,12 @@ async fn begin(context: &Arc<Context>, index: usize, container: &Container, run:
     Ok(Begun { active: Active { running, serving: parking_lot::Mutex::new(serving) }, log })
 }
 
-fn environment(context: &Context, pod: &Pod, container: &Container, image: &Image) -> Result<Variables, Failure> {
+fn environment(
+    context: &Context,
+    pod: &Pod,
+    container: &Container,
+    image: &Image,
+) -> Result<Variables, Failure> {
     let services = context.host.services.all();
     let links = pod.spec.enable_service_links != Some(false);
     let services = env::services(services.iter().map(AsRef::as_ref), &context.name.namespace, links);
@@ -221,7 +239,9 @@ fn http_options(pod: &Pod) -> HttpOptions {
     let annotation = |name: &str| pod.metadata.annotations.get(&format!("edgectl.dev/{name}"));
     let mut options = HttpOptions::default();
     options.reuse = annotation("http-reuse").is_some_and(|value| value == "true");
-    if let Some(most) = annotation("http-concurrency").and_then(|value| value.parse().ok()).filter(|most| *most > 0) {
+    if let Some(most) =
+        annotation("http-concurrency").and_then(|value| value.parse().ok()).filter(|most| *most > 0)
+    {
         options.max_concurrent = most;
     }
     if let Some(seconds) = annotation("http-timeout-seconds").and_then(|value| value.parse().ok()) {

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use edge_api::kinds::pod::{
-    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, PodIp,
-    PodStatus,
+    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
+    PodIp, PodStatus,
 };
 use edge_api::meta::Condition;
 
@@ -95,7 +95,9 @@ fn state(machine: &Machine, slot: &Slot) -> ContainerState {
         Life::Waiting { .. } | Life::Fetching | Life::Starting if slot.last.is_some() => {
             slot.last.as_deref().map(ended_state).unwrap_or_default()
         }
-        _ if slot.role == Role::Main && !machine.is_initialized() => waiting("PodInitializing", String::new()),
+        _ if slot.role == Role::Main && !machine.is_initialized() => {
+            waiting("PodInitializing", String::new())
+        }
         _ => waiting("ContainerCreating", String::new()),
     }
 }
@@ -141,9 +143,11 @@ fn conditions(machine: &Machine, phase: Phase, before: &[Condition], now: Now) -
         (false, completed("ContainersNotReady"), message)
     };
     let ready = match missing_gate(machine) {
-        Some(gate) if containers_ready.0 => {
-            (false, "ReadinessGatesNotReady", format!("corresponding condition of pod readiness gate {gate:?} does not exist."))
-        }
+        Some(gate) if containers_ready.0 => (
+            false,
+            "ReadinessGatesNotReady",
+            format!("corresponding condition of pod readiness gate {gate:?} does not exist."),
+        ),
         _ => containers_ready.clone(),
     };
     let sandbox = (machine.is_prepared() && !over, "", String::new());
@@ -159,7 +163,8 @@ fn conditions(machine: &Machine, phase: Phase, before: &[Condition], now: Now) -
 
 fn missing_gate(machine: &Machine) -> Option<&str> {
     let pod = machine.pod();
-    let holds = |gate: &str| pod.status.conditions.iter().any(|found| found.type_ == gate && found.status == "True");
+    let holds =
+        |gate: &str| pod.status.conditions.iter().any(|found| found.type_ == gate && found.status == "True");
     pod.spec.readiness_gates.iter().map(|gate| gate.condition_type.as_str()).find(|gate| !holds(gate))
 }
 

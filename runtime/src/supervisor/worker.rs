@@ -37,7 +37,12 @@ pub struct Worker {
 
 impl Worker {
     /// A worker for a Pod that is new here, or known from an earlier life of the node.
-    pub fn new(host: Arc<Host>, pod: Arc<Pod>, inbox: mpsc::UnboundedReceiver<Mail>, mail: mpsc::UnboundedSender<Mail>) -> Worker {
+    pub fn new(
+        host: Arc<Host>,
+        pod: Arc<Pod>,
+        inbox: mpsc::UnboundedReceiver<Mail>,
+        mail: mpsc::UnboundedSender<Mail>,
+    ) -> Worker {
         let bytes = fs::read(record_path(&host, &pod)).unwrap_or_default();
         let kept: Option<Kept> = serde_json::from_slice(&bytes).ok();
         let now = host.now();
@@ -137,7 +142,8 @@ impl Worker {
         // What others keep there is not ours.
         status.qos_class.clone_from(&self.reported.qos_class);
         let ours = |type_: &str| status.conditions.iter().any(|mine| mine.type_ == type_);
-        let foreign: Vec<_> = self.reported.conditions.iter().filter(|old| !ours(&old.type_)).cloned().collect();
+        let foreign: Vec<_> =
+            self.reported.conditions.iter().filter(|old| !ours(&old.type_)).cloned().collect();
         if !same(&status, &self.reported, foreign.len()) {
             let pod = &self.context.name;
             self.context.host.statuses.put(pod, &status);
@@ -155,7 +161,9 @@ impl Worker {
         let path = record_path(&self.context.host, self.machine.pod());
         let part = path.with_extension("part");
         let directory = self.context.host.volumes.pod(&self.context.name.uid);
-        let written = fs::create_dir_all(directory).and_then(|()| fs::write(&part, &bytes)).and_then(|()| fs::rename(&part, path));
+        let written = fs::create_dir_all(directory)
+            .and_then(|()| fs::write(&part, &bytes))
+            .and_then(|()| fs::rename(&part, path));
         match written {
             Ok(()) => self.kept = bytes,
             Err(error) => {
@@ -188,7 +196,11 @@ fn record_path(host: &Host, pod: &Pod) -> std::path::PathBuf {
 fn same(new: &PodStatus, old: &PodStatus, foreign: usize) -> bool {
     let conditions = new.conditions.len() + foreign == old.conditions.len()
         && new.conditions.iter().all(|condition| old.conditions.contains(condition));
-    let plain = |status: &PodStatus| PodStatus { conditions: Vec::new(), observed_generation: None, ..status.clone() };
+    let plain = |status: &PodStatus| PodStatus {
+        conditions: Vec::new(),
+        observed_generation: None,
+        ..status.clone()
+    };
     conditions && plain(new) == plain(old)
 }
 
@@ -198,4 +210,3 @@ async fn until(moment: Option<tokio::time::Instant>) {
         None => std::future::pending().await,
     }
 }
-

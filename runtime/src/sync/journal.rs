@@ -50,7 +50,11 @@ impl Journal {
     }
 
     /// Appends changes; `live` is how many objects there are.
-    pub fn append<'a>(&mut self, changes: impl Iterator<Item = (&'a Key, Option<&'a Value>)>, live: usize) -> bool {
+    pub fn append<'a>(
+        &mut self,
+        changes: impl Iterator<Item = (&'a Key, Option<&'a Value>)>,
+        live: usize,
+    ) -> bool {
         let mut bytes = Vec::new();
         for (key, object) in changes {
             let line = Line { key: key.clone(), object: object.cloned() };
@@ -131,7 +135,10 @@ mod tests {
         let key = |name: &str| Key { namespace: "ns".into(), name: name.into() };
         let (mut journal, found) = Journal::open(path.clone());
         assert!(found.is_empty());
-        journal.append([(&key("a"), Some(&json!({"v": 1}))), (&key("b"), Some(&json!({"v": 2})))].into_iter(), 2);
+        journal.append(
+            [(&key("a"), Some(&json!({"v": 1}))), (&key("b"), Some(&json!({"v": 2})))].into_iter(),
+            2,
+        );
         journal.append([(&key("a"), Some(&json!({"v": 3}))), (&key("b"), None)].into_iter(), 1);
         let mut file = OpenOptions::new().append(true).open(&path).expect("there");
         file.write_all(b"{\"key\":{\"namespa").expect("written");

@@ -63,7 +63,11 @@ pub struct Mirror<T> {
 
 impl<T> Default for Mirror<T> {
     fn default() -> Mirror<T> {
-        Mirror { objects: RwLock::default(), generation: watch::Sender::new(0), synced: watch::Sender::new(false) }
+        Mirror {
+            objects: RwLock::default(),
+            generation: watch::Sender::new(0),
+            synced: watch::Sender::new(false),
+        }
     }
 }
 
@@ -207,7 +211,9 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Follower<T> {
                 self.mirror.objects.write().insert(key.clone(), typed.clone());
                 self.tell(Change::Apply(key, typed)).await;
             }
-            Err(error) => tracing::warn!(namespace = key.namespace, name = key.name, %error, "an object is not readable"),
+            Err(error) => {
+                tracing::warn!(namespace = key.namespace, name = key.name, %error, "an object is not readable")
+            }
         }
     }
 
@@ -255,7 +261,9 @@ fn fingerprint(object: &Value, scope: Scope) -> u64 {
         match field.as_str() {
             "metadata" => {
                 let kept = value.as_object().into_iter().flatten();
-                for (field, value) in kept.filter(|(field, _)| !matches!(field.as_str(), "resourceVersion" | "managedFields")) {
+                for (field, value) in
+                    kept.filter(|(field, _)| !matches!(field.as_str(), "resourceVersion" | "managedFields"))
+                {
                     (field, value.to_string()).hash(&mut hasher);
                 }
             }
@@ -323,7 +331,8 @@ mod tests {
             follower.take(event).await;
         }
         assert_eq!(told(&mut reader), ["a=1", "b=1", "synced", "a=2", "-b", "c=1"]);
-        let names = |objects: &BTreeMap<Key, Value>| objects.keys().map(|key| key.name.clone()).collect::<Vec<_>>();
+        let names =
+            |objects: &BTreeMap<Key, Value>| objects.keys().map(|key| key.name.clone()).collect::<Vec<_>>();
         assert_eq!(names(&Journal::open(path.clone()).1), ["a", "c"]);
         for event in [Event::Init, Event::InitApply(object("c", 6, 1)), Event::InitDone] {
             follower.take(event).await;

@@ -61,7 +61,11 @@ impl Facts<'_> {
     }
 
     /// The value of a `resourceFieldRef`; `own` is the container that asks, if one does.
-    pub fn resource(&self, selector: &ResourceFieldSelector, own: Option<&Container>) -> Result<String, FactError> {
+    pub fn resource(
+        &self,
+        selector: &ResourceFieldSelector,
+        own: Option<&Container>,
+    ) -> Result<String, FactError> {
         let container = if selector.container_name.is_empty() {
             own.ok_or_else(|| FactError::Container(String::new()))?
         } else {
@@ -88,7 +92,11 @@ impl Facts<'_> {
 fn divided(amount: Option<&Quantity>, divisor: Option<&Quantity>) -> i64 {
     let amount = amount.map_or(0, Quantity::milli);
     let divisor = divisor.map_or(1000, Quantity::milli);
-    if divisor <= 0 { amount / 1000 } else { amount.div_euclid(divisor) + i64::from(amount.rem_euclid(divisor) != 0) }
+    if divisor <= 0 {
+        amount / 1000
+    } else {
+        amount.div_euclid(divisor) + i64::from(amount.rem_euclid(divisor) != 0)
+    }
 }
 
 /// `map['key']`
@@ -124,8 +132,12 @@ mod tests {
     fn fields() {
         let pod = pod();
         let allocatable = Resources::new();
-        let facts =
-            Facts { pod: &pod, ip: "10.42.0.2".parse().ok(), host_ip: [1, 2, 3, 4].into(), allocatable: &allocatable };
+        let facts = Facts {
+            pod: &pod,
+            ip: "10.42.0.2".parse().ok(),
+            host_ip: [1, 2, 3, 4].into(),
+            allocatable: &allocatable,
+        };
         for (path, expected) in [
             ("metadata.name", "p"),
             ("metadata.labels['a']", "1"),

@@ -159,7 +159,10 @@ impl Volumes {
 
     /// The UIDs of the Pods that have something here.
     pub fn pods(&self) -> io::Result<Vec<String>> {
-        Ok(fs::read_dir(&self.directory)?.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+        Ok(fs::read_dir(&self.directory)?
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect())
     }
 
     fn volumes(&self, uid: &str) -> PathBuf {

@@ -129,8 +129,7 @@ fn target(volume: &Volume, sub: &str, place: Place<'_>) -> Result<Target, MountE
     if sub.is_empty() {
         return Ok(Target::Directory(root.into_fd()));
     }
-    let failed =
-        |source| MountError::SubPath { volume: volume.name.clone(), path: sub.to_owned(), source };
+    let failed = |source| MountError::SubPath { volume: volume.name.clone(), path: sub.to_owned(), source };
     match root.kind(Path::new(sub)) {
         Ok(kind) if kind.is_file() => root.file(Path::new(sub)).map(Target::File).map_err(failed),
         Ok(_) => Ok(Target::Directory(root.directory(Path::new(sub)).map_err(failed)?.into_fd())),
@@ -200,9 +199,13 @@ mod tests {
     fn directories_and_sub_paths() {
         let fixture = Fixture::new();
         let volume = json!({"name": "v", "emptyDir": {}});
-        let whole = fixture.mounts(json!([{"name": "v", "mountPath": "/data", "readOnly": true}]), volume.clone());
+        let whole =
+            fixture.mounts(json!([{"name": "v", "mountPath": "/data", "readOnly": true}]), volume.clone());
         let whole = whole.expect("mounted").preopens;
-        assert_eq!(whole, [Preopen { host: fixture.dir.path().join("volumes/v"), guest: "/data".into(), read_only: true }]);
+        assert_eq!(
+            whole,
+            [Preopen { host: fixture.dir.path().join("volumes/v"), guest: "/data".into(), read_only: true }]
+        );
         let sub = json!([{"name": "v", "mountPath": "/s", "subPath": "sub"}, {"name": "v", "mountPath": "/n", "subPath": "new/deep"}]);
         let sub = fixture.mounts(sub, volume).expect("mounted");
         fs::write(sub.preopens[0].host.join("x"), "x").expect("written through the descriptor");
@@ -214,7 +217,8 @@ mod tests {
     fn files_alone() {
         let fixture = Fixture::new();
         let mounts = json!([{"name": "v", "mountPath": "/etc/app/one.conf", "subPath": "file"}]);
-        let found = fixture.mounts(mounts, json!({"name": "v", "configMap": {"name": "x"}})).expect("mounted");
+        let found =
+            fixture.mounts(mounts, json!({"name": "v", "configMap": {"name": "x"}})).expect("mounted");
         assert_eq!((found.preopens[0].guest.as_str(), found.preopens[0].read_only), ("/etc/app", true));
         assert_eq!(fs::read_to_string(found.preopens[0].host.join("one.conf")).expect("there"), "text");
     }

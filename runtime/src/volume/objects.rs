@@ -54,7 +54,8 @@ pub type Objects<'a> = dyn Fn(Source, &str) -> Lookup + Send + Sync + 'a;
 /// The keys and values of a ConfigMap.
 pub fn config_map_entries(object: &ConfigMap) -> Entries {
     let text = object.data.iter().map(|(key, value)| (key.clone(), value.clone().into_bytes()));
-    text.chain(object.binary_data.iter().filter_map(|(key, value)| Some((key.clone(), decode(value)?)))).collect()
+    text.chain(object.binary_data.iter().filter_map(|(key, value)| Some((key.clone(), decode(value)?))))
+        .collect()
 }
 
 /// The keys and values of a Secret.

@@ -88,10 +88,15 @@ pub fn build(
 ) -> Result<Option<Payload>, PayloadError> {
     let mut files = Payload::new();
     if let Some(source) = &volume.config_map {
-        let from = From { source: Source::ConfigMap, name: &source.name, optional: source.optional == Some(true) };
+        let from =
+            From { source: Source::ConfigMap, name: &source.name, optional: source.optional == Some(true) };
         from.add(&source.items, mode(source.default_mode), objects, &mut files)?;
     } else if let Some(source) = &volume.secret {
-        let from = From { source: Source::Secret, name: &source.secret_name, optional: source.optional == Some(true) };
+        let from = From {
+            source: Source::Secret,
+            name: &source.secret_name,
+            optional: source.optional == Some(true),
+        };
         from.add(&source.items, mode(source.default_mode), objects, &mut files)?;
     } else if let Some(source) = &volume.downward_api {
         add_fields(&source.items, mode(source.default_mode), facts, &mut files)?;
@@ -100,7 +105,8 @@ pub fn build(
         for part in &source.sources {
             for (kind, object) in [(Source::ConfigMap, &part.config_map), (Source::Secret, &part.secret)] {
                 if let Some(object) = object {
-                    let from = From { source: kind, name: &object.name, optional: object.optional == Some(true) };
+                    let from =
+                        From { source: kind, name: &object.name, optional: object.optional == Some(true) };
                     from.add(&object.items, default, objects, &mut files)?;
                 }
             }
@@ -137,7 +143,11 @@ pub fn names(volume: &Volume) -> Vec<(Source, &str)> {
 
 /// The tokens that a volume asks for.
 pub fn tokens(volume: &Volume) -> impl Iterator<Item = &ServiceAccountTokenProjection> {
-    volume.projected.iter().flat_map(|projected| &projected.sources).filter_map(|part| part.service_account_token.as_ref())
+    volume
+        .projected
+        .iter()
+        .flat_map(|projected| &projected.sources)
+        .filter_map(|part| part.service_account_token.as_ref())
 }
 
 struct From<'a> {
@@ -162,7 +172,9 @@ impl From<'_> {
             Lookup::Unknown => return Err(PayloadError::Waiting { object: source, name }),
         };
         if items.is_empty() {
-            let all = entries.iter().map(|(key, bytes)| (key.clone(), File { bytes: bytes.clone(), mode: default }));
+            let all = entries
+                .iter()
+                .map(|(key, bytes)| (key.clone(), File { bytes: bytes.clone(), mode: default }));
             files.extend(all);
             return Ok(());
         }
@@ -222,18 +234,20 @@ mod tests {
 
     fn read(volume: Value) -> Result<Vec<(String, String, u32)>, PayloadError> {
         let volume: Volume = serde_json::from_value(volume).expect("a volume");
-        let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p", "labels": {"a": "b"}}})).expect("a Pod");
+        let pod: Pod =
+            serde_json::from_value(json!({"metadata": {"name": "p", "labels": {"a": "b"}}})).expect("a Pod");
         let allocatable = Resources::new();
         let facts = Facts { pod: &pod, ip: None, host_ip: [1, 2, 3, 4].into(), allocatable: &allocatable };
         let objects = |source: Source, name: &str| match (source, name) {
             (_, "late") => Lookup::Unknown,
-            (Source::ConfigMap, "cm") => {
-                Lookup::Present(Arc::new([("k".to_owned(), b"v".to_vec()), ("l".to_owned(), b"w".to_vec())].into()))
-            }
+            (Source::ConfigMap, "cm") => Lookup::Present(Arc::new(
+                [("k".to_owned(), b"v".to_vec()), ("l".to_owned(), b"w".to_vec())].into(),
+            )),
             (Source::Secret, "s") => Lookup::Present(Arc::new([("p".to_owned(), b"secret".to_vec())].into())),
             _ => Lookup::Absent,
         };
-        let tokens = |part: &ServiceAccountTokenProjection| (part.audience != "late").then(|| "token".to_owned());
+        let tokens =
+            |part: &ServiceAccountTokenProjection| (part.audience != "late").then(|| "token".to_owned());
         let files = build(&volume, &facts, &objects, &tokens)?.unwrap_or_default();
         let text = |file: File| String::from_utf8(file.bytes).expect("text");
         Ok(files.into_iter().map(|(path, file)| (path, text(file.clone()), file.mode)).collect())
@@ -245,9 +259,15 @@ mod tests {
 
     #[test]
     fn config_maps_and_secrets() {
-        assert_eq!(read(json!({"configMap": {"name": "cm"}})), Ok(vec![file("k", "v", 0o644), file("l", "w", 0o644)]));
+        assert_eq!(
+            read(json!({"configMap": {"name": "cm"}})),
+            Ok(vec![file("k", "v", 0o644), file("l", "w", 0o644)])
+        );
         let items = json!([{"key": "k", "path": "a/b", "mode": 256}]);
-        assert_eq!(read(json!({"configMap": {"name": "cm", "items": items}})), Ok(vec![file("a/b", "v", 0o400)]));
+        assert_eq!(
+            read(json!({"configMap": {"name": "cm", "items": items}})),
+            Ok(vec![file("a/b", "v", 0o400)])
+        );
         assert_eq!(
             read(json!({"secret": {"secretName": "s", "defaultMode": 384}})),
             Ok(vec![file("p", "secret", 0o600)])
@@ -286,11 +306,18 @@ mod tests {
         ]);
         assert_eq!(
             read(json!({"projected": {"sources": sources, "defaultMode": 420}})),
-            Ok(vec![file("ca.crt", "v", 0o644), file("namespace", "p", 0o644), file("token", "token", 0o640)])
+            Ok(vec![
+                file("ca.crt", "v", 0o644),
+                file("namespace", "p", 0o644),
+                file("token", "token", 0o640)
+            ])
         );
         let late = json!([{"serviceAccountToken": {"path": "token", "audience": "late"}}]);
         assert_eq!(read(json!({"projected": {"sources": late}})), Err(PayloadError::Token));
         let items = json!([{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]);
-        assert_eq!(read(json!({"downwardAPI": {"items": items}})), Ok(vec![file("labels", "a=\"b\"", 0o644)]));
+        assert_eq!(
+            read(json!({"downwardAPI": {"items": items}})),
+            Ok(vec![file("labels", "a=\"b\"", 0o644)])
+        );
     }
 }

@@ -115,12 +115,17 @@ mod tests {
     use super::*;
 
     fn payload(files: &[(&str, &str)]) -> Payload {
-        files.iter().map(|(path, text)| ((*path).to_owned(), File { bytes: text.as_bytes().to_vec(), mode: 0o640 })).collect()
+        files
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), File { bytes: text.as_bytes().to_vec(), mode: 0o640 }))
+            .collect()
     }
 
     fn names(directory: &Path) -> Vec<String> {
-        let mut names: Vec<_> =
-            fs::read_dir(directory).expect("there").map(|entry| entry.expect("readable").file_name().into_string().expect("text")).collect();
+        let mut names: Vec<_> = fs::read_dir(directory)
+            .expect("there")
+            .map(|entry| entry.expect("readable").file_name().into_string().expect("text"))
+            .collect();
         names.retain(|name| name == DATA || !name.starts_with(".."));
         names.sort();
         names
