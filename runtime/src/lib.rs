@@ -2,19 +2,19 @@
 //!
 //! The modules form a line, in the order below; each may use those above it.
 
-pub mod http;
-pub mod table;
-pub mod dns;
-pub mod net;
-pub mod proxy;
-pub mod sandbox;
-pub mod code;
-pub mod client;
 pub mod beneath;
+pub mod client;
+pub mod code;
+pub mod dns;
+pub mod http;
 pub mod image;
 pub mod log;
-pub mod volume;
-pub mod sync;
-pub mod supervisor;
-pub mod report;
+pub mod net;
 pub mod node;
+pub mod proxy;
+pub mod report;
+pub mod sandbox;
+pub mod supervisor;
+pub mod sync;
+pub mod table;
+pub mod volume;

@@ -221,7 +221,8 @@ fn a_node_with_a_hundred_pods_restarts_without_compiling() {
         all.iter().filter(|pod| pod["status"]["containerStatuses"][0]["state"]["running"].is_object()).count()
     };
     let compiled = |cluster: &Cluster| -> u64 {
-        let (_, metrics) = Api::of(cluster).get(&format!("/api/v1/nodes/{}/proxy/metrics", node(cluster))).unwrap();
+        let (_, metrics) =
+            Api::of(cluster).get(&format!("/api/v1/nodes/{}/proxy/metrics", node(cluster))).unwrap();
         let text = metrics.as_str().unwrap().to_owned();
         let line = text
             .lines()

@@ -74,10 +74,8 @@ pub enum CodeError {
 impl CodeCache {
     /// Opens or makes the directory (mode 0700) and removes what a crash left half-written.
     pub fn open(directory: &Path, compiler: Compiler) -> Result<CodeCache, CodeError> {
-        let opened = Directory::open(directory).map_err(|source| CodeError::Directory {
-            path: directory.to_path_buf(),
-            source,
-        })?;
+        let opened = Directory::open(directory)
+            .map_err(|source| CodeError::Directory { path: directory.to_path_buf(), source })?;
         Ok(CodeCache(Arc::new(Inner {
             directory: opened,
             compiler,
@@ -177,12 +175,8 @@ impl Inner {
         let fail = |source| CodeError::Directory { path: self.directory.path().into(), source };
         let draft = self.directory.draft(key).map_err(fail)?;
         let output = draft.file().map_err(fail)?;
-        self.compiler
-            .compile(engine.tunables(), module, output)
-            .await
-            .map_err(CodeError::Compile)?;
-        let (digest, file) =
-            digest::compute(draft.file().map_err(fail)?).await.map_err(fail)?;
+        self.compiler.compile(engine.tunables(), module, output).await.map_err(CodeError::Compile)?;
+        let (digest, file) = digest::compute(draft.file().map_err(fail)?).await.map_err(fail)?;
         let code = load(engine, file).await;
         // What cannot run here is kept too: the next attempt fails without compiling.
         if !matches!(code, Err(LoadError::Unusable(_))) {

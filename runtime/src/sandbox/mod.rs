@@ -5,27 +5,27 @@
 //! outside only by the [`PodNet`](crate::net::PodNet), the directories and the outputs that
 //! their [`ContainerSpec`] names. Knows no Kubernetes, pulls no images, restarts nothing.
 
+mod command;
+mod compile;
 mod config;
-mod native;
-mod ticker;
-mod cpu;
-mod memory;
-mod output;
 mod container;
+mod cpu;
+mod engine;
+mod environment;
+mod host;
+mod http_in;
+mod http_out;
+mod link;
+mod loaded;
+mod memory;
+mod native;
+mod output;
+mod pool;
 mod room;
 mod shape;
-mod http_out;
-mod environment;
-mod sockets;
-mod host;
-mod link;
-mod pool;
-mod compile;
-mod loaded;
 mod shared;
-mod command;
-mod http_in;
-mod engine;
+mod sockets;
+mod ticker;
 
 pub use compile::{CompileError, CompileLimits, Compiler, compile_child_main};
 pub use config::{EngineConfig, Machine, Tunables};

@@ -4,13 +4,13 @@
 //! table holds ours under the same handles, see [`ours`]. Options that mean nothing to streams
 //! without packets (hop limits, keep-alive, buffer sizes) are remembered and given back.
 
-mod udp;
-mod tcp;
-mod stream;
 mod names;
 mod options;
 mod p2;
 mod p3;
+mod stream;
+mod tcp;
+mod udp;
 
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 
