@@ -7,6 +7,7 @@
 mod config;
 mod janitor;
 mod join;
+mod metrics;
 mod routes;
 mod serve;
 mod tunables;
@@ -46,6 +47,7 @@ use crate::sandbox::{self, CompileLimits, Compiler, Engine, EngineConfig, Engine
 use crate::supervisor::Supervisor;
 use crate::supervisor::address::AddressPool;
 use crate::supervisor::host::Host;
+use crate::supervisor::roster::Roster;
 use crate::sync::watcher::Target;
 use crate::sync::{Change, Mirror, Named, Scope};
 use crate::table::Tables;
@@ -210,7 +212,7 @@ impl Node {
         let used = supervisor.used();
         parts.push(("supervisor", Box::pin(supervisor.run(reader))));
         parts.push(("images", Box::pin(janitor::run(host.clone(), used, reported, config.image_disk_share))));
-        let answer = serve::answer(host.logs.clone(), pods);
+        let answer = serve::answer(host.clone(), pods);
         parts.push(("tunnel", Box::pin(tunnel::keep(client, config.name.clone(), answer))));
         Ok(Node { bound, host, registered, parts, tasks: JoinSet::new(), drain })
     }
@@ -377,6 +379,7 @@ fn host(
         events,
         addresses: parking_lot::Mutex::new(AddressPool::default()),
         has_range: watch::Sender::new(false),
+        roster: Roster::default(),
         epoch: Instant::now(),
     })
 }

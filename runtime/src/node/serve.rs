@@ -1,9 +1,10 @@
-//! What the server asks over the tunnel: logs, and whether the node is there.
+//! What the server asks over the tunnel: logs, metrics, and whether the node is there.
 
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use edge_api::kinds::pod::Pod;
 use futures::future::BoxFuture;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Frame;
@@ -12,25 +13,32 @@ use hyper::body::Incoming;
 
 use crate::client::tunnel::{Answer, Body, text};
 use crate::log::{LogKey, LogReader, Logs, ReadError, ReadOptions};
-use edge_api::kinds::pod::Pod;
-
+use crate::node::metrics;
+use crate::supervisor::host::Host;
 use crate::sync::{Key, Mirror};
 
 /// Answers the server's calls.
-pub fn answer(logs: Arc<Logs>, pods: Arc<Mirror<Pod>>) -> Answer {
+pub fn answer(host: Arc<Host>, pods: Arc<Mirror<Pod>>) -> Answer {
     Arc::new(move |request| -> BoxFuture<'static, Response<Body>> {
-        let (logs, pods) = (logs.clone(), pods.clone());
-        Box::pin(async move { route(&request, &logs, &pods).await })
+        let (host, pods) = (host.clone(), pods.clone());
+        Box::pin(async move { route(&request, &host, &pods).await })
     })
 }
 
-async fn route(request: &Request<Incoming>, logs: &Logs, pods: &Mirror<Pod>) -> Response<Body> {
+async fn route(request: &Request<Incoming>, host: &Host, pods: &Mirror<Pod>) -> Response<Body> {
     if request.method() != Method::GET {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET");
     }
     let parts: Vec<&str> = request.uri().path().trim_start_matches('/').split('/').collect();
     match parts.as_slice() {
         ["healthz"] => text(StatusCode::OK, "ok"),
+        ["metrics"] => {
+            let all = metrics::text(host.code.compilations(), &host.roster.measure());
+            let mut response = text(StatusCode::OK, &all);
+            let media = HeaderValue::from_static(metrics::MEDIA_TYPE);
+            response.headers_mut().insert(header::CONTENT_TYPE, media);
+            response
+        }
         ["containerLogs", namespace, pod, container] => {
             let key = Key { namespace: (*namespace).to_owned(), name: (*pod).to_owned() };
             let Some(pod) = pods.get(&key) else {
@@ -43,7 +51,7 @@ async fn route(request: &Request<Incoming>, logs: &Logs, pods: &Mirror<Pod>) -> 
                 );
             }
             let key = LogKey::new(namespace, &key.name, &pod.metadata.uid, container);
-            container_log(request.uri().query().unwrap_or_default(), logs, &key).await
+            container_log(request.uri().query().unwrap_or_default(), &host.logs, &key).await
         }
         _ => text(StatusCode::NOT_FOUND, "not found"),
     }

@@ -3,8 +3,8 @@
 //! Knows no Kubernetes: limits are numbers, volumes are directories, the network is a handle.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -184,6 +184,22 @@ impl Running {
     /// What it uses now.
     pub fn usage(&self) -> Usage {
         self.container.usage()
+    }
+
+    /// Reads what it uses, also elsewhere.
+    pub fn meter(&self) -> Meter {
+        Meter(Arc::downgrade(&self.container))
+    }
+}
+
+/// Reads what a container uses without keeping it. Cheap to clone.
+#[derive(Clone)]
+pub struct Meter(Weak<Container>);
+
+impl Meter {
+    /// What it uses now; nothing once the container is gone.
+    pub fn usage(&self) -> Option<Usage> {
+        self.0.upgrade().map(|container| container.usage())
     }
 }
 

@@ -29,7 +29,7 @@ mod ticker;
 
 pub use compile::{CompileError, CompileLimits, Compiler, compile_child_main};
 pub use config::{EngineConfig, Machine, Tunables};
-pub use container::{ContainerSpec, Exit, ExitReason, HttpOptions, Preopen, Running, Usage};
+pub use container::{ContainerSpec, Exit, ExitReason, HttpOptions, Meter, Preopen, Running, Usage};
 pub use engine::{Engine, EngineError, StartError};
 pub(crate) use loaded::WeakCode;
 pub use loaded::{Code, LoadError};

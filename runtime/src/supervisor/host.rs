@@ -20,6 +20,7 @@ use crate::report::{Events, Statuses};
 use crate::sandbox::Engine;
 use crate::supervisor::address::AddressPool;
 use crate::supervisor::life::Now;
+use crate::supervisor::roster::Roster;
 use crate::sync::{Mirror, Named};
 use crate::volume::Volumes;
 
@@ -59,6 +60,8 @@ pub struct Host {
     pub addresses: Mutex<AddressPool>,
     /// Becomes true when the node has a range of them.
     pub has_range: watch::Sender<bool>,
+    /// Which containers run.
+    pub roster: Roster,
     /// The moment from which delays are counted.
     pub epoch: Instant,
 }

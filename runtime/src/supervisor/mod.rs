@@ -13,6 +13,7 @@ pub mod life;
 pub mod machine;
 mod prepare;
 mod probe;
+pub mod roster;
 mod run;
 pub mod status;
 mod worker;

@@ -88,6 +88,8 @@ pub async fn start(context: Arc<Context>, index: usize, container: Container, ru
     };
     let active = Arc::new(begun.active);
     context.active.lock()[index] = Some(active.clone());
+    let enrolled =
+        context.host.roster.enrol(context.name.clone(), container.name.clone(), active.running.meter());
     context.send(Event::Started(
         index,
         Ok(Started {
@@ -102,6 +104,7 @@ pub async fn start(context: Arc<Context>, index: usize, container: Container, ru
         never = probes => match never {},
     };
     context.active.lock()[index] = None;
+    drop(enrolled);
     drop(active);
     // The log is complete when the last handle on the container's output is gone.
     let _ = tokio::time::timeout(Duration::from_secs(1), begun.log).await;
