@@ -230,6 +230,8 @@ impl ControlPlane {
     pub async fn run(&mut self) -> Result<(), RunError> {
         let start = || Controllers::start(&self.registry, self.settings.clone(), now);
         let controllers = self.controllers.get_or_insert_with(start);
+        let status = controllers.status();
+        self.server.reconcilers().show(move || serde_json::to_value(&*status.lock()).unwrap_or_default());
         let component = tokio::select! {
             () = self.server.run() => "the API server",
             () = controllers.stopped() => "a controller",

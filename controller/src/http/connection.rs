@@ -18,10 +18,11 @@ use crate::http::health::Checks;
 use crate::http::metrics::{Labels, Metrics};
 use crate::http::objects::{Call, Verb};
 use crate::http::query::Query;
+use crate::http::reconcilers::Reconcilers;
 use crate::http::route::Route;
-use crate::http::{discovery, join, openapi, status};
+use crate::http::{discovery, join, node_proxy, openapi, status};
 use crate::identity::User;
-use crate::registry::{ApiError, Reason, Registry};
+use crate::registry::{ApiError, Context, Reason, Registry};
 use crate::tunnel::{self, Tunnels};
 
 /// How long a request that is no watch or log may take.
@@ -43,6 +44,8 @@ pub struct Shared {
     pub checks: Checks,
     /// The metrics.
     pub metrics: Metrics,
+    /// What the controllers are doing.
+    pub reconcilers: Reconcilers,
     /// Set when the server takes no more and streams are to end.
     pub draining: CancellationToken,
 }
@@ -140,6 +143,11 @@ async fn dispatch(
     let user = authenticate(shared, peer, &parts.headers)?;
     let place = match &route {
         Route::Objects(place) => place,
+        Route::NodeProxy(node, path) if parts.method == Method::GET => {
+            *labels = Labels { verb: "get", group: "", resource: "nodes", code: 0 };
+            let (cx, query) = (Context::new(user), parts.uri.query());
+            return node_proxy::proxy(&shared.registry, &shared.tunnels, &cx, node, path, query).await;
+        }
         Route::Tunnel(node) => return tunnel_to(shared, &user, node, &parts, upgrade),
         other if parts.method == Method::GET || parts.method == Method::HEAD => {
             return document(shared, &user, other, &parts.headers);
@@ -181,6 +189,10 @@ fn document(
         Route::OpenApiV2 => Ok(openapi::v2(headers)),
         Route::OpenApiGroup(group, version) => openapi::group(group, version, headers),
         Route::Metrics if user.is_in(crate::identity::GROUP_MASTERS) => Ok(shared.metrics.answer()),
+        Route::Reconcilers if user.is_in(crate::identity::GROUP_MASTERS) => Ok(shared.reconcilers.answer()),
+        Route::Reconcilers => {
+            Err(ApiError::new(Reason::Forbidden, "forbidden: the controllers' state is for administrators"))
+        }
         Route::Metrics => Err(ApiError::new(Reason::Forbidden, "forbidden: metrics are for administrators")),
         _ => Err(discovery::nothing()),
     }

@@ -18,9 +18,11 @@ mod discovery;
 mod health;
 mod metrics;
 mod openapi;
+mod reconcilers;
 
 mod join;
 mod logs;
+mod node_proxy;
 mod objects;
 
 mod connection;
@@ -31,4 +33,5 @@ mod tests;
 
 pub use health::Checks;
 pub use metrics::Metrics;
+pub use reconcilers::Reconcilers;
 pub use server::{ApiServer, Connector, ListenError};

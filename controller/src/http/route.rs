@@ -59,6 +59,10 @@ pub enum Route<'a> {
     Health(&'static str, Cow<'a, str>),
     /// `/metrics`
     Metrics,
+    /// `/api/v1/nodes/<name>/proxy/<path>`: the node, and the path as it was sent.
+    NodeProxy(Cow<'a, str>, &'a str),
+    /// `/debug/reconcilers`
+    Reconcilers,
     /// `/edgectl.dev/v1/join`
     Join,
     /// `/edgectl.dev/v1/nodes/<name>/tunnel`
@@ -80,6 +84,7 @@ impl<'a> Route<'a> {
             ["apis", _] => Route::Group(at(1)),
             ["api", _] => Route::Resources(Cow::Borrowed(""), at(1)),
             ["apis", _, _] => Route::Resources(at(1), at(2)),
+            ["api", "v1", "nodes", _, "proxy", ..] => Route::NodeProxy(at(3), after(path, 5)),
             ["api", version, ..] => objects("", version, &parts[2..]),
             ["apis", group, version, ..] => objects(group, version, &parts[3..]),
             ["openapi", "v3"] => Route::OpenApiIndex,
@@ -91,11 +96,19 @@ impl<'a> Route<'a> {
             ["livez", ..] => Route::Health("livez", rest(&parts)),
             ["readyz", ..] => Route::Health("readyz", rest(&parts)),
             ["metrics"] => Route::Metrics,
+            ["debug", "reconcilers"] => Route::Reconcilers,
             ["edgectl.dev", "v1", "join"] => Route::Join,
             ["edgectl.dev", "v1", "nodes", _, "tunnel"] => Route::Tunnel(at(3)),
             _ => Route::Nothing,
         }
     }
+}
+
+/// What comes after so many parts of a path, as it is.
+fn after(path: &str, parts: usize) -> &str {
+    (0..parts).fold(path.trim_start_matches('/'), |rest, _| {
+        rest.split_once('/').map_or("", |(_, rest)| rest.trim_start_matches('/'))
+    })
 }
 
 fn rest<'a>(parts: &[Cow<'a, str>]) -> Cow<'a, str> {
@@ -154,6 +167,7 @@ mod tests {
             Route::Resources(group, version) => format!("resources {group}/{version}"),
             Route::Health(which, check) => format!("{which} {check}"),
             Route::Tunnel(node) => format!("tunnel {node}"),
+            Route::NodeProxy(node, path) => format!("proxy {node} {path}"),
             Route::Nothing => "nothing".to_owned(),
             _ => "other".to_owned(),
         }
@@ -182,6 +196,9 @@ mod tests {
             ("/apis/apps/v1", "resources apps/v1"),
             ("/readyz/ping", "readyz ping"),
             ("/edgectl.dev/v1/nodes/n%2e1/tunnel", "tunnel n.1"),
+            ("/api/v1/nodes/n%2e1/proxy/metrics", "proxy n.1 metrics"),
+            ("//api/v1//nodes/n/proxy/a%2fb/c", "proxy n a%2fb/c"),
+            ("/api/v1/nodes/n/proxy", "proxy n "),
             ("/", "nothing"),
         ] {
             assert_eq!(read(path), expected, "{path}");

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::http::connection::{self, Peer, Shared};
 use crate::http::health::Checks;
 use crate::http::metrics::Metrics;
+use crate::http::reconcilers::Reconcilers;
 use crate::identity::{IdentityError, User};
 use crate::registry::Registry;
 use crate::tunnel::Tunnels;
@@ -92,6 +93,7 @@ impl ApiServer {
             tunnels: Tunnels::default(),
             checks: Checks::default(),
             metrics: Metrics::default(),
+            reconcilers: Reconcilers::default(),
             draining: CancellationToken::new(),
         };
         shared.checks.alive_when("ping", || true);
@@ -150,6 +152,11 @@ impl ApiServer {
     /// The metrics of `/metrics`.
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics
+    }
+
+    /// What `/debug/reconcilers` shows.
+    pub fn reconcilers(&self) -> &Reconcilers {
+        &self.shared.reconcilers
     }
 
     /// The ways to the nodes.

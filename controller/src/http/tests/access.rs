@@ -227,3 +227,30 @@ async fn logs_come_through_the_nodes_tunnel() {
     assert_eq!(api.get(&format!("{path}?container=b&tailLines=-1")).await.code, 400);
     assert_eq!(api.get(&format!("{path}?container=b&sinceSeconds=0")).await.code, 422);
 }
+
+#[tokio::test]
+async fn administrators_reach_what_a_node_serves() {
+    let api = Api::new().await;
+    let path = "/api/v1/nodes/n1/proxy/metrics?a=b%20c";
+    assert_eq!(api.get(path).await.message(), "nodes \"n1\" not found");
+    api.make("/api/v1/nodes", json!({"metadata": {"name": "n1"}})).await;
+    let absent = api.get(path).await;
+    assert_eq!(absent.code, 503);
+    assert_eq!(absent.message(), "node \"n1\" cannot be reached: the node is not connected");
+    assert_eq!(echoing_node(&api, "n1", "n1").await, StatusCode::SWITCHING_PROTOCOLS);
+    let answer = api.get(path).await;
+    assert_eq!((answer.code, &answer.bytes[..]), (200, &b"/metrics?a=b%20c"[..]));
+    let refused = api.get("/api/v1/nodes/n1/proxy/x?previous").await;
+    assert_eq!(refused.code, 400, "the node's own answer is passed on");
+    assert_eq!(api.client(User::node("n1")).await.get(path, &[]).await.code, 403);
+    assert_eq!(api.call(Method::POST, path, json!({})).await.code, 404);
+}
+
+#[tokio::test]
+async fn administrators_see_what_the_controllers_do() {
+    let api = Api::new().await;
+    assert_eq!(api.get("/debug/reconcilers").await.expect(200), json!(null));
+    api.server.reconcilers().show(|| json!({"revision": 7}));
+    assert_eq!(api.get("/debug/reconcilers").await.expect(200), json!({"revision": 7}));
+    assert_eq!(api.client(User::node("n1")).await.get("/debug/reconcilers", &[]).await.code, 403);
+}
