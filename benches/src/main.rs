@@ -16,7 +16,10 @@ use anyhow::{Result, bail};
 use clap::Parser;
 
 /// Name, what it measures, how.
-const BENCHES: &[(&str, &str, fn() -> Result<()>)] = &[
+type Bench = (&'static str, &'static str, fn() -> Result<()>);
+
+/// Every benchmark, in the order they run.
+const BENCHES: &[Bench] = &[
     ("startup", "exec → ready, fresh and with 10,000 objects; size of the binary", startup::run),
     ("idle", "memory, CPU and bytes written while nothing changes", idle::run),
     ("ingress", "requests through the Ingress beside wasmtime serve", ingress::run),

@@ -117,7 +117,7 @@ fn one<'a>(step: &Step, value: &'a Value) -> Vec<&'a Value> {
             let step = usize::try_from(*step).unwrap_or(1).max(1);
             list.iter()
                 .enumerate()
-                .filter(|(i, _)| *i >= from && *i < to && (i - from) % step == 0)
+                .filter(|(i, _)| *i >= from && *i < to && (i - from).is_multiple_of(step))
                 .map(|(_, item)| item)
                 .collect()
         }

@@ -169,13 +169,11 @@ fn scalar(value: &Value, indent: usize) -> Result<String, Failure> {
 fn is_plain(text: &str) -> bool {
     let Some(first) = text.chars().next() else { return false };
     let ambiguous = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "~"];
-    let looks_like_number = first.is_ascii_digit() || first == '.' || first == '+';
     let first_ok = first.is_ascii_alphabetic()
         || first == '/'
         || first == '_'
         || (first.is_ascii_digit() && !numeric(text));
     first_ok
-        && !(looks_like_number && numeric(text))
         && !ambiguous.contains(&text.to_ascii_lowercase().as_str())
         && text.chars().all(|c| c.is_alphanumeric() || "-_./ ()=@+,$%^;<>~:*".contains(c))
         && !text.contains(": ")

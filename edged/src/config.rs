@@ -127,7 +127,7 @@ pub struct Written {
     #[arg(long = "host-path-dir", value_name = "DIR")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub host_path_dirs: Vec<PathBuf>,
-    /// A registry host[:port] to speak plain HTTP with; repeatable [default: none]
+    /// A registry `host[:port]` to speak plain HTTP with; repeatable [default: none]
     #[arg(long = "insecure-registry", value_name = "HOST")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub insecure_registries: Vec<String>,

@@ -24,7 +24,7 @@ const NODE_DIR: &str = "node";
 enum Beside {
     Nothing,
     Here(Box<Node>),
-    Child(Child),
+    Child(Box<Child>),
 }
 
 /// Runs until told to stop.
@@ -49,7 +49,7 @@ pub async fn serve(settings: &Settings, host: &Host, started: Instant) -> Result
     let mut beside = if settings.no_node {
         Beside::Nothing
     } else if let Some(socket) = plane.bound().unix_socket.clone() {
-        Beside::Child(Child::start(settings, host, &node_dir, &socket, api)?)
+        Beside::Child(Box::new(Child::start(settings, host, &node_dir, &socket, api)?))
     } else {
         let upstream = Upstream::local(in_process(&plane, Caller::Node), api);
         Beside::Here(Box::new(

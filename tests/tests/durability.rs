@@ -38,6 +38,7 @@ const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
 #[test]
 fn kill_nine_loses_nothing_that_was_acknowledged() {
+    #[allow(clippy::disallowed_methods, reason = "a test has no other options")]
     let rounds: u32 = std::env::var("EDGE_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(100);
     let mut random = fastrand::Rng::with_seed(0x0ed6_e001);
     let mut cluster = Cluster::with(Options::new(Shape::Whole).flag("--no-node", "true"));

@@ -191,7 +191,7 @@ impl Load {
 }
 
 fn one(address: SocketAddr, number: u64, seen: &Mutex<Seen>) {
-    let post = number % 4 == 0;
+    let post = number.is_multiple_of(4);
     let (id, body) = (format!("r{number}"), format!("body of {number}"));
     let answer = if post {
         web::request_with(address, "POST", HOST, "/", &format!("x-request-id: {id}\r\n"), &body)

@@ -32,6 +32,7 @@ pub fn command(program: &str, arguments: &[&str]) -> Command {
 
 /// A cargo command: the same cargo that runs this task.
 pub fn cargo(arguments: &[&str]) -> Command {
+    #[allow(clippy::disallowed_methods, reason = "cargo names itself to its subcommands so")]
     let program = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut command = command(&program, arguments);
     // Set by the cargo that runs this task; they describe this crate and would rebuild others.

@@ -101,10 +101,10 @@ fn plain_list(wish: &Wish, kind: &'static Kind, list: List) -> Response {
     }
     head.extend_from_slice(b"},\"items\":[");
     let size: usize = list.items.iter().map(|object| object.stored.len() + 48).sum();
-    let mut pieces = Pieces { buffer: head, items: list.items.into_iter(), first: true, ended: false };
+    let pieces = Pieces { buffer: head, items: list.items.into_iter(), first: true, ended: false };
     if size < CHUNK {
         let mut bytes = Vec::with_capacity(size + 256);
-        while let Some(piece) = pieces.next() {
+        for piece in pieces {
             bytes.extend_from_slice(&piece);
         }
         return respond(wish, StatusCode::OK, bytes.into());

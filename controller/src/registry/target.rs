@@ -29,8 +29,8 @@ impl<'a> Target<'a> {
     }
 
     /// A subresource of the same object.
-    pub fn sub(self, subresource: &'a str) -> Target<'a> {
-        Target { subresource, ..self }
+    pub fn sub(&self, subresource: &'a str) -> Target<'a> {
+        Target { subresource, ..*self }
     }
 
     /// The key of the object in the store.

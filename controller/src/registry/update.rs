@@ -186,5 +186,5 @@ pub(crate) fn may_go(kind: &Kind, old: &Value, wished: &Value) -> bool {
 pub(crate) fn has_no_finalizers(kind: &Kind, object: &Value) -> bool {
     let in_spec = kind.kind == "Namespace" && kind.group.is_empty();
     meta::finalizers(object).is_empty()
-        && !(in_spec && !meta::items(object, &["spec", "finalizers"]).is_empty())
+        && (!in_spec || meta::items(object, &["spec", "finalizers"]).is_empty())
 }

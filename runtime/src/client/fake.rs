@@ -31,7 +31,7 @@ struct State {
 }
 
 /// The server; clones are the same one.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Fake {
     state: Arc<Mutex<State>>,
     bell: Arc<watch::Sender<u64>>,
@@ -40,7 +40,7 @@ pub struct Fake {
 impl Fake {
     /// An empty server.
     pub fn new() -> Fake {
-        Fake { state: Arc::default(), bell: Arc::new(watch::Sender::new(0)) }
+        Fake::default()
     }
 
     /// A connector to it.

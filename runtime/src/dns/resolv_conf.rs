@@ -25,8 +25,8 @@ impl ResolvConf {
                 Some("search") => conf.search = words.map(domain).collect(),
                 Some("domain") if conf.search.is_empty() => conf.search = words.map(domain).collect(),
                 Some("options") => {
-                    let ndots = words.filter_map(|word| word.strip_prefix("ndots:")?.parse().ok());
-                    conf.ndots = ndots.last().map_or(conf.ndots, |n: usize| n.min(15));
+                    let mut ndots = words.filter_map(|word| word.strip_prefix("ndots:")?.parse().ok());
+                    conf.ndots = ndots.next_back().map_or(conf.ndots, |n: usize| n.min(15));
                 }
                 _ => {}
             }

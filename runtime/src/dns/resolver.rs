@@ -325,6 +325,7 @@ impl Resolver {
     }
 }
 
+#[allow(clippy::large_enum_variant, reason = "one at a time, matched where it is returned")]
 enum Known {
     Addresses(Vec<IpAddr>),
     Alias(Name),

@@ -126,6 +126,10 @@ pub(crate) struct Query {
 
 /// What a packet turned out to be.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one a packet, matched at once; a box would be an allocation a query"
+)]
 pub(crate) enum Incoming {
     /// A query to answer.
     Query(Query),

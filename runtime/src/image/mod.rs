@@ -1,9 +1,9 @@
 //! Images: from what a Pod names to a module on this disk.
 //!
-//! [`ImageStore::ensure`] answers with the module's file and what the image says about running it, pulling only
-//! when the pull policy wants it. Content is kept by digest and only after its digest was checked. Files and OCI
-//! layouts come only from below configured directories. It compiles nothing and knows no Pods; who collects
-//! garbage says what is in use.
+//! [`ImageStore::find`] answers with the module's file and what the image says about running it;
+//! [`ImageStore::fetch`] brings it here when the pull policy or its absence wants that. Content is kept by digest
+//! and only after its digest was checked. Files and OCI layouts come only from below configured directories. It
+//! compiles nothing and knows no Pods; who collects garbage says what is in use.
 
 pub mod blobs;
 pub mod credentials;

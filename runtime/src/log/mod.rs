@@ -147,8 +147,11 @@ fn rotated(run: u32, file: u64) -> String {
     format!("{run}.log.{file}")
 }
 
-/// A container's log files: run, number if rotated, path; in the order they were written.
-fn files(directory: &Path) -> io::Result<Vec<(u32, Option<u64>, PathBuf)>> {
+/// A log file: run, number if rotated, path.
+type LogFile = (u32, Option<u64>, PathBuf);
+
+/// A container's log files in the order they were written.
+fn files(directory: &Path) -> io::Result<Vec<LogFile>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory)?.flatten() {
         let name = entry.file_name();

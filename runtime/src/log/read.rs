@@ -10,7 +10,7 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 
 use crate::log::line::Line;
-use crate::log::{Progress, current, files, rotated};
+use crate::log::{LogFile, Progress, current, files, rotated};
 
 /// Bytes read at once.
 const BLOCK: usize = 64 << 10;
@@ -224,10 +224,7 @@ impl LogReader {
 }
 
 /// The progress and the files that belong to it, although the log may be rotated meanwhile.
-fn listing(
-    directory: &Path,
-    bell: Option<&watch::Receiver<Progress>>,
-) -> (Option<Progress>, Vec<(u32, Option<u64>, PathBuf)>) {
+fn listing(directory: &Path, bell: Option<&watch::Receiver<Progress>>) -> (Option<Progress>, Vec<LogFile>) {
     loop {
         let shown = bell.map(|bell| *bell.borrow());
         let all = files(directory).unwrap_or_default();

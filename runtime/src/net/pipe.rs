@@ -113,11 +113,8 @@ impl Pipe {
 
     fn end_with(&self, end: End) {
         let mut state = self.0.lock();
-        let changes = match (state.end, end) {
-            (End::Open, _) | (_, End::Reset) => true,
-            (End::Finished, End::Unread) => true,
-            _ => false,
-        };
+        let changes =
+            matches!((state.end, end), (End::Open, _) | (_, End::Reset) | (End::Finished, End::Unread));
         if !changes {
             return;
         }

@@ -28,10 +28,13 @@ pub(crate) fn server_config(tables: Arc<Tables>, own: Option<&Certificate>) -> A
     Arc::new(config)
 }
 
+/// A certificate of the table and, if it is one with its key, what TLS shows of it.
+type Parsed = (Arc<Certificate>, Option<Arc<CertifiedKey>>);
+
 struct Certificates {
     tables: Arc<Tables>,
     /// By the address of what the table holds; the `Arc` keeps that address taken.
-    parsed: Mutex<HashMap<usize, (Arc<Certificate>, Option<Arc<CertifiedKey>>)>>,
+    parsed: Mutex<HashMap<usize, Parsed>>,
     own: Option<Arc<CertifiedKey>>,
 }
 

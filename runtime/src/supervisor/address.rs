@@ -1,6 +1,7 @@
 //! The node's part of the Pod range, and who has which address of it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Addresses of one IPv4 range, given out in turn so that a freed one rests for as long as it can.
@@ -49,8 +50,8 @@ impl AddressPool {
             let number = if self.next > last || self.next < first { first } else { self.next };
             let number = first + (number - first + offset) % count;
             let ip = IpAddr::from(Ipv4Addr::from(number));
-            if !self.taken.contains_key(&ip) {
-                self.taken.insert(ip, uid.to_owned());
+            if let Entry::Vacant(free) = self.taken.entry(ip) {
+                free.insert(uid.to_owned());
                 self.next = number + 1;
                 return Ok(ip);
             }

@@ -1,6 +1,6 @@
 //! Desired Pods against running sandboxes.
 //!
-//! [`Supervisor`] gives every Pod that is bound to this node a [`worker`], which feeds a pure [`machine`] with what
+//! [`Supervisor`] gives every Pod that is bound to this node a worker, which feeds a pure [`machine`] with what
 //! happens and carries out its effects. All rules are in the machine; the other files know how, not when. No Pod
 //! waits for another.
 

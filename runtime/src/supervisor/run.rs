@@ -240,8 +240,8 @@ pub fn http_port(container: &Container) -> u16 {
 
 fn http_options(pod: &Pod) -> HttpOptions {
     let annotation = |name: &str| pod.metadata.annotations.get(&format!("edgectl.dev/{name}"));
-    let mut options = HttpOptions::default();
-    options.reuse = annotation("http-reuse").is_some_and(|value| value == "true");
+    let reuse = annotation("http-reuse").is_some_and(|value| value == "true");
+    let mut options = HttpOptions { reuse, ..HttpOptions::default() };
     if let Some(most) =
         annotation("http-concurrency").and_then(|value| value.parse().ok()).filter(|most| *most > 0)
     {
