@@ -13,6 +13,9 @@ use crate::registry::{ApiError, DeleteOptions, PatchKind, Reason};
 /// The largest body that is read, in bytes.
 const LARGEST: usize = 3 * 1024 * 1024;
 
+/// The media type of server-side apply; JSON is sent as it, too.
+pub const APPLY: &str = "application/apply-patch+yaml";
+
 /// An object as it was sent.
 #[derive(Default)]
 pub struct Sent {
@@ -62,7 +65,7 @@ pub fn patch(media: &str, bytes: &[u8]) -> Result<(PatchKind, Value), ApiError> 
         "application/json-patch+json" => PatchKind::Json,
         "application/merge-patch+json" => PatchKind::Merge,
         "application/strategic-merge-patch+json" => PatchKind::Strategic,
-        "application/apply-patch+yaml" => PatchKind::Apply,
+        APPLY => PatchKind::Apply,
         _ => {
             return Err(unknown(
                 "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, \
@@ -70,7 +73,11 @@ pub fn patch(media: &str, bytes: &[u8]) -> Result<(PatchKind, Value), ApiError> 
             ));
         }
     };
-    let sent = if kind == PatchKind::Apply { yaml(bytes)? } else { json(bytes)? };
+    let sent = match kind {
+        // YAML in flow style may look like JSON, and not all of JSON is YAML.
+        PatchKind::Apply => json(bytes).or_else(|_| yaml(bytes))?,
+        _ => json(bytes)?,
+    };
     Ok((kind, sent.object))
 }
 

@@ -14,7 +14,7 @@ use crate::http::reply::Wish;
 use crate::http::route::Place;
 use crate::http::{content, logs, reply, status, stream};
 use crate::identity::User;
-use crate::registry::{ApiError, Context, Deleted, Object, Patched};
+use crate::registry::{ApiError, Context, Deleted, Object, PatchKind, Patched};
 
 /// Kinds that a finished delete shows; others are told of by a `Status`.
 const SHOWN: &[&str] = &["Pod", "Service", "ServiceAccount", "PersistentVolume", "PersistentVolumeClaim"];
@@ -99,7 +99,8 @@ impl Call<'_> {
         }
         let cx = Context {
             user: self.user.clone(),
-            field_manager: Some(self.query.get("fieldManager").to_owned()).filter(|name| !name.is_empty()),
+            field_manager: self.manager(),
+            force: self.query.truth("force"),
             dry_run: self.query.dry_run()?,
             field_validation: self.query.field_validation()?,
             ..Context::default()
@@ -136,6 +137,22 @@ impl Call<'_> {
         Ok(response)
     }
 
+    /// Who answers for the fields that are written: whom the parameter names, or the program that calls. Who applies
+    /// has to say it.
+    fn manager(&self) -> Option<String> {
+        let given = self.query.get("fieldManager");
+        if !given.is_empty() {
+            return Some(given.to_owned());
+        }
+        if content::media_type(&self.parts.headers) == content::APPLY {
+            return None;
+        }
+        let agent = self.parts.headers.get(header::USER_AGENT)?.to_str().ok()?;
+        let program: String =
+            agent.split('/').next()?.chars().filter(|c| !c.is_control()).take(128).collect();
+        Some(program).filter(|program| !program.is_empty())
+    }
+
     async fn get(&self, cx: &Context) -> Result<Response, ApiError> {
         let target = self.place.target();
         if target.subresource == "log" {
@@ -167,6 +184,9 @@ impl Call<'_> {
     async fn patch(&self, cx: &Context, body: Incoming) -> Result<Response, ApiError> {
         let media = content::media_type(&self.parts.headers);
         let (kind, patch) = content::patch(media, &content::read(body).await?)?;
+        if kind != PatchKind::Apply && !self.query.get("force").is_empty() {
+            return Err(ApiError::options("force: Forbidden: may not be specified for non-apply patch"));
+        }
         match self.shared.registry.patch(cx, &self.place.target(), kind, &patch).await? {
             Patched::Changed(object) => self.object(StatusCode::OK, &object),
             Patched::Created(object) => self.object(StatusCode::CREATED, &object),

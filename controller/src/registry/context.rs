@@ -25,6 +25,8 @@ pub struct Context {
     pub user: User,
     /// The name under which changes are recorded, if given.
     pub field_manager: Option<String>,
+    /// Whether an apply takes fields from their owners.
+    pub force: bool,
     /// Whether everything is done except storing.
     pub dry_run: bool,
     /// How unknown fields are treated.

@@ -4,6 +4,7 @@ use edge_api::kind::Kind;
 use edge_api::meta;
 use serde_json::Value;
 
+use crate::registry::apply::Owners;
 use crate::registry::check::{self, Refused};
 use crate::registry::object::Object;
 use crate::registry::read::{present, stamp};
@@ -24,7 +25,7 @@ impl Registry {
     /// TokenRequest.
     pub async fn create(&self, cx: &Context, target: &Target<'_>, object: Value) -> Result<Object, ApiError> {
         match target.subresource {
-            "" => self.create_object(cx, target, object).await,
+            "" => self.create_object(cx, target, object, Owners::Recorded).await,
             "binding" => self.bind(cx, target, object).await,
             "eviction" => self.evict(cx, target, object).await,
             "token" => self.request_token(cx, target, object).await,
@@ -32,11 +33,13 @@ impl Registry {
         }
     }
 
-    async fn create_object(
+    /// Creates the object itself.
+    pub(crate) async fn create_object(
         &self,
         cx: &Context,
         target: &Target<'_>,
         mut object: Value,
+        owners: Owners,
     ) -> Result<Object, ApiError> {
         let kind = target.kind;
         self.authorise(&cx.user, "create", target, meta::name(&object))?;
@@ -49,7 +52,7 @@ impl Registry {
         if !matches!(meta::resource_version(&object), "" | "0") {
             return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
         }
-        self.start(&mut object);
+        self.start(&mut object, owners);
         let generated = meta::name(&object).is_empty() && !meta::generate_name(&object).is_empty();
         for attempt in 1..=ATTEMPTS {
             if generated {
@@ -57,7 +60,7 @@ impl Registry {
                 meta::set(&mut object, "name", name);
                 kind.default(&mut object);
             }
-            match self.create_named(cx, target, object.clone()).await {
+            match self.create_named(cx, target, object.clone(), owners).await {
                 Err(error) if error.is_already_exists() && generated && attempt < ATTEMPTS => {}
                 other => return other,
             }
@@ -66,17 +69,19 @@ impl Registry {
     }
 
     /// What a new object begins with.
-    fn start(&self, object: &mut Value) {
+    fn start(&self, object: &mut Value, owners: Owners) {
         for field in [
             "uid",
             "creationTimestamp",
             "deletionTimestamp",
             "deletionGracePeriodSeconds",
             "selfLink",
-            "managedFields",
             "resourceVersion",
         ] {
             meta::unset(object, field);
+        }
+        if owners == Owners::Recorded {
+            meta::unset(object, "managedFields");
         }
         meta::set(object, "uid", uuid::Uuid::new_v4().to_string());
         meta::set(object, "creationTimestamp", stamp(self.now()));
@@ -87,12 +92,16 @@ impl Registry {
         cx: &Context,
         target: &Target<'_>,
         mut object: Value,
+        owners: Owners,
     ) -> Result<Object, ApiError> {
         let kind = target.kind;
         let name = meta::name(&object).to_owned();
         let target = Target { name: &name, ..*target };
         kind.prepare_create(&mut object);
         kind.default(&mut object);
+        if owners == Owners::Recorded {
+            self.record_owners(cx, &target, None, &mut object)?;
+        }
         for _ in 0..ATTEMPTS {
             let mut when = vec![(target.key(), Condition::Absent)];
             if kind.is_namespaced() {

@@ -110,6 +110,11 @@ impl ApiError {
         ApiError::new(Reason::NotFound, message).about(kind, name)
     }
 
+    /// The options of a write do not fit together.
+    pub fn options(why: &str) -> ApiError {
+        ApiError::new(Reason::Invalid, format!("PatchOptions.meta.k8s.io \"\" is invalid: {why}"))
+    }
+
     /// There is such an object already.
     pub fn already_exists(kind: &Kind, name: &str) -> ApiError {
         let message = format!("{} {name:?} already exists", kind.resource());

@@ -14,6 +14,7 @@ mod authorise;
 mod references;
 mod select;
 
+mod apply;
 mod check;
 mod service_account;
 

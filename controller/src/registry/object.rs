@@ -121,7 +121,7 @@ pub fn encode(mut object: Value) -> Bytes {
     let Some(fields) = object.as_object_mut() else { return Bytes::new() };
     let mut metadata = fields.remove("metadata").unwrap_or_default();
     if let Some(metadata) = metadata.as_object_mut() {
-        for field in ["resourceVersion", "managedFields", "selfLink"] {
+        for field in ["resourceVersion", "selfLink"] {
             metadata.remove(field);
         }
         metadata.retain(|_, value| !value.is_null());
@@ -162,7 +162,7 @@ mod tests {
         let value = json!({
             "apiVersion": "v1", "kind": "ConfigMap",
             "data": {"metadata": "\"metadata\":{", "a": "{\"metadata\":{}}"},
-            "metadata": {"name": "a", "resourceVersion": "9", "managedFields": [], "labels": {"x": "y"}},
+            "metadata": {"name": "a", "resourceVersion": "9", "selfLink": "x", "labels": {"x": "y"}},
         });
         Object { revision: Revision(42), stored: encode(value) }
     }

@@ -4,6 +4,7 @@ use edge_api::meta;
 use edge_api::patch::{self, PatchError};
 use serde_json::Value;
 
+use crate::registry::apply::Owners;
 use crate::registry::check;
 use crate::registry::update::{ATTEMPTS, Outcome, as_asked, scaled};
 use crate::registry::{ApiError, Context, Object, PatchKind, Reason, Registry, Target};
@@ -37,17 +38,12 @@ impl Registry {
     ) -> Result<Patched, ApiError> {
         self.authorise(&cx.user, "patch", target, target.name)?;
         if kind == PatchKind::Apply {
-            return Err(ApiError::new(
-                Reason::UnsupportedMediaType,
-                "the body of the request was in an unknown format: server-side apply is not offered yet - accepted \
-                 media types include: application/json-patch+json, application/merge-patch+json, \
-                 application/strategic-merge-patch+json",
-            ));
+            return self.apply(cx, target, patch).await;
         }
         for _ in 0..ATTEMPTS {
             let current = self.current(target)?;
             let wished = self.patched(cx, target, &current, kind, patch)?;
-            if let Outcome::Done(done) = self.replace(cx, target, &current, wished).await? {
+            if let Outcome::Done(done) = self.replace(cx, target, &current, wished, Owners::Recorded).await? {
                 return as_asked(target, done).map(Patched::Changed);
             }
         }

@@ -4,6 +4,7 @@ use edge_api::kind::{Kind, Target as Part};
 use edge_api::{meta, scale};
 use serde_json::Value;
 
+use crate::registry::apply::Owners;
 use crate::registry::check::{self, Refused};
 use crate::registry::read::present;
 use crate::registry::{ApiError, Context, Object, Registry, Target, encode};
@@ -40,7 +41,7 @@ impl Registry {
                 "scale" => scaled(target, &current, &object)?,
                 _ => object.clone(),
             };
-            if let Outcome::Done(done) = self.replace(cx, target, &current, wished).await? {
+            if let Outcome::Done(done) = self.replace(cx, target, &current, wished, Owners::Recorded).await? {
                 return as_asked(target, done);
             }
         }
@@ -54,6 +55,7 @@ impl Registry {
         target: &Target<'_>,
         current: &Object,
         mut wished: Value,
+        owners: Owners,
     ) -> Result<Outcome, ApiError> {
         let kind = target.kind;
         let old = current.value();
@@ -70,6 +72,9 @@ impl Registry {
             kind.default(&mut wished);
             kind.prepare_update(&mut wished, &old, part);
             kind.default(&mut wished);
+        }
+        if owners == Owners::Recorded {
+            self.record_owners(cx, target, Some(&old), &mut wished)?;
         }
         let reservation = self.services().admit(kind, &mut wished, Some(&old))?;
         let errors = kind.validate_update(&wished, &old, part);
@@ -141,7 +146,7 @@ pub(crate) fn scaled(target: &Target<'_>, current: &Object, sent: &Value) -> Res
 }
 
 /// A `resourceVersion` or uid in the object must be the current one.
-fn preconditions(target: &Target<'_>, old: &Value, wished: &Value) -> Result<(), ApiError> {
+pub(crate) fn preconditions(target: &Target<'_>, old: &Value, wished: &Value) -> Result<(), ApiError> {
     let version = meta::resource_version(wished);
     if !matches!(version, "" | "0") && version != meta::resource_version(old) {
         return Err(ApiError::modified(target.kind, target.name));

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod apply;
 mod harness;
 mod lifecycle;
 mod reads;

@@ -1,0 +1,155 @@
+//! Server-side apply, and who owns which fields.
+//!
+//! Writes of users are recorded in `metadata.managedFields`. Those of the controllers of this process and of nodes are
+//! not: they write most, to fields that are theirs alone, and nobody applies against them. What they leave unsaid
+//! about owners stays as it was.
+
+use edge_api::kind::Subresource;
+use edge_api::meta;
+use edge_api::patch::apply::{self, ApplyError, Conflict, Writer};
+use serde_json::Value;
+
+use crate::identity::GROUP_IN_PROCESS;
+use crate::registry::check;
+use crate::registry::read::stamp;
+use crate::registry::update::{ATTEMPTS, Outcome, preconditions};
+use crate::registry::{
+    ApiError, Cause, Context, Details, FieldValidation, Object, Patched, Reason, Registry, Target,
+};
+
+/// Who writes when nobody says.
+const NOBODY: &str = "unknown";
+
+/// How a write accounts for owners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owners {
+    /// What changes is the caller's from now on.
+    Recorded,
+    /// The object says already whose what is.
+    Settled,
+}
+
+impl Registry {
+    /// Makes the object what the configuration says, in the fields it names; creates it if it is not there.
+    pub(crate) async fn apply(
+        &self,
+        cx: &Context,
+        target: &Target<'_>,
+        config: &Value,
+    ) -> Result<Patched, ApiError> {
+        if cx.field_manager.is_none() {
+            return Err(ApiError::options("fieldManager: Required value: is required for apply patch"));
+        }
+        if !matches!(target.subresource, "" | "status") {
+            return Err(ApiError::not_supported(target.kind, &format!("apply of {}", target.subresource)));
+        }
+        // Who applies a field that does not exist would believe to own it.
+        let strict = Context { field_validation: FieldValidation::Strict, ..cx.clone() };
+        let mut config = config.clone();
+        check::place(target, &mut config)?;
+        check::conform(&strict, target.kind.schema, target.kind.kind, &mut config)?;
+        check::place(target, &mut config)?;
+        for _ in 0..ATTEMPTS {
+            let current = match self.current(target) {
+                Ok(current) => current,
+                Err(error) if error.is_not_found() && target.subresource.is_empty() => {
+                    match self.apply_new(cx, target, &config).await {
+                        Err(error) if error.is_already_exists() => continue,
+                        created => return created.map(Patched::Created),
+                    }
+                }
+                Err(error) => return Err(error),
+            };
+            let live = current.value();
+            preconditions(target, &live, &config)?;
+            let wished = self.applied(cx, target, Some(&live), &config)?;
+            if let Outcome::Done(done) = self.replace(cx, target, &current, wished, Owners::Settled).await? {
+                return Ok(Patched::Changed(done));
+            }
+        }
+        Err(ApiError::modified(target.kind, target.name))
+    }
+
+    async fn apply_new(&self, cx: &Context, target: &Target<'_>, config: &Value) -> Result<Object, ApiError> {
+        if !matches!(meta::resource_version(config), "" | "0") || !meta::uid(config).is_empty() {
+            return Err(ApiError::not_found(target.kind, target.name));
+        }
+        let object = self.applied(cx, target, None, config)?;
+        self.create_object(cx, target, object, Owners::Settled).await
+    }
+
+    fn applied(
+        &self,
+        cx: &Context,
+        target: &Target<'_>,
+        live: Option<&Value>,
+        config: &Value,
+    ) -> Result<Value, ApiError> {
+        let applied = self
+            .writing(cx, target, |writer| apply::apply(live, config, target.kind.schema, writer, cx.force));
+        applied.map_err(refusal)
+    }
+
+    /// Notes in `new` that the caller changed what differs from `old`.
+    pub(crate) fn record_owners(
+        &self,
+        cx: &Context,
+        target: &Target<'_>,
+        old: Option<&Value>,
+        new: &mut Value,
+    ) -> Result<(), ApiError> {
+        if !is_recorded(cx, target) {
+            match old.and_then(|old| meta::at(old, &["metadata", "managedFields"])) {
+                Some(owners) => meta::set(new, "managedFields", owners.clone()),
+                None => drop(meta::unset(new, "managedFields")),
+            }
+            return Ok(());
+        }
+        let recorded = self.writing(cx, target, |writer| apply::record(old, new, target.kind.schema, writer));
+        recorded.map_err(refusal)
+    }
+
+    fn writing<T>(&self, cx: &Context, target: &Target<'_>, write: impl FnOnce(&Writer<'_>) -> T) -> T {
+        let now = stamp(self.now());
+        write(&Writer {
+            manager: cx.field_manager.as_deref().unwrap_or(NOBODY),
+            subresource: target.subresource,
+            api_version: &target.kind.api_version(),
+            now: now.as_str().unwrap_or_default(),
+            ignored: not_written(target),
+        })
+    }
+}
+
+/// Fields of the object that this endpoint does not write.
+fn not_written(target: &Target<'_>) -> &'static [&'static str] {
+    match target.subresource {
+        "status" => &["spec"],
+        _ if target.kind.has(Subresource::Status) => &["status"],
+        _ => &[],
+    }
+}
+
+fn is_recorded(cx: &Context, target: &Target<'_>) -> bool {
+    let user = &cx.user;
+    target.kind.alias.is_none() && user.node_name().is_none() && !user.is_in(GROUP_IN_PROCESS)
+}
+
+fn refusal(error: ApplyError) -> ApiError {
+    let message = error.to_string();
+    match error {
+        ApplyError::Conflicts(conflicts) => {
+            let causes = conflicts.into_iter().map(|Conflict { manager, field }| Cause {
+                reason: "FieldManagerConflict".to_owned(),
+                message: format!("conflict with {manager}"),
+                field,
+            });
+            let details = Details { causes: causes.collect(), ..Details::default() };
+            ApiError::new(Reason::Conflict, message).with_details(details)
+        }
+        ApplyError::UnknownSchema(_) => ApiError::internal(message),
+        ApplyError::ManagedFields | ApplyError::Ambiguous { .. } | ApplyError::NotAnObject => {
+            ApiError::bad_request(message)
+        }
+    }
+}
