@@ -78,22 +78,19 @@ fn two_nodes_of_one_cluster_keep_apart_what_is_bound_to_them() {
 #[test]
 fn a_wrong_token_is_refused_with_a_word() {
     let cluster = Cluster::with(Options::new(Shape::Whole).flag("--no-node", "true"));
-    let output = cluster.run(Command::new(edge_tests::binaries().join("edged")).args([
-        "agent",
-        "--server",
-        &format!("https://{}", cluster.api()),
-        "--token",
-        "0000.secret",
-        "--data-dir",
-        cluster.folder().join("thief").to_str().unwrap(),
-        "--dns-address",
-        "127.0.0.1:0",
-        "--http-address",
-        "127.0.0.1:0",
-        "--https-address",
-        "127.0.0.1:0",
-    ]));
-    let said = output.refused();
-    assert!(said.contains("token"), "{said}");
-    assert!(!said.contains("secret"), "a token must not be repeated: {said}");
+    let right = std::fs::read_to_string(cluster.data_dir().join("agent-token")).unwrap();
+    let hash = right.split('.').next().unwrap();
+    for token in ["0000.hunter2".to_owned(), format!("{hash}.hunter2"), format!("{}.hunter2", "0".repeat(64))]
+    {
+        let server = format!("https://{}", cluster.api());
+        let data = cluster.folder().join("thief");
+        let mut agent = Command::new(edge_tests::binaries().join("edged"));
+        agent.args(["agent", "--server", &server, "--token", &token, "--data-dir", data.to_str().unwrap()]);
+        for flag in ["--dns-address", "--http-address", "--https-address"] {
+            agent.args([flag, "127.0.0.1:0"]);
+        }
+        let said = cluster.run(&mut agent).refused();
+        assert!(said.contains("token") || said.contains("certificate"), "{said}");
+        assert!(!said.contains("hunter2"), "a token must not be repeated: {said}");
+    }
 }

@@ -33,8 +33,9 @@ fn kubectl_drives_the_quickstart(name: &str, shape: Shape) {
         run("rollout status -n quickstart deployment/hello --timeout=60s")
             .contains("successfully rolled out")
     );
-    let unchanged = run("apply -f manifests/quickstart");
-    assert!(unchanged.lines().all(|line| line.ends_with("unchanged")), "{unchanged}");
+    // kubectl cannot know that a Secret's stringData is what is there already.
+    let again = run("apply -f manifests/quickstart");
+    assert!(again.lines().all(|line| line.ends_with("unchanged") || line.starts_with("secret/")), "{again}");
     answers(&cluster);
 
     let pods = run("get pods -n quickstart");
