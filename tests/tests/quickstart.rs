@@ -69,7 +69,8 @@ fn kubectl_drives_the_quickstart(name: &str, shape: Shape) {
     run("rollout status -n quickstart deployment/hello --timeout=60s");
     answers(&cluster);
 
-    run("delete -f manifests/quickstart --timeout=60s");
+    // The namespace goes first and takes the others along.
+    run("delete -f manifests/quickstart --ignore-not-found --timeout=60s");
     assert!(cluster.kubectl(&kubectl, &["get", "namespace", "quickstart"]).refused().contains("NotFound"));
 }
 

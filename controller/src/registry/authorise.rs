@@ -94,7 +94,8 @@ impl Registry {
 
     fn is_bound(&self, node: &str, namespace: &str, name: &str) -> bool {
         let pod = self.store().get(&Key::of("core", "pods", namespace, name));
-        pod.is_some_and(|pod| node_of(&Object { revision: pod.revision, stored: pod.value }.value()) == node)
+        // A Pod that is gone may be asked for by anyone: the answer is that it is gone.
+        pod.is_none_or(|pod| node_of(&Object { revision: pod.revision, stored: pod.value }.value()) == node)
     }
 
     /// Looks only into objects whose bytes mention both names, so that a large namespace costs little.

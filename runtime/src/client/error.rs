@@ -93,7 +93,14 @@ impl ClientError {
         match self {
             ClientError::Refused { code, .. } => crate::client::is_transient(*code),
             ClientError::Target(_) | ClientError::Decode(_) => false,
+            ClientError::Connect(error) => !is_distrust(error),
             _ => true,
         }
     }
+}
+
+/// Whether the server was reached and is not the one that was meant.
+fn is_distrust(error: &io::Error) -> bool {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
 }

@@ -35,6 +35,8 @@ pub struct Active {
     pub running: Running,
     /// Its place in the Pod's network, if it serves HTTP.
     pub serving: Mutex<Option<HttpServing>>,
+    /// Directories that a handler opens anew for each instance.
+    pub holds: Vec<std::os::fd::OwnedFd>,
 }
 
 /// One Pod's share of the node.

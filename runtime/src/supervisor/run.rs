@@ -173,7 +173,6 @@ async fn begin(
         .engine
         .start(&code, spec)
         .map_err(|error| Failure { reason: "RunContainerError", message: chain(&error) })?;
-    drop(mounts.holds);
     let serving = match running.http() {
         Some(handler) => {
             let port = http_port(container);
@@ -185,7 +184,8 @@ async fn begin(
         }
         None => None,
     };
-    Ok(Begun { active: Active { running, serving: parking_lot::Mutex::new(serving) }, log })
+    let serving = parking_lot::Mutex::new(serving);
+    Ok(Begun { active: Active { running, serving, holds: mounts.holds }, log })
 }
 
 fn environment(

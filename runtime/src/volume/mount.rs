@@ -16,7 +16,7 @@ use crate::beneath::Beneath;
 use crate::sandbox::Preopen;
 use crate::volume::host_path;
 
-/// The directories of a container, and the descriptors that must live until it has started.
+/// The directories of a container, and the descriptors that must live as long as it does.
 #[derive(Debug, Default)]
 pub struct Mounts {
     /// What the sandbox opens.
