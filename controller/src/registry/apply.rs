@@ -20,6 +20,11 @@ use crate::registry::{
 /// Who writes when nobody says.
 const NOBODY: &str = "unknown";
 
+/// The manager that stands for what client-side apply applied before.
+const KUBECTL: &str = "kubectl";
+/// Where client-side apply keeps what it applied.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// How a write accounts for owners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owners {
@@ -85,8 +90,21 @@ impl Registry {
         live: Option<&Value>,
         config: &Value,
     ) -> Result<Value, ApiError> {
-        let applied = self
-            .writing(cx, target, |writer| apply::apply(live, config, target.kind.schema, writer, cx.force));
+        let applied = self.writing(cx, target, |writer| {
+            let schema = target.kind.schema;
+            let (live, mut conflicts) = match (live, apply::apply(live, config, schema, writer, cx.force)) {
+                (Some(live), Err(ApplyError::Conflicts(conflicts))) if writer.manager == KUBECTL => {
+                    (live, conflicts)
+                }
+                (_, done) => return done,
+            };
+            let own = applied_by_client(live, config, schema, writer);
+            conflicts.retain(|conflict| !own.contains(&conflict.field));
+            if conflicts.is_empty() {
+                return apply::apply(Some(live), config, schema, writer, true);
+            }
+            Err(ApplyError::Conflicts(conflicts))
+        });
         applied.map_err(refusal)
     }
 
@@ -119,6 +137,26 @@ impl Registry {
             ignored: not_written(target),
         })
     }
+}
+
+/// Fields that the configuration changes, but that kubectl's own client-side apply set to what they are: who goes over
+/// to server-side apply has no conflict with himself.
+fn applied_by_client(live: &Value, config: &Value, schema: &str, writer: &Writer<'_>) -> Vec<String> {
+    let last = meta::annotation(live, LAST_APPLIED).and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let Some(last) = last else { return Vec::new() };
+    let mut live = live.clone();
+    meta::unset(&mut live, "managedFields");
+    // Objects without owners conflict in everything that both sides have and that differs.
+    let differing = |from: &Value, to: &Value| match apply::apply(Some(from), to, schema, writer, false) {
+        Err(ApplyError::Conflicts(conflicts)) => {
+            conflicts.into_iter().map(|conflict| conflict.field).collect()
+        }
+        _ => Vec::new(),
+    };
+    let changed_since = differing(&live, &last);
+    let mut fields = differing(&last, config);
+    fields.retain(|field| !changed_since.contains(field));
+    fields
 }
 
 /// Fields of the object that this endpoint does not write.

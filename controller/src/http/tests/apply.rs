@@ -151,3 +151,23 @@ async fn what_cannot_be_applied_is_refused() {
     apply(&api, &path, map(json!({}))).await.expect(201);
     assert_eq!(apply(&api, &path, stale).await.code, 409);
 }
+
+#[tokio::test]
+async fn kubectl_may_change_what_it_applied_from_the_client() {
+    let api = Api::new().await;
+    let mut object = map(json!({"a": "1", "b": "1", "c": "1"}));
+    let last = object.to_string();
+    object["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/last-applied-configuration": last});
+    let maps = "/api/v1/namespaces/default/configmaps?fieldManager=kubectl-client-side-apply";
+    api.make(maps, object).await;
+    api.merge(&format!("{MAP}?fieldManager=other"), json!({"data": {"b": "2"}})).await.expect(200);
+    let config = map(json!({"a": "3", "b": "3"}));
+    let refused = apply(&api, &format!("{MAP}?fieldManager=kubectl"), config.clone()).await;
+    let only =
+        "Apply failed with 1 conflict: conflict with \"other\" using v1 at 2027-01-15T08:00:00Z: .data.b";
+    assert_eq!(refused.message(), only, "it was not kubectl that set b");
+    let another = apply(&api, &format!("{MAP}?fieldManager=me"), config).await;
+    assert_eq!(another.json()["details"]["causes"].as_array().unwrap().len(), 2);
+    let taken = apply(&api, &format!("{MAP}?fieldManager=kubectl"), map(json!({"a": "3"}))).await.expect(200);
+    assert_eq!(taken["data"], json!({"a": "3", "b": "2", "c": "1"}));
+}
