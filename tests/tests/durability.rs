@@ -96,7 +96,9 @@ fn follow(
     round: u32,
 ) -> u64 {
     let head = revision(list);
-    let Some(events) = api.watch_until(CONFIG_MAPS, from, head).unwrap() else { return head };
+    // After a kill the head is beyond every change.
+    let last = stored.values().map(revision).max().unwrap_or(0);
+    let Some(events) = api.watch_until(CONFIG_MAPS, from, last).unwrap() else { return head };
     let shown: BTreeMap<(String, u64), String> = events
         .iter()
         .map(|event| {
