@@ -36,6 +36,7 @@ pub struct Active {
     /// Its place in the Pod's network, if it serves HTTP.
     pub serving: Mutex<Option<HttpServing>>,
     /// Directories that a handler opens anew for each instance.
+    #[allow(dead_code, reason = "held for its drop")]
     pub holds: Vec<std::os::fd::OwnedFd>,
 }
 
