@@ -64,6 +64,7 @@ pub async fn build(settings: &Settings, data_dir: PathBuf, upstream: Upstream) -
     config.dns_address = settings.dns_address;
     config.http_address = settings.http_address;
     config.https_address = settings.https_address;
+    config.node_port_address = settings.node_port_address;
     config.api_address = upstream.kubernetes;
     config.image_dir = settings.image_dir.clone();
     config.host_path_roots = settings.host_path_dirs.clone();

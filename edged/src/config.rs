@@ -114,7 +114,7 @@ pub struct Written {
     /// Where Ingress answers HTTPS [default: 127.0.0.1:8443]
     #[arg(long, value_name = "ADDRESS")]
     pub https_address: Option<SocketAddr>,
-    /// The address NodePort and hostPort listeners bind [default: 127.0.0.1]
+    /// The address NodePort and hostPort listeners bind [default: 0.0.0.0, as in Kubernetes]
     #[arg(long, value_name = "IP")]
     pub node_port_address: Option<IpAddr>,
     /// Write an administrator's kubeconfig here, mode 0600 [default: DATA_DIR/kubeconfig]
@@ -255,7 +255,7 @@ impl Written {
             dns_address: self.dns_address.unwrap_or_else(|| loopback(1053)),
             http_address: self.http_address.unwrap_or_else(|| loopback(8080)),
             https_address: self.https_address.unwrap_or_else(|| loopback(8443)),
-            node_port_address: self.node_port_address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            node_port_address: self.node_port_address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             kubeconfig: host.absolute(self.kubeconfig.unwrap_or_else(|| data_dir.join("kubeconfig"))),
             image_dir: host.absolute(self.image_dir.unwrap_or_else(|| host.working_dir.clone())),
             host_path_dirs: self.host_path_dirs.into_iter().map(|dir| host.absolute(dir)).collect(),

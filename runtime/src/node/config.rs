@@ -46,6 +46,8 @@ pub struct Config {
     pub http_address: SocketAddr,
     /// Where the Ingress serves HTTPS.
     pub https_address: SocketAddr,
+    /// Which address of the host NodePorts listen on, and hostPorts without a `hostIP`.
+    pub node_port_address: IpAddr,
     /// The address at which the guests' `kubernetes` Service is dialled on the host, if the guests may reach it.
     pub api_address: Option<SocketAddr>,
     /// Under which relative `file:` and `oci-layout:` images are found; they never leave it.
@@ -94,6 +96,7 @@ impl Config {
             dns_address: loopback(1053),
             http_address: loopback(8080),
             https_address: loopback(8443),
+            node_port_address: IpAddr::from([0, 0, 0, 0]),
             api_address: None,
             image_dir: PathBuf::from("."),
             image_roots: Vec::new(),

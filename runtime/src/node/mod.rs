@@ -135,6 +135,7 @@ impl Node {
         let door = proxy::Config {
             http: config.http_address,
             https: Some(config.https_address),
+            node_ports: config.node_port_address,
             ..proxy::Config::default()
         };
         let door = Proxy::bind(door, network.clone()).await?;
