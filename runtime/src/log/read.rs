@@ -157,10 +157,9 @@ impl LogReader {
         let shown = *bell.borrow_and_update();
         if shown.run == self.run && shown.file > number {
             let next = number + 1;
-            let name = if next == shown.file { current(self.run) } else { rotated(self.run, next) };
             self.number = Some(next);
             // What was written to the old file before it was rotated has been read: the bell rings after writing.
-            if let Ok(file) = tokio::fs::File::open(self.directory.join(name)).await {
+            if let Some(file) = self.numbered(next).await {
                 self.drain_then_switch(file).await?;
             }
             return Ok(true);
@@ -171,6 +170,20 @@ impl LogReader {
             return Ok(more);
         }
         Ok(bell.changed().await.is_ok())
+    }
+
+    /// Opens a file of this run by its number. The writer may rotate at any moment, before the bell tells: a file is
+    /// the current one only if it has no other name once the current one is open.
+    async fn numbered(&self, number: u64) -> Option<tokio::fs::File> {
+        let named = self.directory.join(rotated(self.run, number));
+        if let Ok(file) = tokio::fs::File::open(&named).await {
+            return Some(file);
+        }
+        let newest = tokio::fs::File::open(self.directory.join(current(self.run))).await;
+        match tokio::fs::File::open(&named).await {
+            Ok(file) => Some(file),
+            Err(_) => newest.ok(),
+        }
     }
 
     async fn drain_then_switch(&mut self, next: tokio::fs::File) -> io::Result<()> {
