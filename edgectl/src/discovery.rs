@@ -5,9 +5,11 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use crate::failure::Failure;
-use crate::session::Session;
 
-const ACCEPT: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
+/// Where discovery is asked for.
+pub const PATHS: [&str; 2] = ["/api", "/apis"];
+/// In which form.
+pub const ACCEPT: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
 
 /// One resource of the server.
 #[derive(Clone, Debug)]
@@ -72,12 +74,13 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// Asks the server, in two requests.
-    pub async fn read(session: &Session) -> Result<Catalogue, Failure> {
+    /// What the server's answers to [`PATHS`] say.
+    ///
+    /// # Errors
+    /// When they list nothing: the server does not speak aggregated discovery.
+    pub fn of(answers: &[Value]) -> Result<Catalogue, Failure> {
         let mut resources = Vec::new();
-        for path in ["/api", "/apis"] {
-            read_groups(&session.get(path, ACCEPT).await?, &mut resources);
-        }
+        answers.iter().for_each(|answer| read_groups(answer, &mut resources));
         if resources.is_empty() {
             return Err(Failure::say(
                 "the server has no aggregated discovery (Kubernetes 1.26 or later has)",

@@ -11,7 +11,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::Value;
 
 use crate::cli::Connection;
-use crate::discovery::{Catalogue, Resource};
+use crate::discovery::{self, Catalogue, Resource};
 use crate::failure::Failure;
 
 /// What replies a request wants.
@@ -46,7 +46,14 @@ impl Session {
 
     /// What the server knows, asked for once.
     pub async fn catalogue(&self) -> Result<&Catalogue, Failure> {
-        self.catalogue.get_or_try_init(|| Catalogue::read(self)).await
+        let read = || async {
+            let mut answers = Vec::new();
+            for path in discovery::PATHS {
+                answers.push(self.get(path, discovery::ACCEPT).await?);
+            }
+            Catalogue::of(&answers)
+        };
+        self.catalogue.get_or_try_init(read).await
     }
 
     /// The resource that `word` names.
