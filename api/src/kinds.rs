@@ -26,6 +26,9 @@ pub mod event;
 pub mod events_event;
 pub mod lease;
 
+pub mod node_metrics;
+pub mod pod_metrics;
+
 use crate::kind::Kind;
 use crate::meta;
 
@@ -47,6 +50,8 @@ pub static KINDS: &[&Kind] = &[
     &events_event::KIND,
     &ingress::KIND,
     &ingress_class::KIND,
+    &node_metrics::KIND,
+    &pod_metrics::KIND,
 ];
 
 /// The kind of a resource's path.
@@ -73,7 +78,7 @@ mod tests {
         for kind in KINDS {
             assert_eq!(by_resource(kind.group, kind.version, kind.plural), Some(*kind));
             assert_eq!(by_kind(&kind.api_version(), kind.kind), Some(*kind));
-            assert_eq!(kind.singular, kind.kind.to_lowercase());
+            assert!(kind.singular == kind.kind.to_lowercase() || kind.singular.is_empty());
             assert!(schema::definition(kind.schema).is_some(), "{} has a schema", kind.kind);
         }
         assert_eq!(by_kind("apps/v1", "Pod"), None);

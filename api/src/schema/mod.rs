@@ -317,7 +317,7 @@ mod tests {
         assert_eq!(by_kind("apps", "v1", "Deployment").unwrap().short_name(), "Deployment");
         assert_eq!(by_kind("apps", "v1", "Pod"), None);
         assert_eq!(definition("io.k8s.api.core.v1.Nothing"), None);
-        assert_eq!(definitions().count(), 862);
+        assert_eq!(definitions().count(), 867);
         for each in definitions() {
             assert_eq!(definition(each.name()), Some(each));
             for field in each.fields() {

@@ -23,6 +23,8 @@ mod reconcilers;
 mod join;
 mod logs;
 mod node_proxy;
+mod usage;
+
 mod objects;
 
 mod connection;

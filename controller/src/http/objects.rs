@@ -12,9 +12,9 @@ use crate::http::form::Form;
 use crate::http::query::Query;
 use crate::http::reply::Wish;
 use crate::http::route::Place;
-use crate::http::{content, logs, reply, status, stream};
+use crate::http::{content, logs, reply, status, stream, usage};
 use crate::identity::User;
-use crate::registry::{ApiError, Context, Deleted, Object, PatchKind, Patched};
+use crate::registry::{ApiError, Context, Deleted, List, ListOptions, Object, PatchKind, Patched};
 
 /// Kinds that a finished delete shows; others are told of by a `Status`.
 const SHOWN: &[&str] = &["Pod", "Service", "ServiceAccount", "PersistentVolume", "PersistentVolumeClaim"];
@@ -110,8 +110,7 @@ impl Call<'_> {
             Verb::Get => self.get(&cx).await?,
             Verb::List => {
                 let options = self.query.list()?;
-                let list = self.shared.registry.list(&cx, &self.place.target(), &options).await?;
-                reply::list(&self.wish()?, kind, list)?
+                reply::list(&self.wish()?, kind, self.list(&cx, &options).await?)?
             }
             Verb::Watch => self.watch(&cx).await?,
             Verb::Create => self.create(cx, body).await?,
@@ -158,7 +157,20 @@ impl Call<'_> {
         if target.subresource == "log" {
             return logs::logs(&self.shared.registry, &self.shared.tunnels, cx, &target, self.query).await;
         }
-        self.object(StatusCode::OK, &self.shared.registry.get(cx, &target).await?)
+        let shared = self.shared;
+        let object = match usage::answers(target.kind) {
+            true => usage::get(&shared.registry, &shared.tunnels, cx, &target).await?,
+            false => shared.registry.get(cx, &target).await?,
+        };
+        self.object(StatusCode::OK, &object)
+    }
+
+    async fn list(&self, cx: &Context, options: &ListOptions) -> Result<List, ApiError> {
+        let (shared, target) = (self.shared, self.place.target());
+        match usage::answers(target.kind) {
+            true => usage::list(&shared.registry, &shared.tunnels, cx, &target, options).await,
+            false => shared.registry.list(cx, &target, options).await,
+        }
     }
 
     async fn watch(&self, cx: &Context) -> Result<Response, ApiError> {

@@ -61,6 +61,21 @@ impl Registry {
         self.select(target, &selection, options)
     }
 
+    /// The list that `options` ask for of objects that were worked out and are not stored.
+    pub fn computed(
+        &self,
+        kind: &'static Kind,
+        objects: Vec<serde_json::Value>,
+        options: &ListOptions,
+    ) -> Result<List, ApiError> {
+        let selection = Selection::parse(kind, &options.label_selector, &options.field_selector)?;
+        let items = objects
+            .into_iter()
+            .map(|value| Object { revision: Revision::ZERO, stored: encode(value) })
+            .filter(|object| selection.matches(object));
+        Ok(List { items: items.collect(), revision: self.store().head(), ..List::default() })
+    }
+
     /// The object of a target, in the shape of the target's kind.
     pub(crate) fn current(&self, target: &Target<'_>) -> Result<Object, ApiError> {
         let stored = self.store().get(&target.key());

@@ -87,6 +87,11 @@ impl Tunnels {
         }
     }
 
+    /// The nodes that have a tunnel.
+    pub fn connected(&self) -> Vec<String> {
+        self.0.lock().keys().cloned().collect()
+    }
+
     /// Whether a node has a tunnel.
     pub fn is_connected(&self, node: &str) -> bool {
         self.0.lock().contains_key(node)

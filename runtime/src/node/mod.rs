@@ -10,6 +10,7 @@ mod join;
 mod metrics;
 mod routes;
 mod serve;
+mod summary;
 mod tunables;
 
 pub use config::{Config, Server};
@@ -213,7 +214,7 @@ impl Node {
         let used = supervisor.used();
         parts.push(("supervisor", Box::pin(supervisor.run(reader))));
         parts.push(("images", Box::pin(janitor::run(host.clone(), used, reported, config.image_disk_share))));
-        let answer = serve::answer(host.clone(), pods);
+        let answer = serve::answer(config.name.clone(), host.clone(), pods);
         parts.push(("tunnel", Box::pin(tunnel::keep(client, config.name.clone(), answer))));
         Ok(Node { bound, host, registered, parts, tasks: JoinSet::new(), drain })
     }

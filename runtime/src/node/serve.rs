@@ -1,4 +1,4 @@
-//! What the server asks over the tunnel: logs, metrics, and whether the node is there.
+//! What the server asks over the tunnel: logs, metrics, what is in use, and whether the node is there.
 
 use std::io;
 use std::sync::Arc;
@@ -14,18 +14,25 @@ use hyper::body::Incoming;
 use crate::client::tunnel::{Answer, Body, text};
 use crate::log::{LogKey, LogReader, Logs, ReadError, ReadOptions};
 use crate::node::metrics;
+use crate::node::summary::Summary;
 use crate::supervisor::host::Host;
 use crate::sync::{Key, Mirror};
 
 /// Answers the server's calls.
-pub fn answer(host: Arc<Host>, pods: Arc<Mirror<Pod>>) -> Answer {
+pub fn answer(node: String, host: Arc<Host>, pods: Arc<Mirror<Pod>>) -> Answer {
+    let summary = Arc::new(Summary::new(node, host.roster.clone()));
     Arc::new(move |request| -> BoxFuture<'static, Response<Body>> {
-        let (host, pods) = (host.clone(), pods.clone());
-        Box::pin(async move { route(&request, &host, &pods).await })
+        let (host, pods, summary) = (host.clone(), pods.clone(), summary.clone());
+        Box::pin(async move { route(&request, &host, &pods, &summary).await })
     })
 }
 
-async fn route(request: &Request<Incoming>, host: &Host, pods: &Mirror<Pod>) -> Response<Body> {
+async fn route(
+    request: &Request<Incoming>,
+    host: &Host,
+    pods: &Mirror<Pod>,
+    summary: &Summary,
+) -> Response<Body> {
     if request.method() != Method::GET {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET");
     }
@@ -34,11 +41,9 @@ async fn route(request: &Request<Incoming>, host: &Host, pods: &Mirror<Pod>) -> 
         ["healthz"] => text(StatusCode::OK, "ok"),
         ["metrics"] => {
             let all = metrics::text(host.code.compilations(), &host.roster.measure());
-            let mut response = text(StatusCode::OK, &all);
-            let media = HeaderValue::from_static(metrics::MEDIA_TYPE);
-            response.headers_mut().insert(header::CONTENT_TYPE, media);
-            response
+            typed(metrics::MEDIA_TYPE, &all)
         }
+        ["stats", "summary"] => typed("application/json", &summary.answer().await.to_string()),
         ["containerLogs", namespace, pod, container] => {
             let key = Key { namespace: (*namespace).to_owned(), name: (*pod).to_owned() };
             let Some(pod) = pods.get(&key) else {
@@ -55,6 +60,12 @@ async fn route(request: &Request<Incoming>, host: &Host, pods: &Mirror<Pod>) -> 
         }
         _ => text(StatusCode::NOT_FOUND, "not found"),
     }
+}
+
+fn typed(media: &'static str, words: &str) -> Response<Body> {
+    let mut response = text(StatusCode::OK, words);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    response
 }
 
 async fn container_log(query: &str, logs: &Logs, key: &LogKey) -> Response<Body> {

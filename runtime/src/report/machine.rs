@@ -1,7 +1,8 @@
-//! What of this host the Node's status tells.
+//! What of this host the node tells: in its status, and when it is asked what is in use.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -95,6 +96,25 @@ impl Machine {
     }
 }
 
+/// CPU time that this host has spent on anything since it started, all CPUs together.
+pub fn busy() -> Duration {
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    busy_of(text.lines().next().unwrap_or_default())
+}
+
+/// The first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal, in ticks.
+fn busy_of(line: &str) -> Duration {
+    let ticks = line.split_whitespace().skip(1).take(8).map(|word| word.parse::<u64>().unwrap_or(0));
+    let busy: u64 = ticks.enumerate().filter(|(i, _)| !matches!(i, 3 | 4)).map(|(_, ticks)| ticks).sum();
+    Duration::from_secs_f64(busy as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+/// Bytes of memory that are available, and that are not.
+pub fn memory() -> (u64, u64) {
+    let available = meminfo("MemAvailable:").unwrap_or(0);
+    (available, meminfo("MemTotal:").unwrap_or(0).saturating_sub(available))
+}
+
 fn os_image() -> String {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
@@ -126,6 +146,15 @@ fn running() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn waiting_is_not_being_busy() {
+        let second = rustix::param::clock_ticks_per_second();
+        let line = format!("cpu  {second} 0 {second} 999999 999999 0 0 {second} 5 5");
+        assert_eq!(busy_of(&line), Duration::from_secs(3));
+        assert_eq!(busy_of(""), Duration::ZERO);
+        assert!(busy() > Duration::ZERO && memory().0 > 0 && memory().1 > 0);
+    }
 
     #[test]
     fn this_machine_can_be_described() {

@@ -4,7 +4,7 @@
 //! Nothing here decides what is true.
 
 mod events;
-mod machine;
+pub mod machine;
 mod node;
 mod statuses;
 

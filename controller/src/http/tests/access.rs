@@ -1,13 +1,11 @@
 //! Who gets in, and how far: TLS, tokens, nodes, their tunnels and logs.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::{Empty, Full};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use http::{Method, Response, StatusCode, Uri};
+use http_body_util::Full;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
@@ -165,41 +163,18 @@ async fn a_node_reaches_what_its_pods_use_and_no_more() {
     }
 }
 
-/// Opens the tunnel of `node` and answers every request with its path and query.
+/// A node that answers every request with its path and query.
 async fn echoing_node(api: &Api, node: &str, caller: &str) -> StatusCode {
-    let stream = api.server.connect(User::node(caller));
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection.with_upgrades());
-    let request = Request::post(format!("/edgectl.dev/v1/nodes/{node}/tunnel"))
-        .header("connection", "Upgrade")
-        .header("upgrade", "edgectl-tunnel")
-        .body(Empty::<Bytes>::new())
-        .unwrap();
-    let response = sender.send_request(request).await.unwrap();
-    let code = response.status();
-    if code != StatusCode::SWITCHING_PROTOCOLS {
-        return code;
-    }
-    let upgraded = hyper::upgrade::on(response).await.unwrap();
-    tokio::spawn(async move {
-        let service = hyper::service::service_fn(|request: Request<hyper::body::Incoming>| async move {
-            let uri = request.uri();
-            let mut response =
-                Response::new(Full::new(Bytes::from(uri.path_and_query().unwrap().to_string())));
-            if uri.query().is_some_and(|query| query.contains("previous")) {
-                *response.status_mut() = StatusCode::BAD_REQUEST;
-                *response.body_mut() =
-                    Full::new(Bytes::from_static(b"previous terminated container not found\n"));
-            }
-            Ok::<_, Infallible>(response)
-        });
-        let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-        server.serve_connection(upgraded, service).await
-    });
-    while !api.server.tunnels().is_connected(node) {
-        tokio::task::yield_now().await;
-    }
-    code
+    let echo = |uri: &Uri| {
+        let mut response = Response::new(Full::new(Bytes::from(uri.path_and_query().unwrap().to_string())));
+        if uri.query().is_some_and(|query| query.contains("previous")) {
+            *response.status_mut() = StatusCode::BAD_REQUEST;
+            *response.body_mut() =
+                Full::new(Bytes::from_static(b"previous terminated container not found\n"));
+        }
+        response
+    };
+    api.tunnel(node, caller, echo).await
 }
 
 #[tokio::test]

@@ -1,14 +1,16 @@
 //! A server, and callers of it.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use edge_api::time::Timestamp;
-use http::{HeaderMap, Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
-use hyper::client::conn::http2;
+use hyper::client::conn::{http1, http2};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -99,6 +101,42 @@ impl Api {
 
     pub async fn merge(&self, path: &str, patch: Value) -> Answer {
         self.patch(path, "application/merge-patch+json", patch).await
+    }
+
+    /// Opens the tunnel of `node` as the node `caller`, on which `answer` answers; the code of the attempt.
+    pub async fn tunnel(
+        &self,
+        node: &str,
+        caller: &str,
+        answer: impl Fn(&Uri) -> Response<Full<Bytes>> + Clone + Send + 'static,
+    ) -> StatusCode {
+        let stream = self.server.connect(User::node(caller));
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection.with_upgrades());
+        let request = Request::post(format!("/edgectl.dev/v1/nodes/{node}/tunnel"))
+            .header("connection", "Upgrade")
+            .header("upgrade", "edgectl-tunnel")
+            .body(Empty::<Bytes>::new())
+            .unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        let code = response.status();
+        if code != StatusCode::SWITCHING_PROTOCOLS {
+            return code;
+        }
+        let upgraded = hyper::upgrade::on(response).await.unwrap();
+        tokio::spawn(async move {
+            let service = service_fn(move |request: Request<Incoming>| {
+                let response = answer(request.uri());
+                async move { Ok::<_, Infallible>(response) }
+            });
+            hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .serve_connection(upgraded, service)
+                .await
+        });
+        while !self.server.tunnels().is_connected(node) {
+            tokio::task::yield_now().await;
+        }
+        code
     }
 
     /// Serves TLS until the test ends; the answer is the address.

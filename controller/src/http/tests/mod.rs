@@ -6,5 +6,6 @@ mod apply;
 mod harness;
 mod lifecycle;
 mod reads;
+mod usage;
 mod watches;
 mod writes;

@@ -1,0 +1,180 @@
+//! `metrics.k8s.io`: what Nodes and Pods use, asked of the nodes at the moment it is asked of us.
+//!
+//! Nothing is collected beforehand and nothing is kept. A node that cannot be reached has no figures, as with
+//! metrics-server; the others are answered all the same.
+
+use std::collections::HashMap;
+
+use edge_api::kind::Kind;
+use edge_api::kinds::{node, node_metrics, pod, pod_metrics};
+use edge_api::meta::{self, items, text};
+use futures::future::join_all;
+use http::Request;
+use http_body_util::{BodyExt as _, Limited};
+use serde_json::{Value, json};
+
+use crate::registry::{ApiError, Context, List, ListOptions, Object, Registry, Target, encode};
+use crate::store::Revision;
+use crate::tunnel::Tunnels;
+
+/// The largest summary of a node that is read, in bytes: 11,000 Pods fit.
+const LARGEST: usize = 32 << 20;
+
+/// Whether objects of this kind are answered here.
+pub fn answers(kind: &Kind) -> bool {
+    *kind == node_metrics::KIND || *kind == pod_metrics::KIND
+}
+
+/// The figures of one Node or Pod.
+pub async fn get(
+    registry: &Registry,
+    tunnels: &Tunnels,
+    cx: &Context,
+    target: &Target<'_>,
+) -> Result<Object, ApiError> {
+    registry.authorise_for(cx, "get", target)?;
+    let mut all = figures(registry, tunnels, target).await?;
+    let figures = all.pop().ok_or_else(|| ApiError::not_found(target.kind, target.name))?;
+    Ok(Object { revision: Revision::ZERO, stored: encode(figures) })
+}
+
+/// The figures of all that are asked for.
+pub async fn list(
+    registry: &Registry,
+    tunnels: &Tunnels,
+    cx: &Context,
+    target: &Target<'_>,
+    options: &ListOptions,
+) -> Result<List, ApiError> {
+    registry.authorise_for(cx, "list", target)?;
+    let all = figures(registry, tunnels, target).await?;
+    registry.computed(target.kind, all, options)
+}
+
+async fn figures(
+    registry: &Registry,
+    tunnels: &Tunnels,
+    target: &Target<'_>,
+) -> Result<Vec<Value>, ApiError> {
+    if *target.kind == node_metrics::KIND {
+        of_nodes(registry, tunnels, target).await
+    } else {
+        of_pods(registry, tunnels, target).await
+    }
+}
+
+/// The objects of `kind` that figures are asked of: one if the target names it.
+async fn subjects(
+    registry: &Registry,
+    kind: &'static Kind,
+    target: &Target<'_>,
+) -> Result<Vec<Object>, ApiError> {
+    let cx = Context::controller("metrics");
+    if target.name.is_empty() {
+        let whole = Target::all(kind, target.namespace);
+        return Ok(registry.list(&cx, &whole, &ListOptions::default()).await?.items);
+    }
+    let one = Target::one(kind, target.namespace, target.name);
+    match registry.get(&cx, &one).await {
+        Ok(object) => Ok(vec![object]),
+        Err(error) if error.is_not_found() => Err(ApiError::not_found(target.kind, target.name)),
+        Err(error) => Err(error),
+    }
+}
+
+async fn of_nodes(
+    registry: &Registry,
+    tunnels: &Tunnels,
+    target: &Target<'_>,
+) -> Result<Vec<Value>, ApiError> {
+    let nodes = subjects(registry, &node::KIND, target).await?;
+    let figures = nodes.iter().map(|object| async move {
+        let header = object.header();
+        let summary = summary(tunnels, &header.name).await?;
+        let figures = &summary["node"];
+        let mut metrics = begin(&node_metrics::KIND, registry, &header.name, "", &header.labels, &summary);
+        metrics["timestamp"] = figures["cpu"]["time"].clone();
+        metrics["usage"] = usage(figures);
+        Some(metrics)
+    });
+    Ok(join_all(figures).await.into_iter().flatten().collect())
+}
+
+async fn of_pods(
+    registry: &Registry,
+    tunnels: &Tunnels,
+    target: &Target<'_>,
+) -> Result<Vec<Value>, ApiError> {
+    let pods = subjects(registry, &pod::KIND, target).await?;
+    let nodes = match pods.as_slice() {
+        [one] => vec![text(&one.value(), &["spec", "nodeName"]).to_owned()],
+        _ => tunnels.connected(),
+    };
+    let summaries = join_all(nodes.iter().map(|node| summary(tunnels, node))).await;
+    let mut found: HashMap<&str, (&Value, &Value)> = HashMap::new();
+    for summary in summaries.iter().flatten() {
+        for figures in items(summary, &["pods"]) {
+            found.insert(text(figures, &["podRef", "uid"]), (summary, figures));
+        }
+    }
+    let metrics = pods.iter().filter_map(|object| {
+        let header = object.header();
+        let (summary, figures) = found.get(header.uid.as_ref())?;
+        let mut metrics =
+            begin(&pod_metrics::KIND, registry, &header.name, &header.namespace, &header.labels, summary);
+        let containers = items(figures, &["containers"]);
+        metrics["timestamp"] = summary["node"]["cpu"]["time"].clone();
+        metrics["containers"] = containers
+            .iter()
+            .map(|container| json!({"name": container["name"], "usage": usage(container)}))
+            .collect();
+        Some(metrics)
+    });
+    Ok(metrics.collect())
+}
+
+/// What figures of every kind begin with.
+fn begin(
+    kind: &Kind,
+    registry: &Registry,
+    name: &str,
+    namespace: &str,
+    labels: &impl serde::Serialize,
+    summary: &Value,
+) -> Value {
+    let window = summary["windowSeconds"].as_f64().unwrap_or_default();
+    let mut metrics = json!({
+        "kind": kind.kind, "apiVersion": kind.api_version(),
+        "metadata": {"name": name, "creationTimestamp": registry.now().seconds(), "labels": labels},
+        "window": format!("{window:.3}s"),
+    });
+    if !namespace.is_empty() {
+        meta::set(&mut metrics, "namespace", namespace);
+    }
+    metrics
+}
+
+/// `usage` of the figures of a node or container.
+fn usage(figures: &Value) -> Value {
+    let cpu = meta::number(figures, &["cpu", "usageNanoCores"]).unwrap_or_default();
+    let memory = meta::number(figures, &["memory", "workingSetBytes"]).unwrap_or_default();
+    json!({"cpu": format!("{cpu}n"), "memory": format!("{}Ki", memory / 1024)})
+}
+
+/// What a node says of itself; nothing if it cannot be reached.
+async fn summary(tunnels: &Tunnels, node: &str) -> Option<Value> {
+    let request = Request::get("http://node/stats/summary").body(http_body_util::Empty::new()).ok()?;
+    let answer = match tunnels.send(node, request).await {
+        Ok(answer) if answer.status().is_success() => answer,
+        Ok(answer) => {
+            tracing::debug!(node, status = %answer.status(), "a node gives no figures");
+            return None;
+        }
+        Err(error) => {
+            tracing::debug!(node, error = &error as &dyn std::error::Error, "a node gives no figures");
+            return None;
+        }
+    };
+    let body = Limited::new(answer.into_body(), LARGEST).collect().await.ok()?;
+    serde_json::from_slice(&body.to_bytes()).ok()
+}
