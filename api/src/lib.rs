@@ -24,6 +24,8 @@ pub mod validate;
 pub mod kind;
 pub mod selector;
 
+pub mod pod_resources;
+pub mod quota;
 pub mod scale;
 pub mod table;
 pub mod watch;

@@ -18,6 +18,7 @@ pub use workload::{
 };
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::mirror::object::Shape;
 
@@ -28,6 +29,35 @@ pub struct Bare;
 impl Shape for Bare {
     fn read(_: &[u8]) -> serde_json::Result<Bare> {
         Ok(Bare)
+    }
+}
+
+/// A ResourceQuota: what it limits, as written and as its status repeats it.
+#[derive(Clone, Debug, Default)]
+pub struct Quota {
+    /// As written.
+    pub hard: Value,
+    /// As counted.
+    pub counted: Value,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct QuotaForm {
+    spec: QuotaHard,
+    status: QuotaHard,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct QuotaHard {
+    hard: Value,
+}
+
+impl Shape for Quota {
+    fn read(source: &[u8]) -> serde_json::Result<Quota> {
+        let form: QuotaForm = serde_json::from_slice(source)?;
+        Ok(Quota { hard: form.spec.hard, counted: form.status.hard })
     }
 }
 

@@ -16,7 +16,7 @@ use crate::mirror::graph::{Entry, Graph};
 use crate::mirror::index::Mirror;
 use crate::mirror::object::{Meta, Name, Object, Shape, read};
 use crate::mirror::shape::{
-    Bare, Deployment, EndpointSlice, Lease, Namespace, Node, Pod, ReplicaSet, Service,
+    Bare, Deployment, EndpointSlice, Lease, Namespace, Node, Pod, Quota, ReplicaSet, Service,
 };
 
 /// What controllers know of the cluster beside its objects.
@@ -72,6 +72,10 @@ pub struct World {
     pub endpoints: Mirror<Bare>,
     /// ServiceAccounts.
     pub service_accounts: Mirror<Bare>,
+    /// PersistentVolumeClaims.
+    pub claims: Mirror<Bare>,
+    /// ResourceQuotas.
+    pub quotas: Mirror<Quota>,
     /// ConfigMaps named `kube-root-ca.crt`; nobody here reads others.
     pub root_cas: Mirror<Bare>,
     /// Who belongs to whom, all kinds but Events.
@@ -132,6 +136,10 @@ pub enum Detail {
     Endpoints(Pair<Bare>),
     /// A ServiceAccount.
     ServiceAccount(Pair<Bare>),
+    /// A PersistentVolumeClaim.
+    Claim(Pair<Bare>),
+    /// A ResourceQuota.
+    Quota(Pair<Quota>),
     /// A ConfigMap with the authority's certificate.
     RootCa(Pair<Bare>),
     /// An Event.
@@ -256,6 +264,8 @@ impl World {
             ("discovery.k8s.io", "endpointslices") => follow(&mut self.slices, Detail::EndpointSlice, seen),
             ("", "endpoints") => follow(&mut self.endpoints, Detail::Endpoints, seen),
             ("", "serviceaccounts") => follow(&mut self.service_accounts, Detail::ServiceAccount, seen),
+            ("", "persistentvolumeclaims") => follow(&mut self.claims, Detail::Claim, seen),
+            ("", "resourcequotas") => follow(&mut self.quotas, Detail::Quota, seen),
             ("", "configmaps") if seen.name == ROOT_CA => follow(&mut self.root_cas, Detail::RootCa, seen),
             _ => Ok((None, Detail::Other)),
         }

@@ -16,6 +16,7 @@ mod replicaset;
 mod endpoints;
 
 mod namespace;
+mod resource_quota;
 mod root_ca;
 mod service_account;
 
@@ -59,6 +60,7 @@ pub static CONTROLLERS: &[Controller] = &[
     replicaset::CONTROLLER,
     endpoints::CONTROLLER,
     namespace::CONTROLLER,
+    resource_quota::CONTROLLER,
     root_ca::CONTROLLER,
     service_account::CONTROLLER,
     garbage::CONTROLLER,

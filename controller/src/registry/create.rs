@@ -1,14 +1,14 @@
 //! create.
 
-use edge_api::kind::Kind;
 use edge_api::meta;
 use serde_json::Value;
 
+use crate::registry::admit::{Fate, Request};
 use crate::registry::apply::Owners;
 use crate::registry::check::{self, Refused};
 use crate::registry::object::Object;
 use crate::registry::read::{present, stamp};
-use crate::registry::{ApiError, Cause, Context, Details, Reason, Registry, Target};
+use crate::registry::{ApiError, Context, Registry, Target};
 use crate::store::{Condition, Key, Revision, Stored};
 
 /// What generated names end with: no vowels, so that no words arise, and nothing that looks alike.
@@ -103,60 +103,62 @@ impl Registry {
             self.record_owners(cx, &target, None, &mut object)?;
         }
         for _ in 0..ATTEMPTS {
-            let mut when = vec![(target.key(), Condition::Absent)];
-            if kind.is_namespaced() {
-                when.push(self.live_namespace(kind, &target)?);
+            let request = Request::create(self, cx, &target);
+            if request.mutate(&mut object).await? {
+                kind.default(&mut object);
             }
-            self.admit_pod(kind, &target, &mut object).await?;
             let reservation = self.services().admit(kind, &mut object, None)?;
             let errors = kind.validate(&object);
             if !errors.is_empty() {
                 return Err(ApiError::invalid(kind, &name, &errors));
             }
-            let durability = check::durability(cx, kind, &Value::Null, &object);
-            let bytes = check::stored(kind, object.clone())?;
-            if self.store().get(&target.key()).is_some() {
-                return Err(ApiError::already_exists(kind, &name));
-            }
-            if cx.dry_run {
-                return Ok(present(kind, Stored { revision: Revision::ZERO, value: bytes }));
-            }
-            match self.commit(check::put(&target, bytes.clone(), when, durability)).await {
-                Ok(revision) => {
-                    reservation.keep();
-                    return Ok(present(kind, Stored { revision, value: bytes }));
+            request.validate(&object).await?;
+            let stored = self.store_new(cx, &target, &object, request.bound_to()).await;
+            match stored {
+                Ok(Some(object)) => {
+                    request.settle(Fate::Done).await;
+                    if !cx.dry_run {
+                        reservation.keep();
+                    }
+                    return Ok(object);
                 }
-                Err(Refused::Conflict(key)) if key == target.key() => {
-                    return Err(ApiError::already_exists(kind, &name));
+                Ok(None) => request.settle(Fate::Undone).await,
+                Err(error) => {
+                    request.settle(Fate::Undone).await;
+                    return Err(error);
                 }
-                Err(Refused::Conflict(_)) => {}
-                Err(Refused::Failed(error)) => return Err(error),
             }
         }
         Err(ApiError::conflict(kind, &name, "the namespace keeps changing"))
     }
 
-    /// The condition that the namespace is as it was when it was found to be alive.
-    fn live_namespace(&self, kind: &Kind, target: &Target<'_>) -> Result<(Key, Condition), ApiError> {
-        let namespaces = &edge_api::kinds::namespace::KIND;
-        let namespace = target.namespace;
-        let key = Target::one(namespaces, "", namespace).key();
-        let stored = self.store().get(&key).ok_or_else(|| ApiError::not_found(namespaces, namespace))?;
-        let found = Object { revision: stored.revision, stored: stored.value };
-        if found.header().deletion_timestamp.is_none() {
-            return Ok((key, Condition::At(stored.revision)));
+    /// Stores a new object; none if what it was bound to has changed.
+    async fn store_new(
+        &self,
+        cx: &Context,
+        target: &Target<'_>,
+        object: &Value,
+        mut when: Vec<(Key, Condition)>,
+    ) -> Result<Option<Object>, ApiError> {
+        let kind = target.kind;
+        let key = target.key();
+        when.push((key.clone(), Condition::Absent));
+        let durability = check::durability(cx, kind, &Value::Null, object);
+        let bytes = check::stored(kind, object.clone())?;
+        if self.store().get(&key).is_some() {
+            return Err(ApiError::already_exists(kind, target.name));
         }
-        let why =
-            format!("unable to create new content in namespace {namespace} because it is being terminated");
-        let mut error = ApiError::forbidden(kind, target.name, &why);
-        let cause = Cause {
-            reason: "NamespaceTerminating".to_owned(),
-            message: format!("namespace {namespace} is being terminated"),
-            field: "metadata.namespace".to_owned(),
-        };
-        let details = error.details.take().map(|details| *details).unwrap_or_default();
-        Err(ApiError::new(Reason::Forbidden, error.message)
-            .with_details(Details { causes: vec![cause], ..details }))
+        if cx.dry_run {
+            return Ok(Some(present(kind, Stored { revision: Revision::ZERO, value: bytes })));
+        }
+        match self.commit(check::put(target, bytes.clone(), when, durability)).await {
+            Ok(revision) => Ok(Some(present(kind, Stored { revision, value: bytes }))),
+            Err(Refused::Conflict(conflict)) if conflict == key => {
+                Err(ApiError::already_exists(kind, target.name))
+            }
+            Err(Refused::Conflict(_)) => Ok(None),
+            Err(Refused::Failed(error)) => Err(error),
+        }
     }
 }
 

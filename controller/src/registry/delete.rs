@@ -6,6 +6,7 @@ use edge_api::kind::Kind;
 use edge_api::meta;
 use serde_json::{Value, json};
 
+use crate::registry::admit::{Request, release};
 use crate::registry::check::{self, Refused};
 use crate::registry::read::stamp;
 use crate::registry::select::Selection;
@@ -17,8 +18,6 @@ use crate::store::{Condition, Durability, Op, Write};
 
 /// Seconds that a Pod without a wish of its own is given.
 const POD_GRACE: i64 = 30;
-/// Namespaces that a cluster cannot lose.
-const PERMANENT: &[&str] = &["default", "kube-system", "kube-public"];
 /// The finalizer that makes the garbage collector delete dependents first.
 const FOREGROUND: &str = "foregroundDeletion";
 /// The finalizer that makes the garbage collector let dependents go first.
@@ -31,6 +30,13 @@ pub enum Deleted {
     Gone(Object),
     /// The object stays until its grace period has passed or its finalizers are gone.
     Waiting(Object),
+}
+
+/// Whether admission has a say in a deletion. An eviction was admitted as one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Admission {
+    Asked,
+    Passed,
 }
 
 /// What is to happen to an object now.
@@ -52,7 +58,7 @@ impl Registry {
         if !target.subresource.is_empty() {
             return Err(ApiError::not_supported(target.kind, "delete"));
         }
-        self.remove(cx, target, options).await
+        self.remove_as(cx, target, options, Admission::Asked).await
     }
 
     /// Deletes the objects of a collection that the list options select.
@@ -69,7 +75,7 @@ impl Registry {
         for object in &found.items {
             let header = object.header();
             let one = Target { namespace: &header.namespace, name: &header.name, ..*target };
-            match self.remove(cx, &one, options).await {
+            match self.remove_as(cx, &one, options, Admission::Asked).await {
                 Err(error) if !error.is_not_found() => return Err(error),
                 _ => {}
             }
@@ -77,17 +83,32 @@ impl Registry {
         Ok(found)
     }
 
-    /// Deletes without asking who wants it.
+    /// Deletes without asking who wants it or what the cluster says to it.
     pub(crate) async fn remove(
         &self,
         cx: &Context,
         target: &Target<'_>,
         options: &DeleteOptions,
     ) -> Result<Deleted, ApiError> {
+        self.remove_as(cx, target, options, Admission::Passed).await
+    }
+
+    async fn remove_as(
+        &self,
+        cx: &Context,
+        target: &Target<'_>,
+        options: &DeleteOptions,
+        admission: Admission,
+    ) -> Result<Deleted, ApiError> {
         for _ in 0..ATTEMPTS {
             let current = self.current(target)?;
             let old = current.value();
             preconditions(target, &old, options)?;
+            if admission == Admission::Asked {
+                let request = Request::delete(self, cx, target, &old);
+                request.mutate(&mut Value::Null).await?;
+                request.validate(&Value::Null).await?;
+            }
             let op = match self.step(target.kind, &old, options) {
                 Step::Nothing => return Ok(Deleted::Waiting(current)),
                 Step::Remove => Op::Delete,
@@ -111,6 +132,7 @@ impl Registry {
                 }
                 if gone {
                     self.services().release(target.kind, &old);
+                    release(self, target.kind, &old).await;
                 }
             }
             let object =
@@ -148,9 +170,6 @@ impl Registry {
 
 fn preconditions(target: &Target<'_>, old: &Value, options: &DeleteOptions) -> Result<(), ApiError> {
     let kind = target.kind;
-    if kind.kind == "Namespace" && kind.group.is_empty() && PERMANENT.contains(&target.name) {
-        return Err(ApiError::forbidden(kind, target.name, "this namespace may not be deleted"));
-    }
     for (field, wished, is) in [
         ("UID", &options.uid, meta::uid(old)),
         ("ResourceVersion", &options.resource_version, meta::resource_version(old)),

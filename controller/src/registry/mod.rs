@@ -16,7 +16,8 @@ mod select;
 
 mod apply;
 mod check;
-mod service_account;
+
+mod admit;
 
 mod create;
 mod delete;

@@ -1,6 +1,5 @@
-//! What only Pods have: admission's additions, binding and eviction.
+//! What only Pods have: binding and eviction.
 
-use edge_api::kind::Kind;
 use edge_api::meta;
 use edge_api::meta::{items, text};
 use serde_json::{Value, json};
@@ -10,38 +9,7 @@ use crate::registry::read::stamp;
 use crate::registry::update::{ATTEMPTS, Outcome};
 use crate::registry::{ApiError, Context, DeleteOptions, Deleted, Object, Registry, Target};
 
-/// Seconds that a Pod stays on a node that does not answer.
-const TOLERATED: i64 = 300;
-/// The taints that every Pod tolerates for that long.
-const TAINTS: &[&str] = &["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
-
 impl Registry {
-    /// Gives a new Pod its ServiceAccount, tolerations and priority.
-    pub(crate) async fn admit_pod(
-        &self,
-        kind: &Kind,
-        target: &Target<'_>,
-        pod: &mut Value,
-    ) -> Result<(), ApiError> {
-        if kind.kind != "Pod" || !kind.group.is_empty() {
-            return Ok(());
-        }
-        self.admit_service_account(kind, target, pod).await?;
-        let spec = meta::object_mut(pod, "spec");
-        let tolerations = spec.entry("tolerations").or_insert_with(|| json!([]));
-        if let Some(tolerations) = tolerations.as_array_mut() {
-            tolerate(tolerations);
-        }
-        let priority = match spec.get("priorityClassName").and_then(Value::as_str).unwrap_or_default() {
-            "system-node-critical" => 2_000_001_000,
-            "system-cluster-critical" => 2_000_000_000,
-            _ => 0,
-        };
-        spec.entry("priority").or_insert(priority.into());
-        spec.entry("preemptionPolicy").or_insert("PreemptLowerPriority".into());
-        Ok(())
-    }
-
     /// Binds the Pod to a node.
     pub(crate) async fn bind(
         &self,
@@ -154,21 +122,6 @@ impl Registry {
         let cx = Context { dry_run: cx.dry_run || dry, ..cx.clone() };
         match self.remove(&cx, &Target { subresource: "", ..*target }, &options).await? {
             Deleted::Gone(pod) | Deleted::Waiting(pod) => Ok(pod),
-        }
-    }
-}
-
-/// Adds what is tolerated for a while, unless the Pod says something about it.
-fn tolerate(tolerations: &mut Vec<Value>) {
-    for taint in TAINTS {
-        let said = tolerations.iter().any(|toleration| {
-            matches!(text(toleration, &["key"]), key if key == *taint || key.is_empty())
-                && matches!(text(toleration, &["effect"]), "" | "NoExecute")
-        });
-        if !said {
-            tolerations.push(json!({
-                "key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": TOLERATED,
-            }));
         }
     }
 }

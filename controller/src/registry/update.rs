@@ -4,6 +4,7 @@ use edge_api::kind::{Kind, Target as Part};
 use edge_api::{meta, scale};
 use serde_json::Value;
 
+use crate::registry::admit::{Fate, Request, release};
 use crate::registry::apply::Owners;
 use crate::registry::check::{self, Refused};
 use crate::registry::read::present;
@@ -76,32 +77,45 @@ impl Registry {
         if owners == Owners::Recorded {
             self.record_owners(cx, target, Some(&old), &mut wished)?;
         }
+        let request = Request::update(self, cx, target, &old);
+        if request.mutate(&mut wished).await? {
+            keep_identity(&mut wished, &old);
+            kind.default(&mut wished);
+            kind.prepare_update(&mut wished, &old, part);
+        }
         let reservation = self.services().admit(kind, &mut wished, Some(&old))?;
         let errors = kind.validate_update(&wished, &old, part);
         if !errors.is_empty() {
             return Err(ApiError::invalid(kind, target.name, &errors));
         }
+        request.validate(&wished).await?;
         let gone = may_go(kind, &old, &wished);
         let durability = check::durability(cx, kind, &old, &wished);
         let bytes = check::stored(kind, wished)?;
         let unchanged = !gone && self.store().get(&target.key()).is_some_and(|stored| stored.value == bytes);
         if unchanged {
+            request.settle(Fate::Undone).await;
             return Ok(Outcome::Done(current.clone()));
         }
         if cx.dry_run {
             return Ok(Outcome::Done(present(kind, Stored { revision: current.revision, value: bytes })));
         }
-        let when = vec![(target.key(), Condition::At(current.revision))];
+        let mut when = request.bound_to();
+        when.push((target.key(), Condition::At(current.revision)));
         let write = if gone {
             Write { key: target.key(), op: Op::Delete, when, durability: crate::store::Durability::Durable }
         } else {
             check::put(target, bytes.clone(), when, durability)
         };
-        match self.commit(write).await {
+        let written = self.commit(write).await;
+        let fate = if written.is_ok() && !gone { Fate::Done } else { Fate::Undone };
+        request.settle(fate).await;
+        match written {
             Ok(revision) => {
                 reservation.keep();
                 if gone {
                     self.services().release(kind, &old);
+                    release(self, kind, &old).await;
                 }
                 Ok(Outcome::Done(present(kind, Stored { revision, value: bytes })))
             }

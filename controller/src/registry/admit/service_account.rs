@@ -1,12 +1,14 @@
-//! Admission of a Pod's ServiceAccount: which one, its token as a volume, its pull secrets.
+//! ServiceAccount: which one a Pod has, its token as a volume, its pull secrets.
 
 use std::time::Duration;
 
-use edge_api::kind::Kind;
 use edge_api::meta::{self, items, text};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
-use crate::registry::{ApiError, Object, Registry, Target};
+use crate::registry::admit::{Mutation, Plugin, Request, Validation};
+use crate::registry::{ApiError, Object};
 use crate::store::Key;
 
 /// Where the token is found in every container.
@@ -16,19 +18,22 @@ const TOKEN_SECONDS: i64 = 3607;
 /// How long a Pod waits for the account of a namespace that was made just now.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-impl Registry {
-    /// Sets the account, and gives every container its token unless Pod or account decline.
-    pub(crate) async fn admit_service_account(
-        &self,
-        kind: &Kind,
-        target: &Target<'_>,
-        pod: &mut Value,
-    ) -> Result<(), ApiError> {
+/// The table's entry.
+pub(super) const PLUGIN: Plugin = Plugin {
+    name: "ServiceAccount",
+    concerns: |request| request.creates("", "pods"),
+    mutate: Mutation::Later(admit),
+    validate: Validation::Never,
+};
+
+/// Sets the account, and gives every container its token unless Pod or account decline.
+fn admit<'a>(request: &'a Request<'a>, pod: &'a mut Value) -> BoxFuture<'a, Result<(), ApiError>> {
+    async move {
         let name = match text(pod, &["spec", "serviceAccountName"]) {
             "" => "default".to_owned(),
             name => name.to_owned(),
         };
-        let account = self.service_account(kind, target, &name).await?;
+        let account = account(request, &name).await?;
         let automount = meta::at(pod, &["spec", "automountServiceAccountToken"])
             .or_else(|| account.get("automountServiceAccountToken"))
             .and_then(Value::as_bool)
@@ -47,28 +52,32 @@ impl Registry {
         }
         Ok(())
     }
+    .boxed()
+}
 
-    async fn service_account(&self, kind: &Kind, target: &Target<'_>, name: &str) -> Result<Value, ApiError> {
-        let prefix = format!("/core/serviceaccounts/{}/", target.namespace);
-        let key = Key::new(format!("{prefix}{name}"));
-        // The cursor first, so that an account made in between is not missed.
-        let mut cursor = self.store().watch(&prefix, self.store().head())?;
-        let found = tokio::time::timeout(PATIENCE, async {
-            loop {
-                if let Some(stored) = self.store().get(&key) {
-                    return Ok(Object { revision: stored.revision, stored: stored.value }.value());
-                }
-                cursor.next().await?;
-            }
-        });
-        found.await.unwrap_or_else(|_| {
-            let why = format!(
-                "error looking up service account {}/{name}: serviceaccount {name:?} not found",
-                target.namespace
-            );
-            Err(ApiError::forbidden(kind, target.name, &why))
-        })
+async fn account(request: &Request<'_>, name: &str) -> Result<Value, ApiError> {
+    let store = request.registry.store();
+    let namespace = request.target.namespace;
+    let prefix = format!("/core/serviceaccounts/{namespace}/");
+    let key = Key::new(format!("{prefix}{name}"));
+    if let Some(stored) = store.get(&key) {
+        return Ok(Object { revision: stored.revision, stored: stored.value }.value());
     }
+    // The cursor first, so that an account made in between is not missed.
+    let mut cursor = store.watch(&prefix, store.head())?;
+    let found = tokio::time::timeout(PATIENCE, async {
+        loop {
+            if let Some(stored) = store.get(&key) {
+                return Ok(Object { revision: stored.revision, stored: stored.value }.value());
+            }
+            cursor.next().await?;
+        }
+    });
+    found.await.unwrap_or_else(|_| {
+        let why =
+            format!("error looking up service account {namespace}/{name}: serviceaccount {name:?} not found");
+        Err(request.forbidden(&why))
+    })
 }
 
 /// Mounts the token into every container that mounts nothing there itself.
