@@ -50,10 +50,12 @@ pub enum Subresource {
     Token,
     /// `/finalize` of a Namespace.
     Finalize,
+    /// `/approval` of a CertificateSigningRequest: the answer to it.
+    Approval,
 }
 
 impl Subresource {
-    const ALL: [Subresource; 13] = [
+    const ALL: [Subresource; 14] = [
         Subresource::Status,
         Subresource::Scale,
         Subresource::Binding,
@@ -67,6 +69,7 @@ impl Subresource {
         Subresource::Resize,
         Subresource::Token,
         Subresource::Finalize,
+        Subresource::Approval,
     ];
 
     /// The last part of its path.
@@ -85,6 +88,7 @@ impl Subresource {
             Subresource::Resize => "resize",
             Subresource::Token => "token",
             Subresource::Finalize => "finalize",
+            Subresource::Approval => "approval",
         }
     }
 
@@ -99,7 +103,8 @@ impl Subresource {
             Subresource::Status
             | Subresource::Scale
             | Subresource::EphemeralContainers
-            | Subresource::Resize => &["get", "patch", "update"],
+            | Subresource::Resize
+            | Subresource::Approval => &["get", "patch", "update"],
             Subresource::Binding | Subresource::Eviction | Subresource::Token => &["create"],
             Subresource::Log => &["get"],
             Subresource::Exec | Subresource::Attach | Subresource::PortForward => &["create", "get"],
@@ -127,7 +132,8 @@ impl Subresource {
             | Subresource::Log
             | Subresource::EphemeralContainers
             | Subresource::Resize
-            | Subresource::Finalize => (kind.group, kind.version, kind.kind),
+            | Subresource::Finalize
+            | Subresource::Approval => (kind.group, kind.version, kind.kind),
         }
     }
 }
@@ -234,6 +240,8 @@ pub enum Target {
     Status,
     /// What keeps a Namespace (`spec.finalizers`), which no other write changes.
     Finalize,
+    /// The answer to a request: the conditions of its status.
+    Approval,
 }
 
 /// Whether an acknowledged write must survive a power cut.
@@ -466,6 +474,16 @@ impl Kind {
             }
             Target::Status => keep_all_but_status(new, old),
             Target::Finalize => copy_field(new, old, "status"),
+            Target::Approval => {
+                let conditions = meta::at(new, &["status", "conditions"]).cloned();
+                keep_all_but_status(new, old);
+                copy_field(new, old, "status");
+                let status = meta::object_mut(new, "status");
+                match conditions {
+                    Some(conditions) => drop(status.insert("conditions".to_owned(), conditions)),
+                    None => drop(status.remove("conditions")),
+                }
+            }
         }
     }
 
@@ -503,7 +521,7 @@ impl Kind {
                 (self.update_checks)(&new, &old, &mut errors);
             }
             Target::Finalize => (self.checks)(&new, &mut errors),
-            Target::Status => (self.status_checks)(&new, &old, &mut errors),
+            Target::Status | Target::Approval => (self.status_checks)(&new, &old, &mut errors),
         }
         errors
     }

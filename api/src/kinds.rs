@@ -15,6 +15,7 @@ pub mod endpoint_slice;
 pub mod endpoints;
 pub mod ingress;
 pub mod ingress_class;
+pub mod network_policy;
 pub mod service;
 
 mod workload;
@@ -28,6 +29,31 @@ pub mod lease;
 
 pub mod node_metrics;
 pub mod pod_metrics;
+pub mod priority_class;
+pub mod runtime_class;
+
+pub mod csi_driver;
+pub mod csi_node;
+pub mod storage_class;
+pub mod volume_attachment;
+pub mod volume_attributes_class;
+
+pub mod api_service;
+pub mod certificate_signing_request;
+
+mod admission_policy;
+
+pub mod mutating_admission_policy;
+pub mod mutating_admission_policy_binding;
+pub mod validating_admission_policy;
+pub mod validating_admission_policy_binding;
+
+mod webhook;
+
+pub mod mutating_webhook_configuration;
+pub mod validating_webhook_configuration;
+
+pub mod store_only;
 
 use crate::kind::Kind;
 use crate::meta;
@@ -52,6 +78,63 @@ pub static KINDS: &[&Kind] = &[
     &ingress_class::KIND,
     &node_metrics::KIND,
     &pod_metrics::KIND,
+    &network_policy::KIND,
+    &store_only::IP_ADDRESS,
+    &store_only::SERVICE_CIDR,
+    &priority_class::KIND,
+    &store_only::POD_GROUP,
+    &store_only::WORKLOAD,
+    &store_only::COMPOSITE_POD_GROUP,
+    &store_only::POD_GROUP_V1ALPHA3,
+    &store_only::WORKLOAD_V1ALPHA3,
+    &csi_driver::KIND,
+    &csi_node::KIND,
+    &store_only::CSI_STORAGE_CAPACITY,
+    &storage_class::KIND,
+    &volume_attachment::KIND,
+    &volume_attributes_class::KIND,
+    &store_only::STORAGE_VERSION_MIGRATION,
+    &store_only::STORAGE_VERSION_MIGRATION_V1BETA1,
+    &runtime_class::KIND,
+    &certificate_signing_request::KIND,
+    &store_only::CLUSTER_TRUST_BUNDLE,
+    &store_only::POD_CERTIFICATE_REQUEST,
+    &store_only::CLUSTER_TRUST_BUNDLE_V1BETA1,
+    &store_only::POD_CERTIFICATE_REQUEST_V1BETA1,
+    &store_only::LEASE_CANDIDATE,
+    &store_only::LEASE_CANDIDATE_V1ALPHA2,
+    &api_service::KIND,
+    &mutating_admission_policy::KIND,
+    &mutating_admission_policy_binding::KIND,
+    &mutating_webhook_configuration::KIND,
+    &validating_admission_policy::KIND,
+    &validating_admission_policy_binding::KIND,
+    &validating_webhook_configuration::KIND,
+    &store_only::MUTATING_POLICY_V1BETA1,
+    &store_only::MUTATING_BINDING_V1BETA1,
+    &store_only::MUTATING_POLICY_V1ALPHA1,
+    &store_only::MUTATING_BINDING_V1ALPHA1,
+    &store_only::FLOW_SCHEMA,
+    &store_only::PRIORITY_LEVEL_CONFIGURATION,
+    &store_only::STORAGE_VERSION,
+    &store_only::DEVICE_CLASS,
+    &store_only::DEVICE_TAINT_RULE,
+    &store_only::RESOURCE_CLAIM,
+    &store_only::RESOURCE_CLAIM_TEMPLATE,
+    &store_only::RESOURCE_SLICE,
+    &store_only::DEVICE_CLASS_V1BETA2,
+    &store_only::DEVICE_TAINT_RULE_V1BETA2,
+    &store_only::RESOURCE_CLAIM_V1BETA2,
+    &store_only::RESOURCE_CLAIM_TEMPLATE_V1BETA2,
+    &store_only::RESOURCE_SLICE_V1BETA2,
+    &store_only::DEVICE_CLASS_V1BETA1,
+    &store_only::RESOURCE_CLAIM_V1BETA1,
+    &store_only::RESOURCE_CLAIM_TEMPLATE_V1BETA1,
+    &store_only::RESOURCE_SLICE_V1BETA1,
+    &store_only::DEVICE_TAINT_RULE_V1ALPHA3,
+    &store_only::RESOURCE_POOL_STATUS_REQUEST,
+    &store_only::EVICTION,
+    &store_only::EVICTION_REQUEST,
 ];
 
 /// The kind of a resource's path.

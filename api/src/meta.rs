@@ -56,6 +56,26 @@ pub fn join_api_version(group: &str, version: &str) -> String {
     if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
 }
 
+/// Which of two versions clients should prefer, the preferred one first: stable before beta before alpha, and
+/// higher before lower.
+pub fn prefer(a: &str, b: &str) -> std::cmp::Ordering {
+    rank(b).cmp(&rank(a)).then_with(|| a.cmp(b))
+}
+
+/// Stability, major and minor of a version such as `v2beta1`; nothing for other names, which come last.
+fn rank(version: &str) -> Option<(u8, u32, u32)> {
+    let rest = version.strip_prefix('v')?;
+    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let (major, stage) = rest.split_at(end);
+    let major = major.parse().ok()?;
+    for (name, stability) in [("beta", 1), ("alpha", 0)] {
+        if let Some(minor) = stage.strip_prefix(name) {
+            return Some((stability, major, minor.parse().ok()?));
+        }
+    }
+    stage.is_empty().then_some((2, major, 0))
+}
+
 /// The value at a path of field names, if it is there.
 pub fn at<'a>(object: &'a Value, path: &[&str]) -> Option<&'a Value> {
     path.iter().try_fold(object, |value, name| value.get(name))
@@ -420,6 +440,16 @@ mod tests {
             assert_eq!(generation(&object), 0);
             assert_eq!(ObjectMeta::of(&object), ObjectMeta::default());
         }
+    }
+
+    #[test]
+    fn stable_and_higher_versions_are_preferred() {
+        let mut versions = ["foo", "v1alpha1", "v1", "v10beta3", "v2", "v3beta1", "v12alpha1", "v10", "bar"];
+        versions.sort_by(|a, b| prefer(a, b));
+        assert_eq!(
+            versions,
+            ["v10", "v2", "v1", "v10beta3", "v3beta1", "v12alpha1", "v1alpha1", "bar", "foo"]
+        );
     }
 
     #[test]

@@ -193,6 +193,22 @@ pub fn ip(at: &At<'_>, errors: &mut Errors) {
     }
 }
 
+/// What a range of addresses that is none is told.
+const CIDR: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+
+/// A range of addresses: its first address and the length of its prefix.
+pub fn cidr(at: &At<'_>, errors: &mut Errors) -> Option<(std::net::IpAddr, u8)> {
+    let parsed = at.text().split_once('/').and_then(|(address, length)| {
+        let address: std::net::IpAddr = address.parse().ok()?;
+        let length: u8 = length.parse().ok()?;
+        (length <= if address.is_ipv4() { 32 } else { 128 }).then_some((address, length))
+    });
+    if parsed.is_none() {
+        errors.push(FieldError::invalid(&at.path, at.text(), CIDR));
+    }
+    parsed
+}
+
 /// A relative path that stays below where it starts.
 pub fn relative_path(at: &At<'_>, errors: &mut Errors) {
     if at.text().starts_with('/') {

@@ -8,11 +8,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::bootstrap;
 use crate::mirror::{Settings, World};
 use crate::reconcile::{self, Controller, Driver, Recorder, RegistryWriter, Status};
 use crate::registry::Registry;
 use crate::schedule;
+use crate::{bootstrap, standing};
 
 /// How many Events may wait to be written.
 const NOTES: usize = 1024;
@@ -20,7 +20,7 @@ const NOTES: usize = 1024;
 /// Every controller, in the order in which status lists them.
 pub fn all_controllers() -> Vec<Controller> {
     let mut all = reconcile::CONTROLLERS.to_vec();
-    all.extend([schedule::CONTROLLER, bootstrap::CONTROLLER]);
+    all.extend([schedule::CONTROLLER, bootstrap::CONTROLLER, standing::CONTROLLER]);
     all
 }
 

@@ -11,6 +11,7 @@ pub mod reconcile;
 pub mod schedule;
 
 pub mod bootstrap;
+pub mod standing;
 
 pub mod controllers;
 

@@ -1,8 +1,10 @@
 //! IngressClass: who serves an Ingress.
 
 use crate::error::FieldError;
+use crate::fill;
 use crate::kind::{Column, Generation, Kind, Scope};
 use crate::meta;
+use crate::name;
 use crate::time::{self, Timestamp};
 use crate::validate::{self, At, Errors};
 use serde_json::Value;
@@ -24,6 +26,7 @@ pub static KIND: Kind = Kind {
         Column::AGE,
     ],
     row,
+    defaults,
     checks,
     update_checks,
     ..Kind::PLAIN
@@ -50,6 +53,14 @@ fn row(class: &Value, now: Timestamp) -> Vec<Value> {
     ]
 }
 
+fn defaults(class: &mut Value) {
+    if let Some(parameters) =
+        fill::there(class, "spec").and_then(|spec| fill::there(spec, "parameters")).filter(|p| p.is_object())
+    {
+        fill::absent(parameters, "scope", "Cluster");
+    }
+}
+
 fn checks(class: &At<'_>, errors: &mut Errors) {
     let controller = class.get("spec").get("controller");
     if controller.text().len() > 250 {
@@ -59,9 +70,69 @@ fn checks(class: &At<'_>, errors: &mut Errors) {
         let why = "must be a domain-prefixed path (such as \"acme.io/foo\")";
         errors.push(FieldError::invalid(&controller.path, controller.text(), why));
     }
+    let parameters = class.get("spec").get("parameters");
+    if parameters.is_set() {
+        self::parameters(&parameters, errors);
+    }
+}
+
+fn parameters(parameters: &At<'_>, errors: &mut Errors) {
+    validate::optional_name(&parameters.get("apiGroup"), name::dns1123_subdomain, errors);
+    for (field, detail) in [("kind", "kind is required"), ("name", "name is required")] {
+        let field = parameters.get(field);
+        if validate::required(&field, detail, errors) {
+            validate::follows(&field, name::path_segment, errors);
+        }
+    }
+    let (scope, namespace) = (parameters.get("scope"), parameters.get("namespace"));
+    validate::one_of(&scope, &["Cluster", "Namespace"], errors);
+    match (scope.text(), namespace.is_set()) {
+        ("Namespace", true) => validate::follows(&namespace, name::dns1123_label, errors),
+        ("Namespace", false) => {
+            let detail = "`parameters.scope` is set to 'Namespace'";
+            errors.push(FieldError::required(&namespace.path, detail));
+        }
+        ("Cluster", true) => {
+            errors.push(FieldError::forbidden(&namespace.path, "`parameters.scope` is set to 'Cluster'"));
+        }
+        _ => {}
+    }
 }
 
 fn update_checks(new: &At<'_>, old: &At<'_>, errors: &mut Errors) {
     let (new, old) = (new.get("spec"), old.get("spec"));
     validate::immutable(&new.get("controller"), &old.get("controller"), errors);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn parameters_say_where_they_are() {
+        let cases = [
+            (json!({"kind": "A", "name": "b"}), ""),
+            (
+                json!({"kind": "A", "name": "b", "scope": "Namespace"}),
+                "spec.parameters.namespace: Required value: `parameters.scope` is set to 'Namespace'",
+            ),
+            (
+                json!({"kind": "A", "name": "b", "namespace": "c"}),
+                "spec.parameters.namespace: Forbidden: `parameters.scope` is set to 'Cluster'",
+            ),
+            (json!({"kind": "A"}), "spec.parameters.name: Required value: name is required"),
+            (
+                json!({"kind": "A", "name": "b", "scope": "All"}),
+                "spec.parameters.scope: Unsupported value: \"All\": supported values: \"Cluster\", \"Namespace\"",
+            ),
+        ];
+        for (parameters, expected) in cases {
+            let mut class =
+                json!({"metadata": {"name": "a"}, "spec": {"controller": "a.b/c", "parameters": parameters}});
+            KIND.default(&mut class);
+            let found: Vec<String> = KIND.validate(&class).iter().map(ToString::to_string).collect();
+            assert_eq!(found.join(""), expected);
+        }
+    }
 }

@@ -241,13 +241,7 @@ fn checks(node: &At<'_>, errors: &mut Errors) {
     }
     let ranges = spec.get("podCIDRs");
     for range in ranges.items() {
-        let (address, length) = range.text().split_once('/').unwrap_or((range.text(), ""));
-        let bits = address.parse::<std::net::IpAddr>().map(|ip| if ip.is_ipv4() { 32 } else { 128 });
-        let valid = bits.is_ok_and(|bits| length.parse::<u8>().is_ok_and(|length| length <= bits));
-        if !valid {
-            let why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
-            errors.push(FieldError::invalid(&range.path, range.text(), why));
-        }
+        validate::cidr(&range, errors);
     }
     let amounts = node.get("status").get("capacity");
     for (_, amount) in amounts.entries() {

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use edge_api::kind::{Kind, Scope};
 use edge_api::kinds::KINDS;
+use edge_api::meta;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
@@ -162,20 +163,29 @@ fn architecture() -> &'static str {
     }
 }
 
-/// Groups, and in each the versions with their kinds, newest first.
-fn by_group() -> BTreeMap<&'static str, BTreeMap<&'static str, Vec<&'static Kind>>> {
-    let mut groups: BTreeMap<&str, BTreeMap<&str, Vec<&Kind>>> = BTreeMap::new();
+/// The versions of a group with their kinds, the preferred one first.
+type Versions = Vec<(&'static str, Vec<&'static Kind>)>;
+
+/// Groups, and in each the versions with their kinds.
+fn by_group() -> BTreeMap<&'static str, Versions> {
+    let mut groups: BTreeMap<&str, Versions> = BTreeMap::new();
     for kind in KINDS {
-        groups.entry(kind.group).or_default().entry(kind.version).or_default().push(kind);
+        let versions = groups.entry(kind.group).or_default();
+        match versions.iter_mut().find(|(version, _)| *version == kind.version) {
+            Some((_, kinds)) => kinds.push(kind),
+            None => versions.push((kind.version, vec![kind])),
+        }
+    }
+    for versions in groups.values_mut() {
+        versions.sort_by(|(a, _), (b, _)| meta::prefer(a, b));
     }
     groups
 }
 
-fn group_of(name: &str, versions: &BTreeMap<&str, Vec<&Kind>>) -> Value {
+fn group_of(name: &str, versions: &Versions) -> Value {
     let versions: Vec<Value> = versions
-        .keys()
-        .rev()
-        .map(|version| json!({"groupVersion": format!("{name}/{version}"), "version": version}))
+        .iter()
+        .map(|(version, _)| json!({"groupVersion": format!("{name}/{version}"), "version": version}))
         .collect();
     json!({"name": name, "preferredVersion": versions.first(), "versions": versions})
 }
@@ -238,7 +248,6 @@ fn aggregate(version: &str, part: Part) -> Document {
         .map(|(group, versions)| {
             let versions: Vec<Value> = versions
                 .iter()
-                .rev()
                 .map(|(version, kinds)| {
                     let resources: Vec<Value> = kinds.iter().map(|kind| resource(kind)).collect();
                     json!({"version": version, "resources": resources, "freshness": "Current"})

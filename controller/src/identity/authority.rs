@@ -129,6 +129,22 @@ impl Authority {
         self.issue(params)
     }
 
+    /// What signs.
+    pub(super) fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.issuer
+    }
+
+    /// Says from when to when a certificate is good, under a number of its own.
+    pub(super) fn date(&self, params: &mut CertificateParams, from: i64, until: i64) {
+        let day = |seconds: i64| {
+            date_time_ymd(1970, 1, 1) + std::time::Duration::from_secs(seconds.max(0).unsigned_abs())
+        };
+        params.not_before = day(from);
+        params.not_after = day(until);
+        params.serial_number = Some(serial());
+        params.use_authority_key_identifier_extension = true;
+    }
+
     fn issue(&self, params: CertificateParams) -> Result<Pair, CertificateError> {
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;

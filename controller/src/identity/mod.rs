@@ -12,6 +12,8 @@ mod secret;
 mod service_account;
 mod user;
 
+pub mod signing;
+
 pub use authority::{Authority, CertificateError, Pair};
 pub use kubeconfig::KubeconfigError;
 pub use pki::{Config, IdentityError, Pki};

@@ -208,6 +208,11 @@ impl World {
         World { settings, ..World::default() }
     }
 
+    /// The metadata of an object of any kind but Event, if it is there.
+    pub fn found(&self, kind: &Kind, key: &Name) -> Option<&Arc<Meta>> {
+        self.named.get(&(kind.plural, key.clone()))
+    }
+
     /// Follows one change of the store. `after` is none for a deletion. Keys of no kind are passed over.
     pub fn apply(&mut self, key: &str, revision: u64, after: Option<&Bytes>) -> Option<Delta> {
         self.revision = self.revision.max(revision);

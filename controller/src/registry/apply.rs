@@ -45,7 +45,7 @@ impl Registry {
         if cx.field_manager.is_none() {
             return Err(ApiError::options("fieldManager: Required value: is required for apply patch"));
         }
-        if !matches!(target.subresource, "" | "status") {
+        if !matches!(target.subresource, "" | "status" | "approval") {
             return Err(ApiError::not_supported(target.kind, &format!("apply of {}", target.subresource)));
         }
         // Who applies a field that does not exist would believe to own it.
@@ -162,7 +162,7 @@ fn applied_by_client(live: &Value, config: &Value, schema: &str, writer: &Writer
 /// Fields of the object that this endpoint does not write.
 fn not_written(target: &Target<'_>) -> &'static [&'static str] {
     match target.subresource {
-        "status" => &["spec"],
+        "status" | "approval" => &["spec"],
         _ if target.kind.has(Subresource::Status) => &["status"],
         _ => &[],
     }

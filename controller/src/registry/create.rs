@@ -98,6 +98,7 @@ impl Registry {
         let name = meta::name(&object).to_owned();
         let target = Target { name: &name, ..*target };
         kind.prepare_create(&mut object);
+        self.stamp_requester(cx, kind, &mut object)?;
         kind.default(&mut object);
         if owners == Owners::Recorded {
             self.record_owners(cx, &target, None, &mut object)?;

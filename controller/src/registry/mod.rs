@@ -15,6 +15,7 @@ mod references;
 mod select;
 
 mod apply;
+mod certificate;
 mod check;
 
 mod admit;

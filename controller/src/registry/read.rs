@@ -44,7 +44,7 @@ impl Registry {
             "scale" => scale::of(target.kind, &object.value())
                 .map(|scale| Object { revision: object.revision, stored: encode(scale) })
                 .ok_or_else(|| ApiError::not_found(target.kind, target.name)),
-            "" | "status" | "ephemeralcontainers" | "resize" => Ok(object),
+            "" | "status" | "approval" | "ephemeralcontainers" | "resize" => Ok(object),
             other => Err(ApiError::not_supported(target.kind, &format!("get of {other}"))),
         }
     }

@@ -65,6 +65,7 @@ impl Registry {
         let part = match target.subresource {
             "status" => Part::Status,
             "finalize" => Part::Finalize,
+            "approval" => Part::Approval,
             _ => Part::Main,
         };
         if target.subresource == "finalize" {
@@ -84,6 +85,7 @@ impl Registry {
             kind.prepare_update(&mut wished, &old, part);
         }
         let reservation = self.services().admit(kind, &mut wished, Some(&old))?;
+        self.issue(kind, part, &mut wished);
         let errors = kind.validate_update(&wished, &old, part);
         if !errors.is_empty() {
             return Err(ApiError::invalid(kind, target.name, &errors));
