@@ -18,10 +18,32 @@ pub mod ingress_class;
 pub mod network_policy;
 pub mod service;
 
+pub mod persistent_volume;
+pub mod persistent_volume_claim;
+
+pub mod limit_range;
+pub mod resource_quota;
+
 mod workload;
 
 pub mod deployment;
 pub mod replica_set;
+pub mod replication_controller;
+
+pub mod controller_revision;
+pub mod daemon_set;
+pub mod stateful_set;
+
+pub mod job;
+
+pub mod cron_job;
+
+pub mod horizontal_pod_autoscaler;
+pub mod horizontal_pod_autoscaler_v1;
+pub mod pod_disruption_budget;
+
+pub mod component_status;
+pub mod pod_template;
 
 pub mod event;
 pub mod events_event;
@@ -60,17 +82,31 @@ use crate::meta;
 
 /// Every kind, in the order discovery lists them.
 pub static KINDS: &[&Kind] = &[
+    &component_status::KIND,
     &config_map::KIND,
     &endpoints::KIND,
     &event::KIND,
+    &limit_range::KIND,
     &namespace::KIND,
     &node::KIND,
+    &persistent_volume_claim::KIND,
+    &persistent_volume::KIND,
     &pod::KIND,
+    &pod_template::KIND,
+    &replication_controller::KIND,
+    &resource_quota::KIND,
     &secret::KIND,
     &service_account::KIND,
     &service::KIND,
+    &controller_revision::KIND,
+    &daemon_set::KIND,
     &deployment::KIND,
     &replica_set::KIND,
+    &stateful_set::KIND,
+    &horizontal_pod_autoscaler::KIND,
+    &horizontal_pod_autoscaler_v1::KIND,
+    &cron_job::KIND,
+    &job::KIND,
     &lease::KIND,
     &endpoint_slice::KIND,
     &events_event::KIND,
@@ -135,6 +171,7 @@ pub static KINDS: &[&Kind] = &[
     &store_only::RESOURCE_POOL_STATUS_REQUEST,
     &store_only::EVICTION,
     &store_only::EVICTION_REQUEST,
+    &pod_disruption_budget::KIND,
 ];
 
 /// The kind of a resource's path.
@@ -193,6 +230,8 @@ mod tests {
             "involvedObject",
             "source",
             "series",
+            "template",
+            "conditions",
         ];
         for field in fields {
             objects.extend(leaves.iter().map(|leaf| json!({ field: leaf })));
@@ -214,6 +253,26 @@ mod tests {
             "tls",
             "podCIDRs",
             "finalizers",
+            "updateStrategy",
+            "volumeClaimTemplates",
+            "persistentVolumeClaimRetentionPolicy",
+            "podFailurePolicy",
+            "successPolicy",
+            "jobTemplate",
+            "schedule",
+            "timeZone",
+            "metrics",
+            "currentMetrics",
+            "behavior",
+            "scaleTargetRef",
+            "minAvailable",
+            "hard",
+            "scopes",
+            "limits",
+            "accessModes",
+            "capacity",
+            "nodeAffinity",
+            "resources",
         ];
         for field in deep {
             objects.extend(leaves.iter().map(|leaf| json!({"spec": { field: leaf }})));
@@ -322,7 +381,51 @@ mod tests {
         let ingress = json!({"rules": [{"host": "a.b", "http": {"paths": [{"path": "/", "pathType": "Prefix",
             "backend": {"service": {"name": "a", "port": {"number": 80}}}}]}}], "tls": [{"hosts": ["a.b"]}]});
         let node = json!({"taints": [{"key": "a", "effect": "NoExecute"}], "podCIDRs": ["10.42.0.0/24"], "podCIDR": "10.42.0.0/24"});
-        let cases: [(&Kind, Value); 5] = [
+        let of = |more: Value| {
+            let mut spec = template.clone();
+            for (field, value) in more.as_object().into_iter().flatten() {
+                spec[field] = value.clone();
+            }
+            spec
+        };
+        let stateful =
+            of(json!({"ordinals": {"start": 1}, "volumeClaimTemplates": [{"metadata": {"name": "v"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}]}));
+        let run = of(
+            json!({"completions": 2, "completionMode": "Indexed", "backoffLimitPerIndex": 1, "podFailurePolicy":
+            {"rules": [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [1]}},
+                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}]},
+            "successPolicy": {"rules": [{"succeededIndexes": "0-1", "succeededCount": 1}]}}),
+        );
+        let cron = json!({"schedule": "@daily", "timeZone": "UTC", "jobTemplate": {"spec": run}});
+        let scaler = json!({"maxReplicas": 2, "scaleTargetRef": {"kind": "Deployment", "name": "a"}, "metrics":
+            [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 5}}},
+                {"type": "Object", "object": {"describedObject": {"kind": "Service", "name": "a"}, "metric": {"name": "a"},
+                    "target": {"type": "Value", "value": "1"}}}], "behavior": {"scaleDown": {}}});
+        let older = json!({"maxReplicas": 2, "scaleTargetRef": {"kind": "Deployment", "name": "a"}, "targetCPUUtilizationPercentage": 5});
+        let volume = json!({"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/a"},
+            "claimRef": {"namespace": "a", "name": "b"}, "nodeAffinity": {"required": {"nodeSelectorTerms":
+                [{"matchExpressions": [{"key": "a", "operator": "Exists"}]}]}}});
+        let claim = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}},
+            "dataSource": {"kind": "PersistentVolumeClaim", "name": "a"}, "selector": {"matchLabels": {"a": "b"}}});
+        let quota = json!({"hard": {"pods": "1"}, "scopes": ["Terminating"], "scopeSelector": {"matchExpressions":
+            [{"scopeName": "PriorityClass", "operator": "In", "values": ["a"]}]}});
+        let limits = json!({"limits": [{"type": "Container", "max": {"cpu": "1"}, "min": {"cpu": "1m"},
+            "default": {"cpu": "1"}, "defaultRequest": {"cpu": "1m"}, "maxLimitRequestRatio": {"cpu": "2"}}]});
+        let budget = json!({"minAvailable": "50%", "selector": {"matchLabels": {"a": "b"}}});
+        let cases: [(&Kind, Value); 17] = [
+            (&stateful_set::KIND, stateful),
+            (&daemon_set::KIND, of(json!({"updateStrategy": {"rollingUpdate": {"maxUnavailable": "1%"}}}))),
+            (&replication_controller::KIND, of(json!({"selector": {"a": "b"}}))),
+            (&job::KIND, run),
+            (&cron_job::KIND, cron),
+            (&horizontal_pod_autoscaler::KIND, scaler),
+            (&horizontal_pod_autoscaler_v1::KIND, older),
+            (&persistent_volume::KIND, volume),
+            (&persistent_volume_claim::KIND, claim),
+            (&resource_quota::KIND, quota),
+            (&limit_range::KIND, limits),
+            (&pod_disruption_budget::KIND, budget),
             (&pod::KIND, pod),
             (&deployment::KIND, template),
             (&service::KIND, service),

@@ -13,6 +13,8 @@ pub mod name;
 pub mod quantity;
 pub mod time;
 
+pub mod cron;
+
 pub mod schema;
 
 pub mod patch;

@@ -328,9 +328,17 @@ pub struct LabelSelector {
 }
 
 impl LabelSelector {
-    /// The selector at a path of an object, if it is there and well formed.
+    /// The selector at a path of an object, if it is there and well formed. A plain map of labels, as
+    /// ReplicationControllers have it, is one too.
     pub fn at(object: &Value, path: &[&str]) -> Option<LabelSelector> {
-        LabelSelector::deserialize(at(object, path)?).ok()
+        let value = at(object, path)?;
+        let plain =
+            value.as_object().is_some_and(|map| !map.is_empty() && map.values().all(Value::is_string));
+        if plain {
+            let match_labels = BTreeMap::deserialize(value).ok()?;
+            return Some(LabelSelector { match_labels, ..LabelSelector::default() });
+        }
+        LabelSelector::deserialize(value).ok()
     }
 
     /// Whether nothing is required, so that everything matches.
@@ -450,6 +458,13 @@ mod tests {
             versions,
             ["v10", "v2", "v1", "v10beta3", "v3beta1", "v12alpha1", "v1alpha1", "bar", "foo"]
         );
+    }
+
+    #[test]
+    fn a_plain_map_is_a_selector_too() {
+        let spec = json!({"selector": {"app": "web"}, "other": {"matchLabels": {"app": "web"}}, "empty": {}});
+        assert_eq!(LabelSelector::at(&spec, &["selector"]), LabelSelector::at(&spec, &["other"]));
+        assert!(LabelSelector::at(&spec, &["empty"]).is_some_and(|selector| selector.is_empty()));
     }
 
     #[test]

@@ -129,7 +129,7 @@ fn row(deployment: &Value, now: Timestamp) -> Vec<Value> {
         status("availableReplicas").into(),
         time::age(meta::creation_timestamp(deployment), now).into(),
     ];
-    row.extend(workload::wide_cells(deployment));
+    row.extend(workload::wide_cells(&deployment["spec"]));
     row
 }
 
@@ -155,7 +155,8 @@ fn checks(deployment: &At<'_>, errors: &mut Errors) {
     for field in ["replicas", "minReadySeconds", "revisionHistoryLimit"] {
         validate::not_negative(&spec.get(field), errors);
     }
-    workload::selector_and_template(&spec, "ReplicaSet", errors);
+    workload::selector(&spec, "deployment", errors);
+    workload::template(&spec, "ReplicaSet", errors);
     strategy(&spec.get("strategy"), errors);
     let deadline = spec.get("progressDeadlineSeconds");
     validate::not_negative(&deadline, errors);
@@ -183,41 +184,13 @@ fn strategy(strategy: &At<'_>, errors: &mut Errors) {
 
 fn rolling_update(bounds: &At<'_>, errors: &mut Errors) {
     let (unavailable, surge) = (bounds.get("maxUnavailable"), bounds.get("maxSurge"));
-    count_or_percent(&unavailable, errors);
-    count_or_percent(&surge, errors);
-    if is_nothing(&unavailable) && is_nothing(&surge) {
+    workload::count_or_percent(&unavailable, errors);
+    workload::count_or_percent(&surge, errors);
+    if workload::is_nothing(&unavailable) && workload::is_nothing(&surge) {
         let why = "may not be 0 when `maxSurge` is 0";
         errors.push(FieldError::invalid(&unavailable.path, unavailable.value, why));
     }
-    let percent = unavailable.text().strip_suffix('%').and_then(|digits| digits.parse::<i64>().ok());
-    if percent.is_some_and(|percent| percent > 100) {
-        errors.push(FieldError::invalid(
-            &unavailable.path,
-            unavailable.value,
-            "must not be greater than 100%",
-        ));
-    }
-}
-
-fn is_nothing(at: &At<'_>) -> bool {
-    match at.value {
-        Value::String(text) => text.strip_suffix('%').is_some_and(|digits| digits.bytes().all(|c| c == b'0')),
-        other => other.as_i64().unwrap_or(0) == 0,
-    }
-}
-
-fn count_or_percent(at: &At<'_>, errors: &mut Errors) {
-    if let Value::String(text) = at.value {
-        let is_percent = text
-            .strip_suffix('%')
-            .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit()));
-        if !is_percent {
-            let why = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
-            errors.push(FieldError::invalid(&at.path, at.value, why));
-        }
-    } else {
-        validate::not_negative(at, errors);
-    }
+    workload::at_most_all(&unavailable, errors);
 }
 
 #[cfg(test)]

@@ -16,7 +16,9 @@ pub use default::{pull_policy, template as default_template};
 pub use spec::*;
 pub use status::*;
 pub use update::qos_class;
-pub use validate::{spec as validate_spec, template as validate_template};
+pub use validate::{
+    node_selector as validate_node_selector, spec as validate_spec, template as validate_template,
+};
 
 use crate::kind::{Field, Generation, Kind, Subresource};
 use crate::meta::ObjectMeta;

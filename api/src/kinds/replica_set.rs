@@ -1,6 +1,7 @@
 //! ReplicaSet: so many Pods of one template.
 
 use crate::compact::object;
+use crate::error::FieldError;
 use crate::fill;
 use crate::kind::{Column, Field, Generation, Kind, ScalePaths, Subresource};
 use crate::kinds::pod::{self, PodTemplateSpec};
@@ -68,6 +69,18 @@ impl crate::compact::Blank for ReplicaSetStatus {
     }
 }
 
+/// What is shown of one.
+pub(super) const COLUMNS: &[Column] = &[
+    Column::NAME,
+    Column::new("Desired", "integer", "Pods that are wished."),
+    Column::new("Current", "integer", "Pods that are there."),
+    Column::new("Ready", "integer", "Pods that are ready."),
+    Column::AGE,
+    Column::wide("Containers", "string", "Names of each container in the template."),
+    Column::wide("Images", "string", "Images referenced by each container in the template."),
+    Column::wide("Selector", "string", "Which pods are its own."),
+];
+
 /// The table entry.
 pub static KIND: Kind = Kind {
     group: "apps",
@@ -85,26 +98,19 @@ pub static KIND: Kind = Kind {
         status_replicas: &["status", "replicas"],
         selector: &["spec", "selector"],
     }),
-    columns: &[
-        Column::NAME,
-        Column::new("Desired", "integer", "Pods that are wished."),
-        Column::new("Current", "integer", "Pods that are there."),
-        Column::new("Ready", "integer", "Pods that are ready."),
-        Column::AGE,
-        Column::wide("Containers", "string", "Names of each container in the template."),
-        Column::wide("Images", "string", "Images referenced by each container in the template."),
-        Column::wide("Selector", "string", "Which pods are its own."),
-    ],
+    columns: COLUMNS,
     row,
     fields: &[Field { name: "status.replicas", path: &["status", "replicas"], absent: "0" }],
     defaults,
     create: |set| fill::set(set, "status", json!({ "replicas": 0 })),
     checks,
     update_checks: workload::selector_stays,
+    status_checks,
     ..Kind::PLAIN
 };
 
-fn row(set: &Value, now: Timestamp) -> Vec<Value> {
+/// A row of [`COLUMNS`].
+pub(super) fn row(set: &Value, now: Timestamp) -> Vec<Value> {
     let number = |path: &[&str]| Value::from(meta::number(set, path).unwrap_or(0));
     let mut row = vec![
         meta::name(set).into(),
@@ -113,7 +119,7 @@ fn row(set: &Value, now: Timestamp) -> Vec<Value> {
         number(&["status", "readyReplicas"]),
         time::age(meta::creation_timestamp(set), now).into(),
     ];
-    row.extend(workload::wide_cells(set));
+    row.extend(workload::wide_cells(&set["spec"]));
     row
 }
 
@@ -127,5 +133,21 @@ fn checks(set: &At<'_>, errors: &mut Errors) {
     let spec = set.get("spec");
     validate::not_negative(&spec.get("replicas"), errors);
     validate::not_negative(&spec.get("minReadySeconds"), errors);
-    workload::selector_and_template(&spec, "ReplicaSet", errors);
+    workload::selector(&spec, "deployment", errors);
+    workload::template(&spec, "ReplicaSet", errors);
+}
+
+/// Counts are not negative, and a part is at most the whole.
+pub(super) fn status_checks(new: &At<'_>, _: &At<'_>, errors: &mut Errors) {
+    const PARTS: &[&str] = &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"];
+    let status = new.get("status");
+    workload::counts(&status, &["replicas", "observedGeneration"], errors);
+    workload::counts(&status, PARTS, errors);
+    let all = status.get("replicas").number().unwrap_or(0);
+    for part in PARTS.iter().map(|part| status.get(part)) {
+        if part.number().is_some_and(|number| number > all) {
+            let why = "cannot be greater than status.replicas";
+            errors.push(FieldError::invalid(&part.path, part.value, why));
+        }
+    }
 }

@@ -194,7 +194,7 @@ mod tests {
     /// What kubectl looks for before it leaves validation to the server.
     #[test]
     fn writes_accept_field_validation() {
-        for kind in KINDS {
+        for kind in KINDS.iter().filter(|kind| kind.verbs.contains(&"patch")) {
             let document = group(kind.group, kind.version);
             let gvk = json!({ "group": kind.group, "version": kind.version, "kind": kind.kind });
             let paths = document["paths"].as_object().unwrap();

@@ -17,22 +17,13 @@ pub(super) fn pod(object: &At<'_>, errors: &mut Errors) {
     }
 }
 
-/// Checks a Pod template; `owner` is the kind it belongs to, which only runs Pods that go on.
-pub fn template(template: &At<'_>, owner: &str, errors: &mut Errors) {
+/// Checks a Pod template.
+pub fn template(template: &At<'_>, errors: &mut Errors) {
     let metadata = template.get("metadata");
     validate::labels(&metadata.get("labels"), errors);
     validate::annotations(&metadata.get("annotations"), errors);
     let template_spec = template.get("spec");
     spec(&template_spec, errors);
-    let policy = template_spec.get("restartPolicy");
-    if matches!(policy.text(), "Never" | "OnFailure") {
-        errors.push(FieldError::not_supported(&policy.path, policy.value, &["Always"]));
-    }
-    let deadline = template_spec.get("activeDeadlineSeconds");
-    if deadline.is_set() {
-        let detail = format!("activeDeadlineSeconds in {owner} is not Supported");
-        errors.push(FieldError::forbidden(&deadline.path, &detail));
-    }
     let ephemeral = template_spec.get("ephemeralContainers");
     if !ephemeral.is_empty() {
         errors
@@ -161,11 +152,7 @@ fn affinity(affinity: &At<'_>, errors: &mut Errors) {
     let node = affinity.get("nodeAffinity");
     let required = node.get(REQUIRED_RULE);
     if required.is_set() {
-        let terms = required.get("nodeSelectorTerms");
-        if terms.is_empty() {
-            errors.push(FieldError::required(&terms.path, "must have at least one node selector term"));
-        }
-        terms.items().for_each(|term| node_selector_term(&term, errors));
+        node_selector(&required, errors);
     }
     for preferred in node.get(PREFERRED_RULE).items() {
         weight(&preferred, errors);
@@ -179,6 +166,15 @@ fn affinity(affinity: &At<'_>, errors: &mut Errors) {
             pod_affinity_term(&preferred.get("podAffinityTerm"), errors);
         }
     }
+}
+
+/// Checks the terms one of which a node must meet.
+pub fn node_selector(selector: &At<'_>, errors: &mut Errors) {
+    let terms = selector.get("nodeSelectorTerms");
+    if terms.is_empty() {
+        errors.push(FieldError::required(&terms.path, "must have at least one node selector term"));
+    }
+    terms.items().for_each(|term| node_selector_term(&term, errors));
 }
 
 fn weight(preferred: &At<'_>, errors: &mut Errors) {

@@ -10,4 +10,5 @@ mod lifecycle;
 mod reads;
 mod usage;
 mod watches;
+mod workloads;
 mod writes;
