@@ -76,6 +76,22 @@ pub mod mutating_webhook_configuration;
 pub mod validating_webhook_configuration;
 
 pub mod store_only;
+mod rbac;
+
+pub mod cluster_role;
+pub mod role;
+pub mod role_binding;
+
+pub mod cluster_role_binding;
+
+mod review;
+
+pub mod local_subject_access_review;
+pub mod self_subject_access_review;
+pub mod self_subject_review;
+pub mod self_subject_rules_review;
+pub mod subject_access_review;
+pub mod token_review;
 
 use crate::kind::Kind;
 use crate::meta;
@@ -172,6 +188,16 @@ pub static KINDS: &[&Kind] = &[
     &store_only::EVICTION,
     &store_only::EVICTION_REQUEST,
     &pod_disruption_budget::KIND,
+    &cluster_role_binding::KIND,
+    &cluster_role::KIND,
+    &role_binding::KIND,
+    &role::KIND,
+    &local_subject_access_review::KIND,
+    &self_subject_access_review::KIND,
+    &self_subject_rules_review::KIND,
+    &subject_access_review::KIND,
+    &self_subject_review::KIND,
+    &token_review::KIND,
 ];
 
 /// The kind of a resource's path.
@@ -232,6 +258,10 @@ mod tests {
             "series",
             "template",
             "conditions",
+            "rules",
+            "roleRef",
+            "subjects",
+            "aggregationRule",
         ];
         for field in fields {
             objects.extend(leaves.iter().map(|leaf| json!({ field: leaf })));

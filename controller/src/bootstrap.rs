@@ -1,7 +1,12 @@
 //! What every cluster has from the beginning, and again if somebody deletes it: the four namespaces, and the Service
 //! `kubernetes` with the API server behind it.
 //!
-//! One more controller: a fresh cluster is only one where all of it is missing.
+//! One more controller: a fresh cluster is only one where all of it is missing. Roles are looked after once, at the
+//! start.
+
+mod policy;
+
+pub mod roles;
 
 use std::net::IpAddr;
 

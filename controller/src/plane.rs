@@ -4,6 +4,7 @@
 //! wrong with a configuration is wrong before anything runs. [`ControlPlane::run`] serves until told to stop;
 //! dropping the value ends every task it owns. It reads no environment and parses no flags.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -16,11 +17,11 @@ use parking_lot::Mutex;
 
 use crate::bootstrap;
 use crate::controllers::Controllers;
-use crate::http::{ApiServer, ListenError};
+use crate::http::{ApiServer, Audit, ListenError};
 use crate::identity::{IdentityError, Pki, User};
 use crate::mirror::{ROOT_CA, Settings};
 use crate::reconcile::Status;
-use crate::registry::Registry;
+use crate::registry::{Registry, Target};
 use crate::store::{Key, OpenError, ReadError, Store, StoreTask};
 
 /// What a control plane is to be.
@@ -40,6 +41,8 @@ pub struct Config {
     pub service_range: String,
     /// The domain under which Services have names.
     pub cluster_domain: String,
+    /// Where the audit log is written, if it is kept.
+    pub audit_log: Option<PathBuf>,
     /// The name of the node that lives in or beside this process; `unix_socket` callers and [`ControlPlane::connector`]
     /// are this node.
     pub node_name: String,
@@ -56,6 +59,7 @@ impl Config {
             pod_range: "10.42.0.0/16".to_owned(),
             service_range: "10.43.0.0/16".to_owned(),
             cluster_domain: "cluster.local".to_owned(),
+            audit_log: None,
             node_name: "localhost".to_owned(),
         }
     }
@@ -159,7 +163,12 @@ impl ControlPlane {
             api_address: None,
         };
         let registry = Registry::new(store, Arc::new(pki), crate::registry::Config { service_range, now });
-        let server = ApiServer::new(registry.clone()).map_err(BuildError::Listen)?;
+        let mut server = ApiServer::new(registry.clone()).map_err(BuildError::Listen)?;
+        if let Some(path) = &config.audit_log {
+            let opened = Audit::open(path);
+            server =
+                server.with_audit(opened.map_err(|source| BuildError::File { path: path.clone(), source })?);
+        }
         let api = server.bind_tls(config.api_address).await.map_err(BuildError::Listen)?;
         if let Some(path) = &config.unix_socket {
             bind_unix(&server, path, &config.node_name)?;
@@ -236,6 +245,7 @@ impl ControlPlane {
             () = self.server.run() => "the API server",
             () = controllers.stopped() => "a controller",
             () = self.store.stopped() => "the store",
+            never = settle_roles(&self.registry) => match never {},
         };
         Err(RunError::Stopped { component })
     }
@@ -252,6 +262,12 @@ impl ControlPlane {
         drop(self.server);
         self.store.close().await;
     }
+}
+
+/// Looks after the default roles, and then never ends.
+async fn settle_roles(registry: &Registry) -> Infallible {
+    bootstrap::roles::settle(registry).await;
+    std::future::pending().await
 }
 
 /// Kinds of which some writes may be lost in a power cut; which ones, each kind says itself.
@@ -320,7 +336,9 @@ fn has_begun(store: &Store) -> bool {
     let has = |resource: &str, namespace: &str, name: &str| {
         store.get(&Key::of("core", resource, namespace, name)).is_some()
     };
-    has("services", "default", "kubernetes")
+    let administrators = Target::one(&kinds::cluster_role_binding::KIND, "", "cluster-admin").key();
+    store.get(&administrators).is_some()
+        && has("services", "default", "kubernetes")
         && bootstrap::NAMESPACES.iter().all(|namespace| {
             has("namespaces", "", namespace)
                 && has("serviceaccounts", namespace, "default")
@@ -329,10 +347,10 @@ fn has_begun(store: &Store) -> bool {
 }
 
 async fn wait_for_beginning(store: &Store) -> Result<(), ReadError> {
-    let mut cursor = store.watch("/core/", store.head())?;
+    let mut cursor = store.watch("/", store.head())?;
     while !has_begun(store) {
         match cursor.next().await {
-            Err(ReadError::Compacted { .. }) => cursor = store.watch("/core/", store.head())?,
+            Err(ReadError::Compacted { .. }) => cursor = store.watch("/", store.head())?,
             other => drop(other?),
         }
     }

@@ -120,6 +120,9 @@ pub struct Written {
     /// Write an administrator's kubeconfig here, mode 0600 [default: DATA_DIR/kubeconfig]
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
+    /// Keep an audit log of the API in this file, set aside at 32 MiB [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub audit_log: Option<PathBuf>,
     /// `file:` and `oci-layout:` images live below this directory [default: the working directory]
     #[arg(long, value_name = "DIR")]
     pub image_dir: Option<PathBuf>,
@@ -174,6 +177,8 @@ pub struct Settings {
     pub node_port_address: IpAddr,
     /// Where the administrator's kubeconfig is written.
     pub kubeconfig: PathBuf,
+    /// The audit log of the API, if it is kept.
+    pub audit_log: Option<PathBuf>,
     /// The root of `file:` and `oci-layout:` images.
     pub image_dir: PathBuf,
     /// The roots of `hostPath` volumes.
@@ -218,6 +223,7 @@ impl Written {
             https_address: self.https_address.or(base.https_address),
             node_port_address: self.node_port_address.or(base.node_port_address),
             kubeconfig: self.kubeconfig.or(base.kubeconfig),
+            audit_log: self.audit_log.or(base.audit_log),
             image_dir: self.image_dir.or(base.image_dir),
             host_path_dirs: either(self.host_path_dirs, base.host_path_dirs),
             insecure_registries: either(self.insecure_registries, base.insecure_registries),
@@ -257,6 +263,7 @@ impl Written {
             https_address: self.https_address.unwrap_or_else(|| loopback(8443)),
             node_port_address: self.node_port_address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             kubeconfig: host.absolute(self.kubeconfig.unwrap_or_else(|| data_dir.join("kubeconfig"))),
+            audit_log: self.audit_log.map(|file| host.absolute(file)),
             image_dir: host.absolute(self.image_dir.unwrap_or_else(|| host.working_dir.clone())),
             host_path_dirs: self.host_path_dirs.into_iter().map(|dir| host.absolute(dir)).collect(),
             insecure_registries: self.insecure_registries,
@@ -287,6 +294,7 @@ impl Settings {
             https_address: Some(self.https_address),
             node_port_address: Some(self.node_port_address),
             kubeconfig: Some(self.kubeconfig.clone()),
+            audit_log: self.audit_log.clone(),
             image_dir: Some(self.image_dir.clone()),
             host_path_dirs: self.host_path_dirs.clone(),
             insecure_registries: self.insecure_registries.clone(),

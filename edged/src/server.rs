@@ -39,6 +39,7 @@ pub async fn serve(settings: &Settings, host: &Host, started: Instant) -> Result
     config.api_address = settings.api_address;
     config.kubeconfig = settings.kubeconfig.clone();
     config.node_name = settings.node_name.clone();
+    config.audit_log = settings.audit_log.clone();
     if splits {
         let uid = host.is_root.then_some(settings.agent_uid);
         config.unix_socket = Some(Child::prepare(&settings.data_dir, &node_dir, uid)?);

@@ -123,7 +123,7 @@ impl Writer<'_> {
         };
         if kind.is_namespaced() {
             let operations = self.allowed([("list", lister("ForAllNamespaces"))]);
-            paths.insert(format!("{root}/{}", kind.plural), self.path(&[], operations));
+            self.add(paths, format!("{root}/{}", kind.plural), &[], operations);
         }
         let collection = if kind.is_namespaced() {
             format!("{root}/namespaces/{{namespace}}/{}", kind.plural)
@@ -146,17 +146,30 @@ impl Writer<'_> {
             ("create", op("post", "post", one(), one(), WRITE)),
             ("deletecollection", op("delete", "deletecollection", options(), status(), DELETE)),
         ]);
-        paths.insert(collection.clone(), self.path(&["namespace"], operations));
+        self.add(paths, collection.clone(), &["namespace"], operations);
         let operations = self.allowed([
             ("get", op("get", "get", None, one(), READ)),
             ("update", op("put", "put", one(), one(), WRITE)),
             ("patch", op("patch", "patch", Some(format!("{META}.Patch")), one(), PATCH)),
             ("delete", op("delete", "delete", options(), status(), DELETE)),
         ]);
-        paths.insert(format!("{collection}/{{name}}"), self.path(&["name", "namespace"], operations));
+        self.add(paths, format!("{collection}/{{name}}"), &["name", "namespace"], operations);
         for subresource in kind.subresources {
             let path = format!("{collection}/{{name}}/{}", subresource.name());
             paths.insert(path, self.path(&["name", "namespace"], self.subresource(*subresource)));
+        }
+    }
+
+    /// Adds a path, if anything can be done there.
+    fn add(
+        &self,
+        paths: &mut Map<String, Value>,
+        path: String,
+        parameters: &[&str],
+        operations: Vec<Operation<'_>>,
+    ) {
+        if !operations.is_empty() {
+            paths.insert(path, self.path(parameters, operations));
         }
     }
 

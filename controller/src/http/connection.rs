@@ -1,6 +1,7 @@
 //! One connection: who is on the other side, and the answer to each of its requests.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,16 +14,18 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
+use crate::http::audit::{Audit, Draft};
 use crate::http::body::{Body, Response};
+use crate::http::fairness::{Effort, Seats};
 use crate::http::health::Checks;
 use crate::http::metrics::{Labels, Metrics};
 use crate::http::objects::{Call, Verb};
 use crate::http::query::Query;
 use crate::http::reconcilers::Reconcilers;
 use crate::http::route::Route;
-use crate::http::{discovery, join, node_proxy, openapi, status};
+use crate::http::{discovery, impersonate, issuer, join, node_proxy, openapi, status};
 use crate::identity::User;
-use crate::registry::{ApiError, Context, Reason, Registry};
+use crate::registry::{Action, ApiError, Context, Reason, Registry};
 use crate::tunnel::{self, Tunnels};
 
 /// How long a request that is no watch or log may take.
@@ -46,6 +49,10 @@ pub struct Shared {
     pub metrics: Metrics,
     /// What the controllers are doing.
     pub reconcilers: Reconcilers,
+    /// Who may be under way.
+    pub seats: Seats,
+    /// The audit log, if there is one.
+    pub audit: Option<Audit>,
     /// Set when the server takes no more and streams are to end.
     pub draining: CancellationToken,
 }
@@ -53,8 +60,8 @@ pub struct Shared {
 /// Who is on the other side.
 #[derive(Clone)]
 pub enum Peer {
-    /// Somebody on the network, who may have shown a client certificate.
-    Remote(Option<User>),
+    /// Somebody at this address on the network, who may have shown a client certificate.
+    Remote(Option<IpAddr>, Option<User>),
     /// Somebody whose stream itself says who it is.
     Known(User),
 }
@@ -103,7 +110,8 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
 async fn answer(shared: Arc<Shared>, peer: Peer, request: Request<Incoming>) -> Response {
     let begun = Instant::now();
     let mut labels = Labels { verb: "other", group: "", resource: "", code: 0 };
-    let answering = dispatch(&shared, &peer, request, &mut labels);
+    let mut draft = shared.audit.as_ref().and_then(|_| draft(&shared, &peer, &request));
+    let answering = dispatch(&shared, &peer, request, &mut labels, &mut draft);
     let mut response = match tokio::time::timeout(PATIENCE, answering).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => status::failure(&error),
@@ -116,8 +124,25 @@ async fn answer(shared: Arc<Shared>, peer: Peer, request: Request<Incoming>) -> 
     let took = begun.elapsed();
     tracing::debug!(verb = labels.verb, resource = labels.resource, code = labels.code, ?took, "answered");
     shared.metrics.answered(labels, took);
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    if let (Some(audit), Some(draft)) = (&shared.audit, draft) {
+        audit.record(draft.answered(response.status(), shared.registry.now())).await;
+    }
+    let private = HeaderValue::from_static("no-cache, private");
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(private);
     response
+}
+
+/// The beginning of what the audit log says of a request; nothing for questions about health.
+fn draft(shared: &Shared, peer: &Peer, request: &Request<Incoming>) -> Option<Draft> {
+    if let Route::Health(..) | Route::Version = Route::parse(request.uri().path()) {
+        return None;
+    }
+    let address = match peer {
+        Peer::Remote(address, _) => *address,
+        Peer::Known(_) => None,
+    };
+    let (uri, method) = (request.uri(), request.method().as_str());
+    Some(Draft::new(uri, method, request.headers(), address, shared.registry.now()))
 }
 
 async fn dispatch(
@@ -125,6 +150,7 @@ async fn dispatch(
     peer: &Peer,
     mut request: Request<Incoming>,
     labels: &mut Labels,
+    draft: &mut Option<Draft>,
 ) -> Result<Response, ApiError> {
     let upgrade = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
@@ -140,7 +166,9 @@ async fn dispatch(
         }
         _ => {}
     }
-    let user = authenticate(shared, peer, &parts.headers)?;
+    let user = identify(shared, peer, &parts.headers, draft)?;
+    let reads = matches!(parts.method, Method::GET | Method::HEAD);
+    let _seat = shared.seats.take(&user, if reads { Effort::Read } else { Effort::Write }).await?;
     let place = match &route {
         Route::Objects(place) => place,
         Route::NodeProxy(node, path) if parts.method == Method::GET => {
@@ -150,7 +178,7 @@ async fn dispatch(
         }
         Route::Tunnel(node) => return tunnel_to(shared, &user, node, &parts, upgrade),
         other if parts.method == Method::GET || parts.method == Method::HEAD => {
-            return document(shared, &user, other, &parts.headers);
+            return document(shared, &user, other, &parts);
         }
         _ => return Err(discovery::nothing()),
     };
@@ -159,11 +187,32 @@ async fn dispatch(
         ApiError::new(Reason::MethodNotAllowed, format!("{method} is not supported on this path"))
     })?;
     *labels = Labels { verb: verb.name(), group: place.kind.group, resource: place.kind.plural, code: 0 };
+    if let Some(draft) = draft {
+        draft.about(verb.name(), place);
+    }
     Call { shared, user, place, verb, query: &query, parts: &parts }.answer(body).await
 }
 
+/// Who the request is made as.
+fn identify(
+    shared: &Shared,
+    peer: &Peer,
+    headers: &HeaderMap,
+    draft: &mut Option<Draft>,
+) -> Result<User, ApiError> {
+    let caller = authenticate(shared, peer, headers)?;
+    if let Some(draft) = draft {
+        draft.by(&caller);
+    }
+    let Some(other) = impersonate::wished(&shared.registry, &caller, headers)? else { return Ok(caller) };
+    if let Some(draft) = draft {
+        draft.acting_as(&other);
+    }
+    Ok(other)
+}
+
 fn authenticate(shared: &Shared, peer: &Peer, headers: &HeaderMap) -> Result<User, ApiError> {
-    if let Peer::Known(user) | Peer::Remote(Some(user)) = peer {
+    if let Peer::Known(user) | Peer::Remote(_, Some(user)) = peer {
         return Ok(user.clone());
     }
     let registry = &shared.registry;
@@ -174,12 +223,11 @@ fn authenticate(shared: &Shared, peer: &Peer, headers: &HeaderMap) -> Result<Use
     user.ok_or_else(|| ApiError::new(Reason::Unauthorized, "Unauthorized"))
 }
 
-fn document(
-    shared: &Shared,
-    user: &User,
-    route: &Route<'_>,
-    headers: &HeaderMap,
-) -> Result<Response, ApiError> {
+/// What is read at a path without objects.
+fn document(shared: &Shared, user: &User, route: &Route<'_>, parts: &Parts) -> Result<Response, ApiError> {
+    let verb = if parts.method == Method::HEAD { "head" } else { "get" };
+    shared.registry.authorise_action(user, &Action::Path { verb, path: parts.uri.path() })?;
+    let headers = &parts.headers;
     match route {
         Route::CoreVersions => Ok(discovery::core_versions(headers)),
         Route::Groups => Ok(discovery::groups(headers)),
@@ -188,12 +236,10 @@ fn document(
         Route::OpenApiIndex => Ok(openapi::index(headers)),
         Route::OpenApiV2 => Ok(openapi::v2(headers)),
         Route::OpenApiGroup(group, version) => openapi::group(group, version, headers),
-        Route::Metrics if user.is_in(crate::identity::GROUP_MASTERS) => Ok(shared.metrics.answer()),
-        Route::Reconcilers if user.is_in(crate::identity::GROUP_MASTERS) => Ok(shared.reconcilers.answer()),
-        Route::Reconcilers => {
-            Err(ApiError::new(Reason::Forbidden, "forbidden: the controllers' state is for administrators"))
-        }
-        Route::Metrics => Err(ApiError::new(Reason::Forbidden, "forbidden: metrics are for administrators")),
+        Route::Metrics => Ok(shared.metrics.answer()),
+        Route::Issuer => Ok(issuer::configuration(shared.registry.pki().signer())),
+        Route::IssuerKeys => Ok(issuer::keys(shared.registry.pki().signer())),
+        Route::Reconcilers => Ok(shared.reconcilers.answer()),
         _ => Err(discovery::nothing()),
     }
 }

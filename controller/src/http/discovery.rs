@@ -194,8 +194,11 @@ fn legacy(kind: &Kind) -> Vec<Value> {
     let namespaced = kind.scope == Scope::Namespaced;
     let mut whole = json!({
         "name": kind.plural, "singularName": kind.singular, "namespaced": namespaced, "kind": kind.kind,
-        "verbs": kind.verbs, "storageVersionHash": storage_hash(kind),
+        "verbs": kind.verbs,
     });
+    if kind.is_stored() {
+        whole["storageVersionHash"] = storage_hash(kind).into();
+    }
     if !kind.short_names.is_empty() {
         whole["shortNames"] = json!(kind.short_names);
     }

@@ -28,7 +28,7 @@ pub async fn logs(
 ) -> Result<Response, ApiError> {
     registry.authorise_for(cx, "get", target)?;
     check(query)?;
-    let pod = registry.get(cx, &Target { subresource: "", ..*target }).await?.value();
+    let pod = registry.current(target)?.value();
     let container = container(&pod, query.get("container"))?;
     let node = text(&pod, &["spec", "nodeName"]);
     if node.is_empty() {

@@ -10,12 +10,17 @@ mod form;
 mod query;
 mod route;
 
+mod audit;
+mod fairness;
+mod impersonate;
+
 mod content;
 mod reply;
 mod stream;
 
 mod discovery;
 mod health;
+mod issuer;
 mod metrics;
 mod openapi;
 mod reconcilers;
@@ -33,6 +38,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
+pub use audit::Audit;
 pub use health::Checks;
 pub use metrics::Metrics;
 pub use reconcilers::Reconcilers;

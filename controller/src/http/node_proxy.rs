@@ -21,7 +21,7 @@ pub async fn proxy(
 ) -> Result<Response, ApiError> {
     let target = Target::one(&edge_api::kinds::node::KIND, "", node);
     registry.authorise_for(cx, "get", &target.sub("proxy"))?;
-    registry.get(cx, &target).await?;
+    registry.current(&target)?;
     let question = query.map(|query| format!("?{query}")).unwrap_or_default();
     let request = Request::builder()
         .method(Method::GET)

@@ -59,6 +59,10 @@ pub enum Route<'a> {
     Health(&'static str, Cow<'a, str>),
     /// `/metrics`
     Metrics,
+    /// `/.well-known/openid-configuration`
+    Issuer,
+    /// `/openid/v1/jwks`
+    IssuerKeys,
     /// `/api/v1/nodes/<name>/proxy/<path>`: the node, and the path as it was sent.
     NodeProxy(Cow<'a, str>, &'a str),
     /// `/debug/reconcilers`
@@ -96,6 +100,8 @@ impl<'a> Route<'a> {
             ["livez", ..] => Route::Health("livez", rest(&parts)),
             ["readyz", ..] => Route::Health("readyz", rest(&parts)),
             ["metrics"] => Route::Metrics,
+            [".well-known", "openid-configuration"] => Route::Issuer,
+            ["openid", "v1", "jwks"] => Route::IssuerKeys,
             ["debug", "reconcilers"] => Route::Reconcilers,
             ["edgectl.dev", "v1", "join"] => Route::Join,
             ["edgectl.dev", "v1", "nodes", _, "tunnel"] => Route::Tunnel(at(3)),

@@ -15,7 +15,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use crate::http::audit::Audit;
 use crate::http::connection::{self, Peer, Shared};
+use crate::http::fairness::Seats;
 use crate::http::health::Checks;
 use crate::http::metrics::Metrics;
 use crate::http::reconcilers::Reconcilers;
@@ -94,6 +96,8 @@ impl ApiServer {
             checks: Checks::default(),
             metrics: Metrics::default(),
             reconcilers: Reconcilers::default(),
+            seats: Seats::default(),
+            audit: None,
             draining: CancellationToken::new(),
         };
         shared.checks.alive_when("ping", || true);
@@ -106,6 +110,12 @@ impl ApiServer {
             cut,
             places: Arc::new(Semaphore::new(CONNECTIONS)),
         })
+    }
+
+    /// The same server, keeping an audit log. Only before anybody has a connection.
+    pub fn with_audit(mut self, audit: Audit) -> ApiServer {
+        Arc::get_mut(&mut self.shared).expect("nobody has a connection yet").audit = Some(audit);
+        self
     }
 
     /// Binds an address for TLS; the answer has the real port.
@@ -248,9 +258,10 @@ async fn serve_tls(shared: Arc<Shared>, tls: TlsAcceptor, stream: TcpStream) {
         }
         Err(_) => return,
     };
+    let address = stream.get_ref().0.peer_addr().ok().map(|address| address.ip());
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let user = certificate.and_then(|leaf| shared.registry.pki().authenticate_certificate(leaf));
-    connection::serve(shared, Peer::Remote(user), stream).await;
+    connection::serve(shared, Peer::Remote(address, user), stream).await;
 }
 
 fn is_allowed(stream: &UnixStream, uid: u32) -> bool {

@@ -19,4 +19,7 @@ pub use kubeconfig::KubeconfigError;
 pub use pki::{Config, IdentityError, Pki};
 pub use secret::Digest;
 pub use service_account::{Bound, Claims, KeyError, Reference, Signer};
-pub use user::{GROUP_IN_PROCESS, GROUP_MASTERS, GROUP_SERVICE_ACCOUNTS, User};
+pub use user::{
+    GROUP_AUTHENTICATED, GROUP_IN_PROCESS, GROUP_MASTERS, GROUP_NODES, GROUP_SERVICE_ACCOUNTS,
+    GROUP_UNAUTHENTICATED, User,
+};

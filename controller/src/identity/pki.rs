@@ -151,15 +151,36 @@ impl Pki {
 
     /// Who a bearer token stands for. `exists` says whether the objects a ServiceAccount token is bound to exist.
     pub fn authenticate_token(&self, token: &str, now: i64, exists: impl Fn(&Bound) -> bool) -> Option<User> {
+        self.recognise_token(token, now, &[], exists).map(|(user, _)| user)
+    }
+
+    /// The same for a token that is meant for one of `audiences`, the API server if there are none; and which of them
+    /// it is meant for.
+    pub fn recognise_token(
+        &self,
+        token: &str,
+        now: i64,
+        audiences: &[String],
+        exists: impl Fn(&Bound) -> bool,
+    ) -> Option<(User, Vec<String>)> {
+        let ours = [self.signer.issuer().to_owned()];
+        let audiences = if audiences.is_empty() { &ours[..] } else { audiences };
         let digest = Digest::of(token.as_bytes());
+        if let Some(user) = self.user_of_secret(digest) {
+            return audiences.contains(&ours[0]).then(|| (user, ours.to_vec()));
+        }
+        let claims = self.read_token(token, &digest)?;
+        let meant = self.signer.accepts(&claims, now, audiences);
+        (!meant.is_empty() && exists(&claims.bound)).then(|| (claims.user(), meant))
+    }
+
+    /// The administrator or node whose token this is.
+    fn user_of_secret(&self, digest: Digest) -> Option<User> {
         if *self.admin_token.lock() == Some(digest) {
             return Some(User::admin("kubernetes-admin"));
         }
-        if let Some((node, _)) = self.node_tokens.lock().iter().find(|(_, known)| **known == digest) {
-            return Some(User::node(node));
-        }
-        let claims = self.read_token(token, &digest)?;
-        (self.signer.accepts(&claims, now) && exists(&claims.bound)).then(|| claims.user())
+        let nodes = self.node_tokens.lock();
+        nodes.iter().find(|(_, known)| **known == digest).map(|(node, _)| User::node(node))
     }
 
     /// Who a client certificate stands for. TLS has verified it.

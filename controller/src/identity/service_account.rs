@@ -9,6 +9,7 @@ use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::identity::{Digest, User};
 
@@ -166,9 +167,22 @@ impl Signer {
         decode(claims)
     }
 
-    /// Whether the claims let their user speak to the API server at `now`.
-    pub fn accepts(&self, claims: &Claims, now: i64) -> bool {
-        claims.iss == self.issuer && claims.exp + LEEWAY > now && claims.aud.contains(&self.issuer)
+    /// For which of `audiences` the claims count at `now`.
+    pub fn accepts(&self, claims: &Claims, now: i64, audiences: &[String]) -> Vec<String> {
+        if claims.iss != self.issuer || claims.exp + LEEWAY <= now {
+            return Vec::new();
+        }
+        audiences.iter().filter(|audience| claims.aud.contains(audience)).cloned().collect()
+    }
+
+    /// The public key as a JSON Web Key Set, for those who check tokens themselves.
+    pub fn key_set(&self) -> Value {
+        // An uncompressed point: 4, then both coordinates.
+        let (x, y) = self.key.public_key().as_ref()[1..].split_at(32);
+        json!({"keys": [{
+            "use": "sig", "kty": "EC", "kid": self.key_id, "crv": "P-256", "alg": "ES256",
+            "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y),
+        }]})
     }
 }
 
@@ -202,7 +216,9 @@ mod tests {
     fn a_token_names_its_account_and_pod() {
         let signer = signer();
         let claims = signer.read(&signer.sign(bound(), vec![], 1000, 600).unwrap()).unwrap();
-        assert!(signer.accepts(&claims, 1500) && !signer.accepts(&claims, 1700));
+        let ours = [signer.issuer().to_owned()];
+        assert_eq!(signer.accepts(&claims, 1500, &ours), ours);
+        assert!(signer.accepts(&claims, 1700, &ours).is_empty());
         let user = claims.user();
         assert_eq!(user.name, "system:serviceaccount:ns:app");
         assert_eq!(user.uid, "u1");
@@ -221,6 +237,22 @@ mod tests {
         assert!(signer.read(&changed.join(".")).is_none());
         assert!(signer.read("").is_none() && signer.read("a.b.c").is_none());
         let vault = signer.read(&signer.sign(bound(), vec!["vault".into()], 1000, 600).unwrap()).unwrap();
-        assert!(!signer.accepts(&vault, 1000));
+        assert!(signer.accepts(&vault, 1000, &[signer.issuer().to_owned()]).is_empty());
+        assert_eq!(signer.accepts(&vault, 1000, &["a".into(), "vault".into()]), ["vault"]);
+    }
+
+    #[test]
+    fn others_can_check_a_token_by_the_published_key() {
+        use base64::Engine as _;
+        let signer = signer();
+        let token = signer.sign(bound(), vec![], 1000, 600).unwrap();
+        let keys = signer.key_set();
+        let part =
+            |name: &str| super::URL_SAFE_NO_PAD.decode(keys["keys"][0][name].as_str().unwrap()).unwrap();
+        let point = [vec![4], part("x"), part("y")].concat();
+        let (signed, signature) = token.rsplit_once('.').unwrap();
+        let signature = super::URL_SAFE_NO_PAD.decode(signature).unwrap();
+        let key = super::UnparsedPublicKey::new(&super::ECDSA_P256_SHA256_FIXED, point);
+        assert!(key.verify(signed.as_bytes(), &signature).is_ok());
     }
 }

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
+
 /// The group whose members may do everything.
 pub const GROUP_MASTERS: &str = "system:masters";
 /// The group of every caller with a credential.
 pub const GROUP_AUTHENTICATED: &str = "system:authenticated";
+/// The group of callers without one.
+pub const GROUP_UNAUTHENTICATED: &str = "system:unauthenticated";
 /// The group of nodes.
 pub const GROUP_NODES: &str = "system:nodes";
 /// The group of every ServiceAccount.
@@ -57,11 +61,37 @@ impl User {
     /// The ServiceAccount `name` of `namespace` whose object has `uid`.
     pub fn service_account(namespace: &str, name: &str, uid: &str) -> User {
         let mut user = User::with_groups(
-            &format!("{SERVICE_ACCOUNT_PREFIX}{namespace}:{name}"),
+            &User::service_account_name(namespace, name),
             &[GROUP_SERVICE_ACCOUNTS, &format!("system:serviceaccounts:{namespace}"), GROUP_AUTHENTICATED],
         );
         user.uid = uid.to_owned();
         user
+    }
+
+    /// The user name of a ServiceAccount.
+    pub fn service_account_name(namespace: &str, name: &str) -> String {
+        format!("{SERVICE_ACCOUNT_PREFIX}{namespace}:{name}")
+    }
+
+    /// Namespace and name of the ServiceAccount whose user name this is.
+    pub fn account_of(name: &str) -> Option<(&str, &str)> {
+        let (namespace, account) = name.strip_prefix(SERVICE_ACCOUNT_PREFIX)?.split_once(':')?;
+        (!namespace.is_empty() && !account.is_empty()).then_some((namespace, account))
+    }
+
+    /// The user as Kubernetes' `UserInfo`.
+    pub fn info(&self) -> Value {
+        let mut info = json!({"username": self.name});
+        if !self.uid.is_empty() {
+            info["uid"] = self.uid.as_str().into();
+        }
+        if !self.groups.is_empty() {
+            info["groups"] = json!(self.groups);
+        }
+        if !self.extra.is_empty() {
+            info["extra"] = json!(self.extra);
+        }
+        info
     }
 
     /// Whether the user is a member of `group`.

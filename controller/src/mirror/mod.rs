@@ -22,7 +22,7 @@ pub use index::Mirror;
 pub use object::{LAST_APPLIED, Meta, Name, Object, Owner, Shape, tree};
 pub use selector::{Labels, Requirement, Selector};
 pub use shape::{
-    Bare, Condition, Deployment, EndpointSlice, IntOrPercent, Lease, Namespace, Node, NodeAffinity,
+    Bare, ClusterRole, Condition, Deployment, EndpointSlice, IntOrPercent, Lease, Namespace, Node, NodeAffinity,
     NodeCondition, NodeTerm, Phase, Pod, PodPort, PreferredTerm, Quota, ReplicaSet, Resources, Rolling,
     SERVICE_NAME, Service, ServicePort, Strategy, TEMPLATE_HASH, Taint, Toleration, fnv, template_digest,
     tolerates,

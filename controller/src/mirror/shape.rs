@@ -7,12 +7,14 @@ mod network;
 mod node;
 mod pod;
 mod resources;
+mod role;
 mod workload;
 
 pub use network::{EndpointSlice, SERVICE_NAME, Service, ServicePort};
 pub use node::{Lease, Node, NodeCondition, Taint, tolerates};
 pub use pod::{NodeAffinity, NodeTerm, Phase, Pod, PodPort, PreferredTerm, Toleration};
 pub use resources::Resources;
+pub use role::ClusterRole;
 pub use workload::{
     Condition, Deployment, IntOrPercent, ReplicaSet, Rolling, Strategy, TEMPLATE_HASH, fnv, template_digest,
 };

@@ -16,7 +16,7 @@ use crate::mirror::graph::{Entry, Graph};
 use crate::mirror::index::Mirror;
 use crate::mirror::object::{Meta, Name, Object, Shape, read};
 use crate::mirror::shape::{
-    Bare, Deployment, EndpointSlice, Lease, Namespace, Node, Pod, Quota, ReplicaSet, Service,
+    Bare, ClusterRole, Deployment, EndpointSlice, Lease, Namespace, Node, Pod, Quota, ReplicaSet, Service,
 };
 
 /// What controllers know of the cluster beside its objects.
@@ -76,6 +76,8 @@ pub struct World {
     pub claims: Mirror<Bare>,
     /// ResourceQuotas.
     pub quotas: Mirror<Quota>,
+    /// ClusterRoles.
+    pub cluster_roles: Mirror<ClusterRole>,
     /// ConfigMaps named `kube-root-ca.crt`; nobody here reads others.
     pub root_cas: Mirror<Bare>,
     /// Who belongs to whom, all kinds but Events.
@@ -140,6 +142,8 @@ pub enum Detail {
     Claim(Pair<Bare>),
     /// A ResourceQuota.
     Quota(Pair<Quota>),
+    /// A ClusterRole.
+    ClusterRole(Pair<ClusterRole>),
     /// A ConfigMap with the authority's certificate.
     RootCa(Pair<Bare>),
     /// An Event.
@@ -271,6 +275,9 @@ impl World {
             ("", "serviceaccounts") => follow(&mut self.service_accounts, Detail::ServiceAccount, seen),
             ("", "persistentvolumeclaims") => follow(&mut self.claims, Detail::Claim, seen),
             ("", "resourcequotas") => follow(&mut self.quotas, Detail::Quota, seen),
+            ("rbac.authorization.k8s.io", "clusterroles") => {
+                follow(&mut self.cluster_roles, Detail::ClusterRole, seen)
+            }
             ("", "configmaps") if seen.name == ROOT_CA => follow(&mut self.root_cas, Detail::RootCa, seen),
             _ => Ok((None, Detail::Other)),
         }

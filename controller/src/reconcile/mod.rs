@@ -20,6 +20,8 @@ mod resource_quota;
 mod root_ca;
 mod service_account;
 
+mod cluster_role;
+
 mod garbage;
 mod pod_gc;
 
@@ -63,6 +65,7 @@ pub static CONTROLLERS: &[Controller] = &[
     resource_quota::CONTROLLER,
     root_ca::CONTROLLER,
     service_account::CONTROLLER,
+    cluster_role::CONTROLLER,
     garbage::CONTROLLER,
     pod_gc::CONTROLLER,
     node::CONTROLLER,

@@ -21,10 +21,11 @@ const PREFIX_LENGTH: usize = 63 - SUFFIX_LENGTH;
 const ATTEMPTS: usize = 8;
 
 impl Registry {
-    /// Creates the object, or posts to a subresource: `binding` and `eviction` answer the Pod, `token` the
-    /// TokenRequest.
+    /// Creates the object, answers it if it is a review, or posts to a subresource: `binding` and `eviction` answer the
+    /// Pod, `token` the TokenRequest.
     pub async fn create(&self, cx: &Context, target: &Target<'_>, object: Value) -> Result<Object, ApiError> {
         match target.subresource {
+            "" if !target.kind.is_stored() => self.review(cx, target, object),
             "" => self.create_object(cx, target, object, Owners::Recorded).await,
             "binding" => self.bind(cx, target, object).await,
             "eviction" => self.evict(cx, target, object).await,
@@ -90,16 +91,17 @@ impl Registry {
     async fn create_named(
         &self,
         cx: &Context,
-        target: &Target<'_>,
+        asked: &Target<'_>,
         mut object: Value,
         owners: Owners,
     ) -> Result<Object, ApiError> {
-        let kind = target.kind;
+        let kind = asked.kind;
         let name = meta::name(&object).to_owned();
-        let target = Target { name: &name, ..*target };
+        let target = Target { name: &name, ..*asked };
         kind.prepare_create(&mut object);
         self.stamp_requester(cx, kind, &mut object)?;
         kind.default(&mut object);
+        self.authorise_grant(&cx.user, asked, None, &object)?;
         if owners == Owners::Recorded {
             self.record_owners(cx, &target, None, &mut object)?;
         }

@@ -28,6 +28,7 @@ mod update;
 mod watch;
 
 mod pod;
+mod review;
 mod token;
 
 use std::net::Ipv4Addr;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 
 use edge_api::time::Timestamp;
 
+pub use authorise::{Access, Action, Decision};
 pub use context::{Context, FieldValidation, Warnings};
 pub use delete::Deleted;
 pub use error::{ApiError, Cause, Details, Reason};
@@ -47,6 +49,7 @@ pub use watch::{Watch, WatchEvent};
 
 use crate::identity::Pki;
 use crate::registry::allocate::Services;
+use crate::registry::authorise::Index;
 use crate::store::Store;
 
 /// What a registry needs to know of its cluster.
@@ -69,13 +72,14 @@ struct Inner {
     pki: Arc<Pki>,
     config: Config,
     services: Services,
+    grants: Index,
 }
 
 impl Registry {
     /// The registry over a store.
     pub fn new(store: Store, pki: Arc<Pki>, config: Config) -> Registry {
         let services = Services::of(&store, config.service_range);
-        Registry { inner: Arc::new(Inner { store, pki, config, services }) }
+        Registry { inner: Arc::new(Inner { store, pki, config, services, grants: Index::default() }) }
     }
 
     /// The store below, for readers that follow its history themselves.
@@ -95,5 +99,9 @@ impl Registry {
 
     fn services(&self) -> &Services {
         &self.inner.services
+    }
+
+    fn grants(&self) -> &Index {
+        &self.inner.grants
     }
 }

@@ -75,6 +75,7 @@ impl Registry {
             kind.prepare_update(&mut wished, &old, part);
             kind.default(&mut wished);
         }
+        self.authorise_grant(&cx.user, target, Some(&old), &wished)?;
         if owners == Owners::Recorded {
             self.record_owners(cx, target, Some(&old), &mut wished)?;
         }

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode, Uri};
-use http_body_util::Full;
+use http_body::Frame;
+use http_body_util::{Full, StreamBody};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::http::tests::harness::{Api, Client, NOW, pod};
 use crate::identity::{Pair, User};
@@ -65,7 +68,7 @@ async fn nobody_gets_in_without_a_credential() {
 
 #[tokio::test]
 async fn account_tokens_end_with_what_they_are_bound_to() {
-    let api = Api::new().await;
+    let api = Api::with_roles().await;
     let address = api.listen().await;
     let client = tls(&api, address, None).await;
     let made = api.make(PODS, pod("p")).await;
@@ -228,4 +231,92 @@ async fn administrators_see_what_the_controllers_do() {
     api.server.reconcilers().show(|| json!({"revision": 7}));
     assert_eq!(api.get("/debug/reconcilers").await.expect(200), json!({"revision": 7}));
     assert_eq!(api.client(User::node("n1")).await.get("/debug/reconcilers", &[]).await.code, 403);
+}
+
+/// Posts with a body that never ends, again and again.
+async fn endless_posts(api: &Api, user: User, count: usize) -> (JoinSet<u16>, AbortOnDropHandle<()>) {
+    let stream = TokioIo::new(api.server.connect(user));
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    let connection = AbortOnDropHandle::new(tokio::spawn(async move { drop(connection.await) }));
+    let mut posts = JoinSet::new();
+    for _ in 0..count {
+        let mut sender = sender.clone();
+        let body = StreamBody::new(futures::stream::pending::<Result<Frame<Bytes>, Infallible>>());
+        let request = Request::post("http://api/apis/authentication.k8s.io/v1/selfsubjectreviews");
+        posts.spawn(async move {
+            sender.ready().await.unwrap();
+            let answer = sender.send_request(request.body(body).unwrap()).await;
+            answer.map_or(0, |answer| {
+                assert_eq!(answer.headers()["retry-after"], "1");
+                answer.status().as_u16()
+            })
+        });
+    }
+    (posts, connection)
+}
+
+#[tokio::test]
+async fn a_flood_is_told_to_come_back_and_others_go_on() {
+    let api = Api::with_roles().await;
+    let flood = User::service_account("default", "flood", "1");
+    let (mut posts, connection) = endless_posts(&api, flood.clone(), 400).await;
+    for _ in 0..50 {
+        assert_eq!(posts.join_next().await.unwrap().unwrap(), 429, "50 are under way and 300 wait");
+    }
+    let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let calm = api.client(User::service_account("default", "calm", "2")).await;
+    calm.json(Method::POST, path, json!({})).await.expect(201);
+    let flood = api.client(flood).await;
+    let refused = flood.json(Method::POST, path, json!({})).await;
+    assert_eq!((refused.code, &refused.json()["reason"]), (429, &json!("TooManyRequests")));
+    assert_eq!(flood.get("/api", &[]).await.code, 200, "reading is another matter");
+    drop((posts, connection));
+    while flood.json(Method::POST, path, json!({})).await.code != 201 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn the_audit_log_says_who_did_what_and_no_secret() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.log");
+    let api = Api::audited(&path).await;
+    let address = api.listen().await;
+    let secret = json!({"metadata": {"name": "s"}, "stringData": {"key": "hush-hush"}});
+    api.make("/api/v1/namespaces/default/secrets", secret).await;
+    let client = tls(&api, address, None).await;
+    assert_eq!(with_token(&client, "bearer-hush", "/api/v1/pods").await, 401);
+    let admin = api.client(User::admin("admin")).await;
+    let headers = [("impersonate-user", "ann"), ("user-agent", "probe/1")];
+    assert_eq!(
+        admin.get("/apis/apps/v1/namespaces/default/deployments/d/scale?x=y", &headers).await.code,
+        403
+    );
+    assert_eq!(admin.get("/livez", &[]).await.code, 200);
+    // Another thread writes it.
+    let mut text = String::new();
+    while !text.contains("probe/1") {
+        tokio::task::yield_now().await;
+        text = std::fs::read_to_string(&path).unwrap();
+    }
+    assert!(!text.contains("hush"), "{text}");
+    let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let made = events.iter().find(|event| event["objectRef"]["resource"] == "secrets").unwrap();
+    assert_eq!(
+        (&made["verb"], &made["user"]["username"], &made["responseStatus"]["code"]),
+        (&json!("create"), &json!("admin"), &json!(201))
+    );
+    let turned = events.iter().find(|event| event["responseStatus"]["code"] == 401).unwrap();
+    assert_eq!((&turned["user"], &turned["sourceIPs"]), (&json!({}), &json!(["127.0.0.1"])));
+    let acted = events.last().unwrap();
+    assert_eq!(acted["impersonatedUser"]["username"], "ann");
+    assert_eq!(acted["userAgent"], "probe/1");
+    assert_eq!(
+        acted["objectRef"],
+        json!({"resource": "deployments", "apiGroup": "apps", "apiVersion": "v1", "namespace": "default",
+            "name": "d", "subresource": "scale"})
+    );
+    assert_eq!(acted["requestURI"], "/apis/apps/v1/namespaces/default/deployments/d/scale?x=y");
+    assert!(events.iter().all(|event| event["stage"] == "ResponseComplete" && event["level"] == "Metadata"));
 }

@@ -53,6 +53,16 @@ impl Answer {
 impl Api {
     /// A server with the namespaces and accounts of a fresh cluster.
     pub async fn new() -> Api {
+        Api::built(|server| server).await
+    }
+
+    /// The same with an audit log.
+    pub async fn audited(path: &std::path::Path) -> Api {
+        let audit = crate::http::Audit::open(path).unwrap();
+        Api::built(|server| server.with_audit(audit)).await
+    }
+
+    async fn built(finish: impl FnOnce(ApiServer) -> ApiServer) -> Api {
         let directory = tempfile::tempdir().unwrap();
         let config = Config {
             data_dir: directory.path().to_owned(),
@@ -67,12 +77,22 @@ impl Api {
             now: || Timestamp::from_seconds(NOW),
         };
         let server = ApiServer::new(Registry::new(Store::in_memory(), pki, config)).unwrap();
-        let api = Api { server: Arc::new(server), directory };
+        let api = Api { server: Arc::new(finish(server)), directory };
         for namespace in ["default", "kube-node-lease"] {
             api.make("/api/v1/namespaces", json!({"metadata": {"name": namespace}})).await;
         }
         let accounts = "/api/v1/namespaces/default/serviceaccounts";
         api.make(accounts, json!({"metadata": {"name": "default"}})).await;
+        api
+    }
+
+    /// The same with the default roles.
+    pub async fn with_roles() -> Api {
+        let api = Api::new().await;
+        for namespace in ["kube-system", "kube-public"] {
+            api.make("/api/v1/namespaces", json!({"metadata": {"name": namespace}})).await;
+        }
+        crate::bootstrap::roles::settle(api.server.registry()).await;
         api
     }
 

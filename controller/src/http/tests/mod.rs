@@ -9,6 +9,8 @@ mod kinds;
 mod lifecycle;
 mod reads;
 mod usage;
+mod reviews;
+mod roles;
 mod watches;
 mod workloads;
 mod writes;

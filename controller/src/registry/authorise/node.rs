@@ -1,13 +1,12 @@
-//! Who may do what: administrators and controllers of this process everything, a node what a node needs, everybody
-//! else nothing yet. One table and the two questions that it cannot answer: is the Pod bound to this node, and does
+//! What a node may do: one table and the two questions that it cannot answer: is the Pod bound to this node, and does
 //! such a Pod use this Secret.
 
 use edge_api::meta;
 use serde_json::Value;
 
-use crate::identity::{GROUP_IN_PROCESS, GROUP_MASTERS, User};
+use crate::registry::authorise::action::Access;
 use crate::registry::references::{self, Used};
-use crate::registry::{ApiError, Context, Object, Registry, Target};
+use crate::registry::{Object, Registry};
 use crate::store::{Key, RangeOptions};
 
 const READ: &[&str] = &["get", "list", "watch"];
@@ -58,37 +57,18 @@ const NODE_RULES: &[Rule] = &[
 ];
 
 impl Registry {
-    /// Refuses what the caller may not do with the target.
-    pub fn authorise_for(&self, cx: &Context, verb: &str, target: &Target<'_>) -> Result<(), ApiError> {
-        self.authorise(&cx.user, verb, target, target.name)
-    }
-
-    /// Refuses what the user may not do. `name` is the name of the target where it is known from elsewhere, such as a
-    /// field selector.
-    pub(crate) fn authorise(
-        &self,
-        user: &User,
-        verb: &str,
-        target: &Target<'_>,
-        name: &str,
-    ) -> Result<(), ApiError> {
-        if user.is_in(GROUP_MASTERS) || user.is_in(GROUP_IN_PROCESS) {
-            return Ok(());
-        }
-        let allowed = user.node_name().is_some_and(|node| self.node_may(node, verb, target, name));
-        if allowed { Ok(()) } else { Err(refusal(user, verb, target)) }
-    }
-
-    fn node_may(&self, node: &str, verb: &str, target: &Target<'_>, name: &str) -> bool {
-        let resource = target.kind.resource();
-        let rules = NODE_RULES.iter().filter(|(of, sub, verbs, _)| {
-            *of == resource && *sub == target.subresource && verbs.contains(&verb)
-        });
+    /// Whether the node may, by being a node.
+    pub(super) fn node_may(&self, node: &str, access: &Access<'_>) -> bool {
+        let Access { verb, subresource, namespace, name, .. } = *access;
+        let resource = access.qualified();
+        let rules = NODE_RULES
+            .iter()
+            .filter(|(of, sub, verbs, _)| *of == resource && *sub == subresource && verbs.contains(&verb));
         rules.map(|rule| rule.3).any(|when| match when {
             When::Always => true,
-            When::Itself(namespace) => name == node && target.namespace == namespace,
-            When::BoundPod => self.is_bound(node, target.namespace, name),
-            When::UsedByPod => !name.is_empty() && self.is_used(node, &resource, target.namespace, name),
+            When::Itself(home) => name == node && namespace == home,
+            When::BoundPod => self.is_bound(node, namespace, name),
+            When::UsedByPod => !name.is_empty() && self.is_used(node, &resource, namespace, name),
         })
     }
 
@@ -128,18 +108,4 @@ fn contains(bytes: &[u8], word: &[u8]) -> bool {
 
 fn node_of(pod: &Value) -> &str {
     meta::text(pod, &["spec", "nodeName"])
-}
-
-fn refusal(user: &User, verb: &str, target: &Target<'_>) -> ApiError {
-    let kind = target.kind;
-    let slash = if target.subresource.is_empty() { "" } else { "/" };
-    let scope = match target.namespace {
-        "" => "at the cluster scope".to_owned(),
-        namespace => format!("in the namespace {namespace:?}"),
-    };
-    let why = format!(
-        "User {:?} cannot {verb} resource \"{}{slash}{}\" in API group {:?} {scope}",
-        user.name, kind.plural, target.subresource, kind.group
-    );
-    ApiError::forbidden(kind, target.name, &why)
 }
