@@ -3,7 +3,7 @@
 //! as it is.
 
 use edge_api::meta;
-use futures::future::join_all;
+use futures::StreamExt as _;
 use serde_json::Value;
 
 use crate::bootstrap::policy::{self, AUTOUPDATE, Wanted};
@@ -11,6 +11,8 @@ use crate::registry::{ApiError, Context, DeleteOptions, Registry, Target};
 
 /// The account that writes them.
 const ACCOUNT: &str = "bootstrap-controller";
+/// How many are written together: all in few commits, and never all in memory.
+const AT_A_TIME: usize = 32;
 /// Namespaces with roles of their own.
 const NAMESPACES: [&str; 2] = ["kube-system", "kube-public"];
 
@@ -49,7 +51,7 @@ async fn put(registry: &Registry, defaults: impl IntoIterator<Item = Wanted>) {
             }
         }
     });
-    join_all(writes).await;
+    futures::stream::iter(writes).buffer_unordered(AT_A_TIME).collect::<()>().await;
 }
 
 async fn write(

@@ -153,11 +153,14 @@ struct RoleForm {
     rules: Option<Vec<Rule>>,
 }
 
+/// Bindings by a name in them.
+type ByName = HashMap<Box<str>, Vec<Arc<Binding>>>;
+
 /// The bindings of one namespace by whom they name.
 #[derive(Default)]
 struct Given {
-    users: HashMap<Box<str>, Vec<Arc<Binding>>>,
-    groups: HashMap<Box<str>, Vec<Arc<Binding>>>,
+    users: ByName,
+    groups: ByName,
 }
 
 /// All roles, and who has them.
@@ -264,11 +267,7 @@ impl Grants {
 
 impl Given {
     /// The list that a subject is found in, and under which name.
-    fn list(
-        &mut self,
-        subject: &Subject,
-        namespace: &str,
-    ) -> Option<(&mut HashMap<Box<str>, Vec<Arc<Binding>>>, Box<str>)> {
+    fn list(&mut self, subject: &Subject, namespace: &str) -> Option<(&mut ByName, Box<str>)> {
         match &*subject.kind {
             "User" => Some((&mut self.users, subject.name.clone())),
             "Group" => Some((&mut self.groups, subject.name.clone())),
@@ -327,5 +326,129 @@ impl Binding {
             "ServiceAccount" => format!("{kind} \"{name}/{}\"", self.home(subject)),
             _ => format!("{kind} {name:?}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+    use std::ops::ControlFlow;
+
+    use serde_json::{Value, json};
+
+    use super::Index;
+    use crate::identity::User;
+    use crate::store::{Durability, Key, Op, Store, Write};
+
+    const PLACES: [&str; 3] = ["", "a", "b"];
+
+    fn role(rng: &mut fastrand::Rng) -> Value {
+        json!({"rules": [{"verbs": [rng.u8(..4).to_string()], "apiGroups": [""], "resources": ["pods"]}]})
+    }
+
+    fn binding(rng: &mut fastrand::Rng, namespace: &str) -> Value {
+        let role = if namespace.is_empty() || rng.bool() { "ClusterRole" } else { "Role" };
+        let subject = |rng: &mut fastrand::Rng| {
+            let kind = ["User", "Group", "ServiceAccount"][rng.usize(..3)];
+            json!({"kind": kind, "name": rng.u8(..3).to_string(), "namespace": PLACES[rng.usize(..3)]})
+        };
+        let subjects: Vec<Value> = (0..rng.usize(..4)).map(|_| subject(rng)).collect();
+        json!({"roleRef": {"kind": role, "name": rng.u8(..3).to_string()}, "subjects": subjects})
+    }
+
+    async fn change(store: &Store, rng: &mut fastrand::Rng) {
+        let namespace = PLACES[rng.usize(..3)];
+        let bindings = rng.bool();
+        let plural = match (bindings, namespace) {
+            (true, "") => "clusterrolebindings",
+            (true, _) => "rolebindings",
+            (false, "") => "clusterroles",
+            (false, _) => "roles",
+        };
+        let key = Key::of("rbac.authorization.k8s.io", plural, namespace, &rng.u8(..3).to_string());
+        let object = if bindings { binding(rng, namespace) } else { role(rng) };
+        let op = if rng.u8(..4) == 0 { Op::Delete } else { Op::Put(object.to_string().into()) };
+        // To delete what is not there is no change.
+        drop(store.write(Write { key, op, when: Vec::new(), durability: Durability::Durable }).await);
+    }
+
+    /// What everybody has everywhere.
+    fn shown(index: &Index, store: &Store) -> BTreeSet<String> {
+        let users = ["0", "1", "2"].iter().flat_map(|name| {
+            let plain =
+                User { name: (*name).into(), groups: vec!["0".into(), "2".into()], ..User::default() };
+            PLACES.iter().map(|place| User::service_account(place, name, "")).chain([plain])
+        });
+        let users: Vec<User> = users.collect();
+        let show = |grants: &super::Grants| {
+            let mut all = BTreeSet::new();
+            for (user, place) in users.iter().flat_map(|user| PLACES.iter().map(move |place| (user, place))) {
+                let _: ControlFlow<()> = grants.visit(user, place, |grant| {
+                    let rules = grant.rules.map(|rules| format!("{}", rules[0]));
+                    all.insert(format!("{} {place} {} {rules:?}", user.name, grant.binding.describe(user)));
+                    ControlFlow::Continue(())
+                });
+            }
+            all
+        };
+        index.ask(store, show).unwrap()
+    }
+
+    #[tokio::test]
+    async fn following_shows_what_reading_everything_shows() {
+        for seed in 0..20 {
+            let (store, mut rng) = (Store::in_memory(), fastrand::Rng::with_seed(seed));
+            let followed = Index::default();
+            for _ in 0..60 {
+                for _ in 0..rng.usize(1..4) {
+                    change(&store, &mut rng).await;
+                }
+                let fresh = shown(&Index::default(), &store);
+                assert_eq!(shown(&followed, &store), fresh, "seed {seed}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_written_elsewhere_is_passed_over() {
+        let (store, index) = (Store::in_memory(), Index::default());
+        assert!(shown(&index, &store).is_empty());
+        let put = |key: Key, value: Value| {
+            let op = Op::Put(value.to_string().into());
+            store.write(Write { key, op, when: Vec::new(), durability: Durability::Durable })
+        };
+        for number in 0..3000 {
+            put(Key::of("core", "configmaps", "a", &number.to_string()), json!({})).await.unwrap();
+        }
+        let subjects = json!([{"kind": "User", "name": "0"}]);
+        let binding = json!({"roleRef": {"kind": "ClusterRole", "name": "r"}, "subjects": subjects});
+        put(Key::of("rbac.authorization.k8s.io", "clusterrolebindings", "", "b"), binding).await.unwrap();
+        let expected = |place: &str| {
+            format!("0 {place} ClusterRoleBinding \"b\" of ClusterRole \"r\" to User \"0\" None")
+        };
+        assert_eq!(shown(&index, &store), PLACES.iter().map(|place| expected(place)).collect());
+    }
+
+    #[tokio::test]
+    async fn whoever_has_fallen_behind_reads_everything_again() {
+        let (store, index) = (Store::in_memory(), Index::default());
+        assert!(shown(&index, &store).is_empty());
+        // More than the store remembers of recent changes.
+        for number in 0..12 {
+            let subjects = json!([{"kind": "User", "name": "0"}]);
+            let role =
+                json!({"kind": "ClusterRole", "name": number.to_string(), "filling": "x".repeat(1 << 20)});
+            let binding = json!({"roleRef": role, "subjects": subjects});
+            let key = Key::of("rbac.authorization.k8s.io", "clusterrolebindings", "", "b");
+            let op = Op::Put(binding.to_string().into());
+            let write = Write { key, op, when: Vec::new(), durability: Durability::Durable };
+            store.write(write).await.unwrap();
+        }
+        let all = shown(&index, &store);
+        assert_eq!(
+            (all.len(), all.iter().filter(|line| line.contains("ClusterRole \"11\"")).count()),
+            (3, 3)
+        );
     }
 }

@@ -63,7 +63,13 @@ impl Registry {
         target: &Target<'_>,
         name: &str,
     ) -> Result<(), ApiError> {
-        self.authorise_action(user, &Action::Objects(Access::to(verb, target, name)))
+        let access = Access::to(verb, target, name);
+        let is_posted = verb == "create" && target.name.is_empty();
+        if !is_posted || self.is_own(user, &Action::Objects(access)) {
+            return self.authorise_action(user, &Action::Objects(access));
+        }
+        // The name in a body is no reason to allow anything: rules with names are about paths with names.
+        self.authorise_action(user, &Action::Objects(Access { name: "", ..access }))
     }
 
     /// Refuses what the user may not do.
@@ -76,22 +82,18 @@ impl Registry {
 
     /// Whether the user may do it.
     pub fn decide(&self, user: &User, action: &Action<'_>) -> Result<Decision, ApiError> {
+        if self.is_own(user, action) { Ok(Decision::Own) } else { self.granted(user, action) }
+    }
+
+    /// Whether the user may by what he is.
+    fn is_own(&self, user: &User, action: &Action<'_>) -> bool {
         if user.is_in(GROUP_MASTERS) || user.is_in(GROUP_IN_PROCESS) {
-            return Ok(Decision::Own);
+            return true;
         }
-        if let Action::Objects(access) = action
-            && user.node_name().is_some_and(|node| self.node_may(node, access))
-        {
-            return Ok(Decision::Own);
+        match action {
+            Action::Objects(access) => user.node_name().is_some_and(|node| self.node_may(node, access)),
+            Action::Path { .. } => false,
         }
-        // The name of what is to be created is no reason to allow it: a rule with names could then never say no.
-        let action = match action {
-            Action::Objects(access) if access.verb == "create" && access.subresource.is_empty() => {
-                Action::Objects(Access { name: "", ..*access })
-            }
-            other => *other,
-        };
-        self.granted(user, &action)
     }
 
     fn granted(&self, user: &User, action: &Action<'_>) -> Result<Decision, ApiError> {

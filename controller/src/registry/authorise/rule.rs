@@ -95,9 +95,11 @@ impl Rule {
                     ..Rule::default()
                 }));
             }
-            let path =
-                |url: &Box<str>| Rule { verbs: verbs(), non_resource_urls: one(url), ..Rule::default() };
-            parts.extend(self.non_resource_urls.iter().map(path));
+            parts.extend(self.non_resource_urls.iter().map(|url| Rule {
+                verbs: verbs(),
+                non_resource_urls: one(url),
+                ..Rule::default()
+            }));
         }
         parts
     }
