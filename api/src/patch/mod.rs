@@ -10,6 +10,9 @@ mod granular;
 mod json;
 mod strategic;
 
+#[cfg(test)]
+mod tests;
+
 pub use json::{json, merge};
 pub use strategic::strategic;
 
