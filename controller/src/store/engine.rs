@@ -70,12 +70,6 @@ pub(crate) trait Engine: Send {
     /// they turn out to have been kept.
     fn recover(&mut self) -> Result<Vec<Arc<Change>>, EngineError>;
 
-    /// Whether [`settle`](Engine::settle) should be called when no write comes for a moment.
-    fn unsettled(&self) -> bool;
-
-    /// Prepares for a time without writes.
-    fn settle(&mut self) -> Result<(), EngineError>;
-
     /// Keeps everything and lets go of the disk.
     fn close(&mut self) -> Result<(), EngineError>;
 

@@ -84,14 +84,6 @@ impl Engine for MemoryEngine {
         Ok(Vec::new())
     }
 
-    fn unsettled(&self) -> bool {
-        false
-    }
-
-    fn settle(&mut self) -> Result<(), EngineError> {
-        Ok(())
-    }
-
     fn close(&mut self) -> Result<(), EngineError> {
         Ok(())
     }

@@ -74,6 +74,8 @@ pub struct Config {
     pub volatile_prefix: fn(&str) -> bool,
     /// The most bytes of recent changes kept in memory.
     pub tail_bytes: usize,
+    /// The most bytes that are only in the journal before the tables follow.
+    pub journal_bytes: usize,
     /// How much history is kept on disk.
     pub retain: Retain,
 }
@@ -81,7 +83,8 @@ pub struct Config {
 impl Config {
     /// The usual sizes, in a directory.
     pub fn new(directory: PathBuf, volatile_prefix: fn(&str) -> bool) -> Config {
-        Config { directory, volatile_prefix, tail_bytes: 8 << 20, retain: Retain::default() }
+        let (tail_bytes, journal_bytes) = (8 << 20, 1 << 20);
+        Config { directory, volatile_prefix, tail_bytes, journal_bytes, retain: Retain::default() }
     }
 }
 
@@ -94,7 +97,7 @@ pub struct Status {
     pub floor: Revision,
     /// How many objects there are.
     pub objects: usize,
-    /// How many transactions were written to the disk since the start.
+    /// How many batches were written to the disk since the start.
     pub commits: u64,
 }
 
@@ -154,7 +157,7 @@ impl Store {
     }
 
     fn open_place(place: Place, config: &Config) -> Result<(Store, StoreTask), OpenError> {
-        let (engine, loaded, log) = RedbEngine::open(place, config.volatile_prefix, config.retain)?;
+        let (engine, loaded, log) = RedbEngine::open(place, config)?;
         tracing::info!(objects = loaded.objects.len(), revision = loaded.head.0, "the store is open");
         let (store, thread, ended) = Store::start(Box::new(engine), loaded, log, config);
         let task = StoreTask { messages: store.messages.clone(), thread: Some(thread), ended };
@@ -163,11 +166,21 @@ impl Store {
 
     /// A store that lives as long as its clones, without a disk. Every key may be volatile.
     pub fn in_memory() -> Store {
-        let config = Config::new(PathBuf::new(), |_| true);
+        Store::in_memory_of(&Config::new(PathBuf::new(), |_| true))
+    }
+
+    fn in_memory_of(config: &Config) -> Store {
         let (engine, loaded, log) = MemoryEngine::new(config.retain);
         // Its thread ends with the last clone.
-        let (store, _, _) = Store::start(Box::new(engine), loaded, log, &config);
+        let (store, _, _) = Store::start(Box::new(engine), loaded, log, config);
         store
+    }
+
+    /// A store in memory that soon forgets, for readers that are to meet the end of its history.
+    #[cfg(test)]
+    pub(crate) fn forgetful() -> Store {
+        let retain = Retain { age: std::time::Duration::ZERO, bytes: 60_000 };
+        Store::in_memory_of(&Config { tail_bytes: 15_000, retain, ..Config::new(PathBuf::new(), |_| false) })
     }
 
     fn start(

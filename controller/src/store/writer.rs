@@ -1,13 +1,11 @@
 //! The one thread that owns the engine.
 //!
 //! It takes what arrived while it was busy, hands it to the engine as one batch, publishes what
-//! changed and only then answers. There is no timer between writes: the first of a quiet time is
-//! committed at once. After the last of a busy time it waits a moment, once, to leave the engine
-//! settled.
+//! changed and only then answers. There is no timer: the first write of a quiet time is committed at
+//! once, and what arrives meanwhile together after it.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::sync::mpsc::Receiver;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -21,9 +19,6 @@ const BATCH: usize = 1024;
 
 /// The most bytes in a batch.
 const BATCH_BYTES: usize = 8 << 20;
-
-/// How long the engine may stay unsettled after a write.
-const SETTLE: Duration = Duration::from_millis(300);
 
 /// What the writer is asked for.
 #[derive(Debug)]
@@ -49,7 +44,7 @@ pub(crate) struct Request {
 pub(crate) fn run(engine: Box<dyn Engine>, publisher: Publisher, messages: &Receiver<Message>) {
     let mut writer = Writer { engine, publisher };
     let _ending = Ending(writer.publisher.view().clone());
-    while let Some((batch, last)) = writer.wait(messages) {
+    while let Some((batch, last)) = Writer::wait(messages) {
         writer.write(batch);
         if last == Last::Yes {
             break;
@@ -83,12 +78,12 @@ enum Last {
 
 impl Writer {
     /// The next batch, and whether it is the last; none when there is none.
-    fn wait(&mut self, messages: &Receiver<Message>) -> Option<(Vec<Request>, Last)> {
+    fn wait(messages: &Receiver<Message>) -> Option<(Vec<Request>, Last)> {
         let mut batch = Vec::new();
         let mut bytes = 0;
-        match self.next(messages) {
-            Some(Message::Write(request)) => batch.push(request),
-            Some(Message::Close) | None => return None,
+        match messages.recv() {
+            Ok(Message::Write(request)) => batch.push(request),
+            Ok(Message::Close) | Err(_) => return None,
         }
         while batch.len() < BATCH && bytes < BATCH_BYTES {
             match messages.try_recv() {
@@ -101,24 +96,6 @@ impl Writer {
             }
         }
         Some((batch, Last::No))
-    }
-
-    fn next(&mut self, messages: &Receiver<Message>) -> Option<Message> {
-        if self.engine.unsettled() {
-            match messages.recv_timeout(SETTLE) {
-                Ok(message) => return Some(message),
-                Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) => self.settle(),
-            }
-        }
-        messages.recv().ok()
-    }
-
-    fn settle(&mut self) {
-        if let Err(error) = self.engine.settle() {
-            tracing::warn!(%error, "the store could not be settled");
-        }
-        self.publisher.view().set_commits(self.engine.commits());
     }
 
     fn write(&mut self, batch: Vec<Request>) {

@@ -1,4 +1,4 @@
-//! A disk that can be stopped, filled, and that forgets what was not synced.
+//! A disk with two files, tables and journal, that can be stopped, filled, and that forgets what was not synced.
 
 use std::io;
 use std::sync::Arc;
@@ -17,20 +17,28 @@ const SECTOR: usize = 512;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CrashDisk(Arc<Mutex<State>>);
 
+/// What a crash leaves of both files.
+pub(crate) type Image = [Vec<u8>; 2];
+
 #[derive(Debug, Default)]
-struct State {
+struct Contents {
     /// What a reader sees.
     live: Vec<u8>,
     /// What a crash leaves for sure.
     synced: Vec<u8>,
     /// What was done since the last sync.
     unsynced: Vec<Act>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    files: [Contents; 2],
     syncs: u64,
     writes: u64,
     /// The sync at which everything stops.
     freeze_at: Option<u64>,
     frozen: bool,
-    /// How long the disk may become.
+    /// How long both files together may become.
     room: Option<u64>,
     /// Syncs fail although everything reaches the disk.
     lying: bool,
@@ -44,8 +52,9 @@ enum Act {
 
 impl CrashDisk {
     /// A disk with this content, all of it synced.
-    pub(crate) fn of(image: Vec<u8>) -> CrashDisk {
-        let state = State { live: image.clone(), synced: image, ..State::default() };
+    pub(crate) fn of(image: Image) -> CrashDisk {
+        let files = image.map(|bytes| Contents { live: bytes.clone(), synced: bytes, unsynced: Vec::new() });
+        let state = State { files, ..State::default() };
         CrashDisk(Arc::new(Mutex::new(state)))
     }
 
@@ -71,7 +80,7 @@ impl CrashDisk {
     }
 
     pub(crate) fn len(&self) -> u64 {
-        self.0.lock().live.len() as u64
+        self.0.lock().files.iter().map(|file| file.live.len() as u64).sum()
     }
 
     pub(crate) fn set_room(&self, room: Option<u64>) {
@@ -83,11 +92,28 @@ impl CrashDisk {
     }
 
     /// What is found after a crash: what was synced, and of the rest some sectors.
-    pub(crate) fn crash_image(&self, rng: &mut Rng) -> Vec<u8> {
+    pub(crate) fn crash_image(&self, rng: &mut Rng) -> Image {
         let state = self.0.lock();
-        let mut image = state.synced.clone();
         let odds = rng.f64();
-        for act in &state.unsynced {
+        [0, 1].map(|file| state.files[file].crash_image(rng, odds))
+    }
+
+    /// The disk as a place for a store.
+    pub(crate) fn place(&self) -> Place {
+        let attach = |file| {
+            let disk = self.clone();
+            move || Attached { disk: disk.clone(), file, closed: AtomicBool::new(false) }
+        };
+        let (tables, journal) = (attach(0), attach(1));
+        let open = move || builder().create_with_backend(tables());
+        Place::Backend(Box::new(open), Box::new(move || Box::new(journal())))
+    }
+}
+
+impl Contents {
+    fn crash_image(&self, rng: &mut Rng, odds: f64) -> Vec<u8> {
+        let mut image = self.synced.clone();
+        for act in &self.unsynced {
             match act {
                 Act::Length(length) if rng.f64() < odds => image.resize(*length, 0),
                 Act::Length(_) => {}
@@ -106,12 +132,14 @@ impl CrashDisk {
         }
         image
     }
+}
 
-    /// The disk as a place for a store.
-    pub(crate) fn place(&self) -> Place {
-        let disk = self.clone();
-        let attach = move || Attached { disk: disk.clone(), closed: AtomicBool::new(false) };
-        Place::Backend(Box::new(move || builder().create_with_backend(attach())))
+impl State {
+    /// Whether a file may have this length.
+    fn fits(&self, file: usize, length: usize) -> bool {
+        let grown = length.saturating_sub(self.files[file].live.len());
+        let all: usize = self.files.iter().map(|file| file.live.len()).sum();
+        grown == 0 || self.room.is_none_or(|room| (all + grown) as u64 <= room)
     }
 }
 
@@ -119,6 +147,7 @@ impl CrashDisk {
 #[derive(Debug)]
 struct Attached {
     disk: CrashDisk,
+    file: usize,
     closed: AtomicBool,
 }
 
@@ -132,24 +161,26 @@ impl Attached {
 
 impl StorageBackend for Attached {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.state()?.live.len() as u64)
+        Ok(self.state()?.files[self.file].live.len() as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let state = self.state()?;
         let at = offset as usize;
-        let found = state.live.get(at..at + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let found =
+            state.files[self.file].live.get(at..at + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
         out.copy_from_slice(found);
         Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut state = self.state()?;
-        if state.room.is_some_and(|room| len > room) && len > state.live.len() as u64 {
+        if !state.fits(self.file, len as usize) {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        state.live.resize(len as usize, 0);
-        state.unsynced.push(Act::Length(len as usize));
+        let file = &mut state.files[self.file];
+        file.live.resize(len as usize, 0);
+        file.unsynced.push(Act::Length(len as usize));
         Ok(())
     }
 
@@ -160,8 +191,9 @@ impl StorageBackend for Attached {
             state.frozen = true;
             return Err(io::Error::other("the disk is gone"));
         }
-        state.synced = state.live.clone();
-        state.unsynced.clear();
+        let file = &mut state.files[self.file];
+        file.synced = file.live.clone();
+        file.unsynced.clear();
         if state.lying { Err(io::Error::other("the sync failed")) } else { Ok(()) }
     }
 
@@ -170,14 +202,15 @@ impl StorageBackend for Attached {
         state.writes += 1;
         let at = offset as usize;
         let end = at + data.len();
-        if state.room.is_some_and(|room| end as u64 > room) {
+        if !state.fits(self.file, end) {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        if state.live.len() < end {
-            state.live.resize(end, 0);
+        let file = &mut state.files[self.file];
+        if file.live.len() < end {
+            file.live.resize(end, 0);
         }
-        state.live[at..end].copy_from_slice(data);
-        state.unsynced.push(Act::Write(at, data.to_vec()));
+        file.live[at..end].copy_from_slice(data);
+        file.unsynced.push(Act::Write(at, data.to_vec()));
         Ok(())
     }
 

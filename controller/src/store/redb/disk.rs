@@ -14,9 +14,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::RwLock;
 use redb::backends::FileBackend;
-use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable};
+use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend};
 
-use crate::store::engine::{EngineError, Log};
+use crate::store::engine::EngineError;
 use crate::store::error::{OpenError, ReadError};
 use crate::store::record::{Change, Key, Revision, Stored};
 use crate::store::redb::format::{self, FORMAT, FORMAT_KEY, LOG, META, Meta, OBJECTS};
@@ -35,39 +35,32 @@ const TRIM: usize = 256;
 pub(crate) enum Place {
     /// A file in a directory of its own.
     Directory(PathBuf),
-    /// Anything else that redb can use, opened again after a failure.
+    /// Anything else that redb can use, opened again after a failure: the tables, and the journal.
     #[cfg(test)]
-    Backend(Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>),
+    Backend(Open<Result<Database, DatabaseError>>, Open<Box<dyn StorageBackend>>),
 }
 
-/// Whether a transaction makes the file quick to repair.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Repair {
-    /// After a crash the whole file has to be read.
-    Slow,
-    /// After a crash the file can be used at once.
-    Quick,
-}
+/// What opens something, any number of times.
+#[cfg(test)]
+pub(crate) type Open<T> = Box<dyn Fn() -> T + Send + Sync>;
 
 /// The content of a transaction.
 pub(crate) struct Batch<'a> {
-    /// Versions whose changes are left out of the log.
-    pub forgotten: &'a BTreeMap<Key, Option<Stored>>,
-    /// Volatile changes that waited.
-    pub pending: &'a [Arc<Change>],
+    /// Changes that are left out of the log.
+    pub forgotten: &'a BTreeMap<Key, Arc<Change>>,
+    /// Changes from before.
+    pub unsaved: &'a [Arc<Change>],
     /// Changes of now.
     pub changes: &'a [Arc<Change>],
     /// Rows of the log up to this revision may go …
     pub due: Option<Revision>,
     /// … until so many bytes are left.
     pub retain: u64,
-    /// How it is repaired after a crash.
-    pub repair: Repair,
 }
 
 /// See the module. Readers of the log share it with the writer.
 pub(crate) struct Disk {
-    place: Place,
+    place: Arc<Place>,
     database: RwLock<Option<Database>>,
 }
 
@@ -76,7 +69,7 @@ impl Place {
         match self {
             Place::Directory(directory) => Some(directory),
             #[cfg(test)]
-            Place::Backend(_) => None,
+            Place::Backend(..) => None,
         }
     }
 
@@ -85,7 +78,51 @@ impl Place {
         match self {
             Place::Directory(directory) => directory.join("store.redb"),
             #[cfg(test)]
-            Place::Backend(_) => PathBuf::from("store"),
+            Place::Backend(..) => PathBuf::from("store"),
+        }
+    }
+
+    /// The journal's file, or a name for messages.
+    pub(crate) fn journal_path(&self) -> PathBuf {
+        self.path().with_extension("journal")
+    }
+
+    /// The journal, if there is one.
+    pub(crate) fn find_journal(&self) -> io::Result<Option<Box<dyn StorageBackend>>> {
+        match self {
+            Place::Directory(_) => {
+                match OpenOptions::new().read(true).write(true).open(self.journal_path()) {
+                    Ok(file) => Ok(Some(Box::new(FileBackend::new(file).map_err(io::Error::other)?))),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                    Err(error) => Err(error),
+                }
+            }
+            #[cfg(test)]
+            Place::Backend(_, journal) => Ok(Some(journal())),
+        }
+    }
+
+    /// A new journal, whose name is as durable as what will be in it.
+    pub(crate) fn make_journal(&self) -> io::Result<Box<dyn StorageBackend>> {
+        match self {
+            Place::Directory(directory) => {
+                let mut options = OpenOptions::new();
+                options.read(true).write(true).create(true).truncate(true).mode(0o600);
+                let file = options.open(self.journal_path())?;
+                File::open(directory)?.sync_all()?;
+                Ok(Box::new(FileBackend::new(file).map_err(io::Error::other)?))
+            }
+            #[cfg(test)]
+            Place::Backend(_, journal) => Ok(journal()),
+        }
+    }
+
+    /// Takes the journal away. What comes back after a crash is old, and no news to anybody.
+    pub(crate) fn remove_journal(&self) {
+        if self.directory().is_some()
+            && let Err(error) = fs::remove_file(self.journal_path())
+        {
+            tracing::warn!(%error, "the store's journal could not be removed");
         }
     }
 
@@ -96,7 +133,7 @@ impl Place {
                 builder().create_with_backend(FileBackend::new(file)?)
             }
             #[cfg(test)]
-            Place::Backend(open) => open(),
+            Place::Backend(tables, _) => tables(),
         }
     }
 }
@@ -110,7 +147,7 @@ pub(crate) fn builder() -> Builder {
 
 impl Disk {
     /// Opens a place: makes it when missing, migrates it when old, compacts it when mostly empty.
-    pub(crate) fn open(place: Place) -> Result<Disk, OpenError> {
+    pub(crate) fn open(place: Arc<Place>) -> Result<Disk, OpenError> {
         if let Some(directory) = place.directory() {
             prepare(directory, &place.path())?;
         }
@@ -147,6 +184,14 @@ impl Disk {
         committed
             .map_err(|panic| EngineError::Failed(panic_text(&*panic)))?
             .map_err(|error| engine_error(&error))
+    }
+
+    /// Commits a batch while the store is being opened.
+    pub(crate) fn replay(&self, batch: &Batch<'_>, meta: &mut Meta) -> Result<(), OpenError> {
+        guarded(&self.place, || {
+            let database = self.database.read();
+            Ok(commit(database.as_ref().ok_or(redb::Error::DatabaseClosed)?, batch, meta)?)
+        })
     }
 
     /// Opens the database again; answers the numbers it holds.
@@ -198,10 +243,9 @@ impl Disk {
         drop(slot);
         self.rewrite(meta)
     }
-}
 
-impl Log for Disk {
-    fn visit(
+    /// Shows the changes of a prefix in `(after, upto]` that are in the tables, in order, until told to stop.
+    pub(crate) fn visit(
         &self,
         prefix: &str,
         after: Revision,
@@ -261,7 +305,8 @@ fn read_log(
 
 fn commit(database: &Database, batch: &Batch<'_>, meta: &mut Meta) -> Result<(), redb::Error> {
     let mut transaction = database.begin_write()?;
-    transaction.set_quick_repair(batch.repair == Repair::Quick);
+    // There are few of them, and a start after a crash is not to read the whole file.
+    transaction.set_quick_repair(true);
     {
         let mut objects = transaction.open_table(OBJECTS)?;
         for (key, version) in newest(batch) {
@@ -271,7 +316,7 @@ fn commit(database: &Database, batch: &Batch<'_>, meta: &mut Meta) -> Result<(),
             }
         }
         let mut log = transaction.open_table(LOG)?;
-        for change in batch.pending.iter().chain(batch.changes) {
+        for change in batch.unsaved.iter().chain(batch.changes) {
             let before = change.before.as_ref().map(|stored| (stored.revision.0, &stored.value[..]));
             let after = change.after.as_deref();
             let row = (change.key.as_str(), format::verb_code(change.verb), after, before);
@@ -287,14 +332,15 @@ fn commit(database: &Database, batch: &Batch<'_>, meta: &mut Meta) -> Result<(),
 
 /// The last version of each key of a batch, in the order of keys.
 fn newest<'a>(batch: &'a Batch<'a>) -> BTreeMap<&'a str, Option<(Revision, &'a [u8])>> {
-    let forgotten = batch.forgotten.iter().map(|(key, version)| {
-        (key.as_str(), version.as_ref().map(|stored| (stored.revision, &stored.value[..])))
-    });
-    let changed =
-        batch.pending.iter().chain(batch.changes).map(|change| {
-            (change.key.as_str(), change.after.as_deref().map(|value| (change.revision, value)))
-        });
-    forgotten.chain(changed).collect()
+    let mut newest: BTreeMap<&str, &Change> = BTreeMap::new();
+    for change in batch.unsaved.iter().chain(batch.changes).chain(batch.forgotten.values()) {
+        let last = newest.entry(change.key.as_str()).or_insert(change);
+        if last.revision < change.revision {
+            *last = change;
+        }
+    }
+    let version = |change: &'a Change| change.after.as_deref().map(|value| (change.revision, value));
+    newest.into_iter().map(|(key, change)| (key, version(change))).collect()
 }
 
 fn trim(
@@ -303,7 +349,7 @@ fn trim(
     meta: &mut Meta,
 ) -> Result<(), redb::Error> {
     let Some(due) = batch.due else { return Ok(()) };
-    let most = 2 * (batch.pending.len() + batch.changes.len()) + TRIM;
+    let most = 2 * (batch.unsaved.len() + batch.changes.len()) + TRIM;
     for _ in 0..most {
         let Some((revision, weight)) =
             log.first()?.map(|(revision, row)| (revision.value(), row_weight(&row.value())))
@@ -495,7 +541,8 @@ fn io_error(path: &Path, source: io::Error) -> OpenError {
     }
 }
 
-fn engine_error(error: &redb::Error) -> EngineError {
+/// What the writer is told of an error.
+pub(crate) fn engine_error(error: &redb::Error) -> EngineError {
     match error {
         redb::Error::Io(source) if is_full(source) => EngineError::Full,
         other => EngineError::Failed(other.to_string()),

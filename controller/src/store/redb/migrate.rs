@@ -12,7 +12,7 @@ use crate::store::redb::format::{FORMAT, FORMAT_KEY, LOG, META};
 /// A step: the format it starts from, and what it does.
 type Step = (u64, fn(&WriteTransaction) -> Result<(), redb::Error>);
 
-const STEPS: [Step; 1] = [(1, keep_versions_before)];
+const STEPS: [Step; 2] = [(1, keep_versions_before), (2, keep_a_journal)];
 
 /// Brings a database of an older format into the present one.
 pub(crate) fn migrate(database: &Database, from: u64) -> Result<(), Trouble> {
@@ -45,5 +45,11 @@ fn keep_versions_before(transaction: &WriteTransaction) -> Result<(), redb::Erro
     let head = meta.get("head")?.map_or(Revision::ZERO, |head| Revision(head.value()));
     meta.insert("floor", head.0)?;
     tracing::info!(rows = dropped, revision = head.0, "the log of format 1 was dropped");
+    Ok(())
+}
+
+/// Format 2 → 3. There is nothing to change: whoever reads format 2 knows no journal, and must not open a store that
+/// may have one.
+fn keep_a_journal(_: &WriteTransaction) -> Result<(), redb::Error> {
     Ok(())
 }

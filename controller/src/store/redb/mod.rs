@@ -1,16 +1,20 @@
 //! The engine on a disk: the only module that names redb.
 //!
-//! A batch with a durable write is one transaction, acknowledged after its sync. Volatile writes
-//! wait, within bounds, for the next transaction that happens anyway, or for the end.
+//! A batch with a durable write is one record of the journal, acknowledged after its sync; the tables
+//! follow many records at a time. Volatile writes wait, within bounds, for the next record that
+//! happens anyway, or for the end.
 //!
 //! Revisions above `meta.ceiling` are never handed out, and the ceiling is raised in the same
 //! transaction, or an earlier one, than the revision it allows. At a clean end the ceiling comes
 //! down to the head; a store opened with the two apart was killed, may have handed out anything up
 //! to the ceiling, and goes on above it.
 
-mod disk;
 mod format;
 mod migrate;
+
+mod disk;
+
+mod journal;
 
 #[cfg(test)]
 pub(crate) mod crash_disk;
@@ -18,28 +22,26 @@ pub(crate) mod crash_disk;
 pub(crate) mod older;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use parking_lot::RwLock;
+
+use crate::store::Config;
 use crate::store::decide::decide;
 use crate::store::engine::{Current, Engine, EngineError, Loaded, Log, Outcome};
-use crate::store::error::OpenError;
-use crate::store::record::{Change, Key, Revision, Stored, Write};
-use crate::store::redb::disk::{Batch, Disk, Repair};
+use crate::store::error::{OpenError, ReadError};
+use crate::store::record::{Change, Key, Revision, Stored, Verb, Write};
+use crate::store::redb::disk::{Batch, Disk, engine_error};
 use crate::store::redb::format::Meta;
-use crate::store::retention::{Retain, Retention, weight};
+use crate::store::redb::journal::{Entry, Journal};
+use crate::store::retention::{Retention, weight};
 
 pub(crate) use crate::store::redb::disk::Place;
 
 /// How far the ceiling is raised above the head.
 const RAISE: u64 = 1_000_000;
-
-/// Every so many transactions one is made quick to repair.
-const QUICK_EVERY: u32 = 64;
-
-/// A transaction after a pause of this length is likely to be followed by another one: it is made
-/// quick to repair at once, so that no further one is needed for that.
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// The most bytes of volatile changes that wait for a transaction.
 const PENDING: u64 = 4 << 20;
@@ -47,26 +49,35 @@ const PENDING: u64 = 4 << 20;
 /// See the module.
 pub(crate) struct RedbEngine {
     disk: Arc<Disk>,
+    journal: Journal,
     volatile: fn(&str) -> bool,
     retention: Retention,
-    /// As on the disk.
+    /// As in the tables.
     meta: Meta,
-    /// With what is pending.
+    /// With what is unsaved.
     head: Revision,
-    pending: Pending,
+    unsaved: Unsaved,
     /// A transaction whose fate is unknown.
     doubt: Option<Attempt>,
-    quick: QuickRepair,
     commits: u64,
 }
 
-/// Volatile changes that are on no disk yet.
+/// Changes in the order of revisions, shared with the readers of the log.
+type Recent = Arc<RwLock<VecDeque<Arc<Change>>>>;
+
+/// Changes that are not in the tables yet.
 #[derive(Default)]
-struct Pending {
-    changes: VecDeque<Arc<Change>>,
+struct Unsaved {
+    /// First those that the journal has, then the volatile ones that nothing has.
+    recent: Recent,
+    /// How many the journal has.
+    journaled: usize,
+    /// The bytes of all.
     bytes: u64,
-    /// The newest version of keys whose changes were dropped from `changes`.
-    forgotten: BTreeMap<Key, Option<Stored>>,
+    /// The bytes of those that nothing has.
+    pending: u64,
+    /// The last dropped change of each key, of those that nothing has.
+    forgotten: BTreeMap<Key, Arc<Change>>,
     /// The newest dropped revision.
     floor: Revision,
 }
@@ -76,21 +87,21 @@ struct Attempt {
     changes: Vec<Arc<Change>>,
 }
 
-/// When a transaction is worth making quick to repair.
-struct QuickRepair {
-    since: u32,
-    last: Option<Instant>,
-}
-
 impl RedbEngine {
     /// Opens a place, bringing it into the present format and cleaning up after an unclean stop.
     pub(crate) fn open(
         place: Place,
-        volatile: fn(&str) -> bool,
-        retain: Retain,
+        config: &Config,
     ) -> Result<(RedbEngine, Loaded, Arc<dyn Log>), OpenError> {
-        let disk = Arc::new(Disk::open(place)?);
+        let (place, volatile) = (Arc::new(place), config.volatile_prefix);
+        let disk = Arc::new(Disk::open(place.clone())?);
         let (mut meta, mut objects) = disk.load()?;
+        let failed = |source| OpenError::Io { path: place.journal_path(), source };
+        let journal = Journal::open(place.clone(), config.journal_bytes as u64).map_err(failed)?;
+        let entries = journal.read(meta.head).map_err(failed)?;
+        if !entries.is_empty() {
+            objects = replay(&disk, &mut meta, objects, entries)?;
+        }
         if meta.head != meta.ceiling {
             meta = go_on_above(&disk, meta)?;
         }
@@ -101,45 +112,73 @@ impl RedbEngine {
         }
         let loaded =
             Loaded { objects, head: meta.head, floor: meta.floor, volatile_floor: meta.volatile_floor };
+        let unsaved = Unsaved::default();
+        let log = RedbLog { disk: disk.clone(), recent: unsaved.recent.clone() };
         let engine = RedbEngine {
-            disk: disk.clone(),
+            disk,
+            journal,
             volatile,
-            retention: Retention::new(retain, Instant::now(), meta.head),
+            retention: Retention::new(config.retain, Instant::now(), meta.head),
             head: meta.head,
             meta,
-            pending: Pending::default(),
+            unsaved,
             doubt: None,
-            quick: QuickRepair { since: 0, last: None },
             commits: 0,
         };
-        Ok((engine, loaded, disk))
+        Ok((engine, loaded, Arc::new(log)))
     }
 
-    fn commit(&mut self, changes: &[Arc<Change>], repair: Repair, end: End) -> Result<Revision, EngineError> {
+    /// Makes changes durable: in the journal, or, when that is full or is not to be used, in the tables.
+    fn keep(&mut self, changes: &[Arc<Change>]) -> Result<(), EngineError> {
+        let newest = changes.last().map_or(self.head, |change| change.revision);
+        let recent = self.unsaved.recent.read();
+        let mut batch = recent.iter().skip(self.unsaved.journaled).chain(changes).map(AsRef::as_ref);
+        let usable = newest <= self.meta.ceiling && self.unsaved.forgotten.is_empty();
+        let light = self.unsaved.bytes <= 2 * self.journal.limit();
+        if !(usable && light && self.journal.fits(batch.clone())) {
+            drop(recent);
+            return self.commit(changes, End::No).map(drop);
+        }
+        self.commits += 1;
+        let appended = self.journal.append(&mut batch);
+        drop(batch);
+        drop(recent);
+        if let Err(error) = appended {
+            tracing::warn!(%error, revision = newest.0, "the store's disk refused a record");
+            // If that fails, too, the next write tries it again.
+            let _ = self.journal.mend();
+            return Err(engine_error(&redb::Error::Io(error)));
+        }
+        self.unsaved.journaled(changes);
+        self.head = newest;
+        Ok(())
+    }
+
+    /// Writes everything that is unsaved, and these changes, into the tables.
+    fn commit(&mut self, changes: &[Arc<Change>], end: End) -> Result<Revision, EngineError> {
         let now = Instant::now();
         let head = changes.last().map_or(self.head, |change| change.revision);
         let mut meta = self.meta.clone();
         meta.head = head;
-        meta.volatile_floor = meta.volatile_floor.max(self.pending.floor);
+        meta.volatile_floor = meta.volatile_floor.max(self.unsaved.floor);
         meta.ceiling = match end {
             End::Of => head,
             End::No if head.0 + RAISE / 2 > meta.ceiling.0 => Revision(head.0 + RAISE),
             End::No => meta.ceiling,
         };
-        let bytes = meta.log_bytes + self.pending.bytes + changes.iter().map(|c| weight(c)).sum::<u64>();
+        let bytes = meta.log_bytes + self.unsaved.bytes + changes.iter().map(|c| weight(c)).sum::<u64>();
+        let unsaved: Vec<Arc<Change>> = self.unsaved.recent.read().iter().cloned().collect();
         let batch = Batch {
-            forgotten: &self.pending.forgotten,
-            pending: self.pending.changes.make_contiguous(),
+            forgotten: &self.unsaved.forgotten,
+            unsaved: &unsaved,
             changes,
             due: self.retention.due(now, head, bytes),
             retain: self.retention.bytes(),
-            repair,
         };
         self.commits += 1;
         match self.disk.commit(&batch, &mut meta) {
             Ok(()) => {
                 self.kept(meta);
-                self.quick.noted(repair, now);
                 Ok(head)
             }
             Err(error) => {
@@ -156,7 +195,8 @@ impl RedbEngine {
     fn kept(&mut self, meta: Meta) {
         self.head = meta.head;
         self.meta = meta;
-        self.pending = Pending::default();
+        self.unsaved.clear();
+        self.journal.restart();
     }
 }
 
@@ -171,18 +211,18 @@ impl Engine for RedbEngine {
         let mut outcome = Outcome { answers: decided.answers, floor: self.meta.floor, ..Outcome::default() };
         let Some(newest) = decided.changes.last() else { return Ok(outcome) };
         if decided.durable || newest.revision > self.meta.ceiling {
-            let repair = self.quick.choose(Instant::now());
-            self.commit(&decided.changes, repair, End::No)?;
+            self.keep(&decided.changes)?;
             outcome.floor = self.meta.floor;
         } else {
             self.head = newest.revision;
-            outcome.forgotten = self.pending.add(&decided.changes);
+            outcome.forgotten = self.unsaved.add(&decided.changes);
         }
         outcome.changes = decided.changes;
         Ok(outcome)
     }
 
     fn recover(&mut self) -> Result<Vec<Arc<Change>>, EngineError> {
+        self.journal.mend().map_err(|error| engine_error(&redb::Error::Io(error)))?;
         let Some(attempt) = &self.doubt else { return Ok(Vec::new()) };
         let found = self.disk.reopen()?;
         let attempt = match found == attempt.meta {
@@ -196,20 +236,13 @@ impl Engine for RedbEngine {
         Ok(attempt.changes)
     }
 
-    fn unsettled(&self) -> bool {
-        self.quick.since > 0
-    }
-
-    fn settle(&mut self) -> Result<(), EngineError> {
-        self.commit(&[], Repair::Quick, End::No).map(drop)
-    }
-
     fn close(&mut self) -> Result<(), EngineError> {
         self.recover()?;
-        if self.meta.ceiling != self.head || !self.pending.is_empty() {
-            self.commit(&[], Repair::Quick, End::Of)?;
+        if self.meta.ceiling != self.head || !self.unsaved.is_empty() {
+            self.commit(&[], End::Of)?;
         }
         self.disk.close();
+        self.journal.close();
         Ok(())
     }
 
@@ -218,40 +251,111 @@ impl Engine for RedbEngine {
     }
 }
 
-impl Pending {
+impl Unsaved {
     fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.forgotten.is_empty()
+        self.recent.read().is_empty() && self.forgotten.is_empty()
     }
 
-    /// Takes in changes; answers those dropped to stay within bounds.
+    /// The tables have everything.
+    fn clear(&mut self) {
+        self.recent.write().clear();
+        *self = Unsaved { recent: self.recent.clone(), ..Unsaved::default() };
+    }
+
+    /// The journal has everything, and these changes.
+    fn journaled(&mut self, changes: &[Arc<Change>]) {
+        let mut recent = self.recent.write();
+        recent.extend(changes.iter().cloned());
+        self.bytes += changes.iter().map(|change| weight(change)).sum::<u64>();
+        self.journaled = recent.len();
+        self.pending = 0;
+    }
+
+    /// Takes in changes that nothing has; answers those dropped to stay within bounds.
     fn add(&mut self, changes: &[Arc<Change>]) -> Vec<Arc<Change>> {
+        let mut recent = self.recent.write();
         for change in changes {
+            self.pending += weight(change);
             self.bytes += weight(change);
-            self.changes.push_back(change.clone());
+            recent.push_back(change.clone());
         }
         let mut dropped = Vec::new();
-        while self.bytes > PENDING {
-            let Some(change) = self.changes.pop_front() else { break };
+        while self.pending > PENDING {
+            let Some(change) = recent.remove(self.journaled) else { break };
+            self.pending -= weight(&change);
             self.bytes -= weight(&change);
             self.floor = change.revision;
-            let stored = change.after.clone().map(|value| Stored { revision: change.revision, value });
-            self.forgotten.insert(change.key.clone(), stored);
+            self.forgotten.insert(change.key.clone(), change.clone());
             dropped.push(change);
         }
         dropped
     }
 }
 
-impl QuickRepair {
-    fn choose(&self, now: Instant) -> Repair {
-        let paused = self.last.is_none_or(|last| now.saturating_duration_since(last) > PAUSE);
-        if paused || self.since + 1 >= QUICK_EVERY { Repair::Quick } else { Repair::Slow }
-    }
+/// The history of the tables, and what they do not have yet.
+struct RedbLog {
+    disk: Arc<Disk>,
+    recent: Recent,
+}
 
-    fn noted(&mut self, repair: Repair, now: Instant) {
-        self.last = Some(now);
-        self.since = if repair == Repair::Quick { 0 } else { self.since + 1 };
+impl Log for RedbLog {
+    fn visit(
+        &self,
+        prefix: &str,
+        after: Revision,
+        upto: Revision,
+        visit: &mut dyn FnMut(Change) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        // First the newest: what goes into the tables meanwhile is not read twice, nor missed.
+        let recent: Vec<Arc<Change>> = {
+            let recent = self.recent.read();
+            let start = recent.partition_point(|change| change.revision <= after);
+            recent.range(start..).take_while(|change| change.revision <= upto).cloned().collect()
+        };
+        let older = recent.first().map_or(upto, |first| upto.min(Revision(first.revision.0 - 1)));
+        let mut stopped = false;
+        self.disk.visit(prefix, after, older, &mut |change| {
+            let flow = visit(change);
+            stopped = flow.is_break();
+            flow
+        })?;
+        let mine = recent.iter().filter(|change| change.key.as_str().starts_with(prefix));
+        for change in mine.take_while(|_| !stopped) {
+            if visit(Change::clone(change)).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
+}
+
+/// Brings what only the journal has into the tables; answers the objects then.
+fn replay(
+    disk: &Disk,
+    meta: &mut Meta,
+    objects: Vec<(Key, Stored)>,
+    entries: Vec<Entry>,
+) -> Result<Vec<(Key, Stored)>, OpenError> {
+    let mut objects: BTreeMap<Key, Stored> = objects.into_iter().collect();
+    let mut changes = Vec::with_capacity(entries.len());
+    for Entry { revision, key, after } in entries {
+        let before = match &after {
+            Some(value) => objects.insert(key.clone(), Stored { revision, value: value.clone() }),
+            None => objects.remove(&key),
+        };
+        let verb = match (&before, &after) {
+            (_, None) => Verb::Delete,
+            (None, Some(_)) => Verb::Create,
+            (Some(_), Some(_)) => Verb::Update,
+        };
+        meta.head = revision;
+        changes.push(Arc::new(Change { revision, key, verb, after, before }));
+    }
+    tracing::info!(changes = changes.len(), revision = meta.head.0, "the journal was brought into the store");
+    let forgotten = BTreeMap::new();
+    let batch = Batch { forgotten: &forgotten, unsaved: &[], changes: &changes, due: None, retain: 0 };
+    disk.replay(&batch, meta)?;
+    Ok(objects.into_iter().collect())
 }
 
 /// After an unclean stop: nothing below the ceiling can be trusted to be unused, and volatile

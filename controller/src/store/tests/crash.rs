@@ -129,6 +129,7 @@ async fn lives(seed: u64) -> usize {
     if rng.bool() {
         config.tail_bytes = 2000;
     }
+    config.journal_bytes = *rng.choice(&[0, 700, 5000, config.journal_bytes]).unwrap();
     let mut killed = 0;
     for _ in 0..4 {
         let (store, task) = match on(&disk, &config) {

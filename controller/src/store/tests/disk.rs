@@ -92,11 +92,11 @@ async fn a_store_of_the_future_is_left_alone() {
     redb::older::pretend_format(&file(&config), 9);
     let text = open_error(&config);
     assert!(
-        text.ends_with("store.redb: written by a newer edged (format 9; this one reads up to 2)"),
+        text.ends_with("store.redb: written by a newer edged (format 9; this one reads up to 3)"),
         "{text}"
     );
     assert_eq!(redb::older::format_of(&file(&config)), 9);
-    redb::older::pretend_format(&file(&config), 2);
+    redb::older::pretend_format(&file(&config), 3);
     assert_eq!(Store::open(config).unwrap().0.status().objects, 1);
 }
 

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::store::memory::MemoryEngine;
 use crate::store::redb::crash_disk::CrashDisk;
 use crate::store::*;
 
@@ -25,6 +24,7 @@ fn volatile(key: &str) -> bool {
 fn small(directory: PathBuf) -> Config {
     Config {
         tail_bytes: 3000,
+        journal_bytes: 4000,
         retain: Retain { age: Duration::ZERO, bytes: 20_000 },
         ..Config::new(directory, volatile)
     }
@@ -40,8 +40,7 @@ fn put_volatile(key: &str, value: impl Into<Bytes>) -> Write {
 }
 
 fn in_memory(config: &Config) -> Store {
-    let (engine, loaded, log) = MemoryEngine::new(config.retain);
-    Store::start(Box::new(engine), loaded, log, config).0
+    Store::in_memory_of(config)
 }
 
 fn on(disk: &CrashDisk, config: &Config) -> Result<(Store, StoreTask), OpenError> {
