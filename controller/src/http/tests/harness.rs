@@ -53,16 +53,21 @@ impl Answer {
 impl Api {
     /// A server with the namespaces and accounts of a fresh cluster.
     pub async fn new() -> Api {
-        Api::built(|server| server).await
+        Api::built(Store::in_memory(), |server| server).await
+    }
+
+    /// The same over a store.
+    pub async fn over(store: Store) -> Api {
+        Api::built(store, |server| server).await
     }
 
     /// The same with an audit log.
     pub async fn audited(path: &std::path::Path) -> Api {
         let audit = crate::http::Audit::open(path).unwrap();
-        Api::built(|server| server.with_audit(audit)).await
+        Api::built(Store::in_memory(), |server| server.with_audit(audit)).await
     }
 
-    async fn built(finish: impl FnOnce(ApiServer) -> ApiServer) -> Api {
+    async fn built(store: Store, finish: impl FnOnce(ApiServer) -> ApiServer) -> Api {
         let directory = tempfile::tempdir().unwrap();
         let config = Config {
             data_dir: directory.path().to_owned(),
@@ -76,7 +81,7 @@ impl Api {
             service_range: ([10, 43, 0, 0].into(), 16),
             now: || Timestamp::from_seconds(NOW),
         };
-        let server = ApiServer::new(Registry::new(Store::in_memory(), pki, config)).unwrap();
+        let server = ApiServer::new(Registry::new(store, pki, config)).unwrap();
         let api = Api { server: Arc::new(finish(server)), directory };
         for namespace in ["default", "kube-node-lease"] {
             api.make("/api/v1/namespaces", json!({"metadata": {"name": namespace}})).await;
@@ -216,7 +221,7 @@ impl Client {
     pub async fn watch(&self, path: &str) -> Lines {
         let (code, _, body) = self.open(Method::GET, path, &[], Bytes::new()).await;
         assert_eq!(code, StatusCode::OK);
-        Lines { body, buffer: Vec::new() }
+        Lines::of(body)
     }
 }
 
@@ -227,6 +232,10 @@ pub struct Lines {
 }
 
 impl Lines {
+    pub fn of(body: Incoming) -> Lines {
+        Lines { body, buffer: Vec::new() }
+    }
+
     /// The next event; `None` at the end.
     pub async fn next(&mut self) -> Option<Value> {
         loop {

@@ -4,6 +4,8 @@
 mod access;
 mod admission;
 mod apply;
+mod follow;
+mod garbage;
 mod harness;
 mod kinds;
 mod lifecycle;
