@@ -4,6 +4,7 @@
 //! minute, and CPU time rather than wall time where it can be had. `cargo xtask bench [NAME…]` builds
 //! for release and runs them; each is one file and one line of [`BENCHES`].
 
+mod api;
 mod idle;
 mod ingress;
 mod pods;
@@ -21,6 +22,7 @@ type Bench = (&'static str, &'static str, fn() -> Result<()>);
 /// Every benchmark, in the order they run.
 const BENCHES: &[Bench] = &[
     ("startup", "exec → ready, fresh and with 10,000 objects; size of the binary", startup::run),
+    ("api", "creates, gets, patches, lists, watches and memory of the API beside etcd", api::run),
     ("idle", "memory, CPU and bytes written while nothing changes", idle::run),
     ("ingress", "requests through the Ingress beside wasmtime serve", ingress::run),
     ("pods", "500 Pods created → Ready; memory of one more idle Pod", pods::run),

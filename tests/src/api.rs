@@ -50,6 +50,16 @@ impl Api {
         Api { address, token, tls: Arc::new(tls) }
     }
 
+    /// The token it shows.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// How it speaks TLS, for clients of other makes.
+    pub fn tls(&self) -> Arc<ClientConfig> {
+        self.tls.clone()
+    }
+
     /// The same server, as somebody else.
     pub fn with_token(&self, token: &str) -> Api {
         Api { token: token.to_owned(), ..self.clone() }
