@@ -65,6 +65,10 @@ impl FieldSet {
     /// Adds all paths of another set.
     pub(crate) fn add(&mut self, other: FieldSet) {
         self.member |= other.member;
+        if self.children.is_empty() {
+            self.children = other.children;
+            return;
+        }
         for (element, child) in other.children {
             self.children.entry(element).or_default().add(child);
         }

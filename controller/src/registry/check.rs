@@ -1,5 +1,7 @@
 //! Making what was sent an object of its kind: type and place, unknown fields, defaults, rules, stored form.
 
+use std::borrow::Borrow;
+
 use bytes::Bytes;
 use edge_api::kind::{Kind, Volatility, Written};
 use edge_api::{meta, schema};
@@ -92,13 +94,17 @@ fn unreadable(kind: &str, object: &Value, why: &str) -> ApiError {
 }
 
 /// What is stored for an object of `kind`, which may be an alias.
-pub fn stored(kind: &Kind, mut object: Value) -> Result<Bytes, ApiError> {
-    if let Some(alias) = kind.alias {
-        (alias.store)(&mut object);
-        object["apiVersion"] = alias.of.api_version().into();
-        object["kind"] = alias.of.kind.into();
-    }
-    let bytes = encode(object);
+pub fn stored(kind: &Kind, object: impl Borrow<Value>) -> Result<Bytes, ApiError> {
+    let bytes = match kind.alias {
+        Some(alias) => {
+            let mut object = object.borrow().clone();
+            (alias.store)(&mut object);
+            object["apiVersion"] = alias.of.api_version().into();
+            object["kind"] = alias.of.kind.into();
+            encode(object)
+        }
+        None => encode(object),
+    };
     if bytes.len() > LARGEST {
         let message = format!("the object has {} bytes; the limit is {LARGEST}", bytes.len());
         return Err(ApiError::new(Reason::RequestEntityTooLarge, message));

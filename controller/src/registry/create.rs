@@ -61,7 +61,9 @@ impl Registry {
                 meta::set(&mut object, "name", name);
                 kind.default(&mut object);
             }
-            match self.create_named(cx, target, object.clone(), owners).await {
+            // Only a name that is generated may have to be generated again.
+            let named = if generated { object.clone() } else { std::mem::take(&mut object) };
+            match self.create_named(cx, target, named, owners).await {
                 Err(error) if error.is_already_exists() && generated && attempt < ATTEMPTS => {}
                 other => return other,
             }

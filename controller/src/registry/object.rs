@@ -4,7 +4,7 @@
 //! revision can be spliced into the metadata on the way out without reading the rest, and so that nothing a user
 //! wrote comes before the place where it goes.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -115,26 +115,28 @@ impl Object {
     }
 }
 
-/// The stored form of an object; takes away what is not stored.
-pub fn encode(mut object: Value) -> Bytes {
-    let mut out = Vec::with_capacity(512);
-    let Some(fields) = object.as_object_mut() else { return Bytes::new() };
-    let mut metadata = fields.remove("metadata").unwrap_or_default();
-    if let Some(metadata) = metadata.as_object_mut() {
-        for field in ["resourceVersion", "selfLink"] {
-            metadata.remove(field);
-        }
-        metadata.retain(|_, value| !value.is_null());
-    } else {
-        metadata = serde_json::json!({});
-    }
-    let kind = fields.remove("kind").unwrap_or_default();
-    let api_version = fields.remove("apiVersion").unwrap_or_default();
+/// The stored form of an object, without what is not stored.
+pub fn encode(object: impl Borrow<Value>) -> Bytes {
+    let Some(fields) = object.borrow().as_object() else { return Bytes::new() };
+    let mut out = Vec::with_capacity(1024);
     out.push(b'{');
-    for (name, value) in [("kind", &kind), ("apiVersion", &api_version), ("metadata", &metadata)] {
+    for name in ["kind", "apiVersion"] {
+        write_field(name, fields.get(name).unwrap_or(&Value::Null), &mut out);
+    }
+    out.push(b',');
+    out.extend_from_slice(METADATA);
+    let metadata = fields.get("metadata").and_then(Value::as_object);
+    let kept = |(name, value): &(&String, &Value)| {
+        !value.is_null() && !matches!(name.as_str(), "resourceVersion" | "selfLink")
+    };
+    for (name, value) in metadata.into_iter().flatten().filter(kept) {
         write_field(name, value, &mut out);
     }
-    for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
+    out.push(b'}');
+    let others = fields.iter().filter(|(name, value)| {
+        !value.is_null() && !matches!(name.as_str(), "kind" | "apiVersion" | "metadata")
+    });
+    for (name, value) in others {
         write_field(name, value, &mut out);
     }
     out.push(b'}');
@@ -142,7 +144,7 @@ pub fn encode(mut object: Value) -> Bytes {
 }
 
 fn write_field(name: &str, value: &Value, out: &mut Vec<u8>) {
-    if out.len() > 1 {
+    if out.last() != Some(&b'{') {
         out.push(b',');
     }
     serde_json::to_writer(&mut *out, name).expect("a string is JSON and a vector takes it");
