@@ -75,8 +75,8 @@ mod webhook;
 pub mod mutating_webhook_configuration;
 pub mod validating_webhook_configuration;
 
-pub mod store_only;
 mod rbac;
+pub mod store_only;
 
 pub mod cluster_role;
 pub mod role;

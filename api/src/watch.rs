@@ -5,6 +5,9 @@
 
 use serde_json::Value;
 
+use crate::protobuf::wire::put_bytes;
+use crate::protobuf::{self, EncodeError};
+
 /// What happened to an object, as a watch says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
@@ -51,6 +54,16 @@ pub fn line(event: Event, object: &[u8]) -> Vec<u8> {
     line
 }
 
+/// One frame of a watch stream in protobuf: its length in four bytes, then a `WatchEvent` around the object's envelope.
+pub fn frame(event: Event, object: &Value) -> Result<Vec<u8>, EncodeError> {
+    let (mut raw, mut body) = (Vec::new(), Vec::new());
+    put_bytes(&mut raw, 1, &protobuf::encode(object)?);
+    put_bytes(&mut body, 1, event.wire().as_bytes());
+    put_bytes(&mut body, 2, &raw);
+    let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    Ok([&length.to_be_bytes()[..], &body].concat())
+}
+
 /// A bookmark's object for a kind at a revision; `initial_end` marks the end of the initial
 /// events of a streaming list.
 pub fn bookmark(api_version: &str, kind: &str, revision: u64, initial_end: bool) -> Value {
@@ -80,5 +93,16 @@ mod tests {
     fn a_line_is_one_json_object() {
         let line = line(Event::Added, br#"{"a":1}"#);
         assert_eq!(line, b"{\"type\":\"ADDED\",\"object\":{\"a\":1}}\n");
+    }
+
+    #[test]
+    fn a_frame_says_its_length_and_holds_an_envelope() {
+        let object = bookmark("v1", "Pod", 7, true);
+        let frame = frame(Event::Bookmark, &object).expect("a Pod has numbers");
+        assert_eq!(frame[..4], u32::try_from(frame.len() - 4).expect("it is short").to_be_bytes());
+        assert_eq!(frame[4..14], *b"\x0a\x08BOOKMARK");
+        let magic = frame.windows(4).position(|window| window == protobuf::MAGIC).expect("an envelope");
+        let read = protobuf::decode(&frame[magic..]).expect("what was written");
+        assert_eq!(read["metadata"]["resourceVersion"], "7");
     }
 }

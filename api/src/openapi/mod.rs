@@ -9,6 +9,7 @@
 mod definitions;
 mod paths;
 mod prose;
+mod swagger;
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -19,6 +20,8 @@ use sha2::{Digest as _, Sha256};
 use crate::kind::Kind;
 use crate::kinds::KINDS;
 use crate::schema::{Definition, by_kind, definition};
+
+pub use swagger::encode as v2_protobuf;
 
 /// Which OpenAPI a document is written in.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -11,10 +11,11 @@ mod decode;
 mod encode;
 mod message;
 mod special;
-mod wire;
+pub(crate) mod wire;
 
 use serde_json::Value;
 
+use crate::protobuf::message::Message;
 use crate::schema::depth;
 
 pub use encode::EncodeError;
@@ -73,6 +74,11 @@ pub fn decode(bytes: &[u8]) -> Result<Value, DecodeError> {
 /// An object as an envelope. It must have `apiVersion` and `kind`.
 pub fn encode(object: &Value) -> Result<Vec<u8>, EncodeError> {
     encode::envelope(object)
+}
+
+/// Whether objects of this type have an encoding at all.
+pub fn knows(api_version: &str, kind: &str) -> bool {
+    Message::of_kind(api_version, kind).is_some()
 }
 
 #[cfg(test)]

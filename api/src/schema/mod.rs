@@ -11,8 +11,7 @@ mod strict;
 pub(crate) mod table;
 
 pub use check::{Problem, What, check, prune, strict_message};
-pub(crate) use strict::depth;
-pub use strict::{StrictError, strict_json};
+pub use strict::{StrictError, depth, strict, strict_json};
 
 /// A type with a name, e.g. `io.k8s.api.core.v1.Pod`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

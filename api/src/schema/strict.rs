@@ -1,4 +1,4 @@
-//! JSON read as strictly as kube-apiserver reads it: a key given twice is noticed.
+//! JSON (and YAML) read as strictly as kube-apiserver reads it: a key given twice is noticed.
 //!
 //! The last of several equal keys wins, as in Go, and each repetition is reported with its
 //! path; whether that is an error or a warning is the caller's `fieldValidation`. Depth is
@@ -27,8 +27,15 @@ pub fn strict_json(bytes: &[u8]) -> Result<(Value, Vec<String>), StrictError> {
     Ok((value, duplicates.into_inner()))
 }
 
+/// What any reader holds, and the paths of fields that it gave more than once.
+pub fn strict<'de, D: Deserializer<'de>>(reader: D) -> Result<(Value, Vec<String>), D::Error> {
+    let duplicates = RefCell::new(Vec::new());
+    let value = At { step: None, duplicates: &duplicates }.deserialize(reader)?;
+    Ok((value, duplicates.into_inner()))
+}
+
 /// How many levels of lists and objects a value has; a scalar has none.
-pub(crate) fn depth(value: &Value) -> usize {
+pub fn depth(value: &Value) -> usize {
     match value {
         Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
         Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
@@ -120,6 +127,10 @@ impl<'de> Visitor<'de> for At<'_> {
     }
 
     fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
         Ok(Value::Null)
     }
 

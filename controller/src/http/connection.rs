@@ -23,7 +23,7 @@ use crate::http::objects::{Call, Verb};
 use crate::http::query::Query;
 use crate::http::reconcilers::Reconcilers;
 use crate::http::route::Route;
-use crate::http::{discovery, impersonate, issuer, join, node_proxy, openapi, status};
+use crate::http::{discovery, impersonate, issuer, join, node_proxy, openapi, reply};
 use crate::identity::User;
 use crate::registry::{Action, ApiError, Context, Reason, Registry};
 use crate::tunnel::{self, Tunnels};
@@ -109,13 +109,16 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 async fn answer(shared: Arc<Shared>, peer: Peer, request: Request<Incoming>) -> Response {
     let begun = Instant::now();
+    let accept = request.headers().get(header::ACCEPT).cloned();
+    let failure =
+        |error: &ApiError| reply::failure(error, accept.as_ref().and_then(|accept| accept.to_str().ok()));
     let mut labels = Labels { verb: "other", group: "", resource: "", code: 0 };
     let mut draft = shared.audit.as_ref().and_then(|_| draft(&shared, &peer, &request));
     let answering = dispatch(&shared, &peer, request, &mut labels, &mut draft);
     let mut response = match tokio::time::timeout(PATIENCE, answering).await {
         Ok(Ok(response)) => response,
-        Ok(Err(error)) => status::failure(&error),
-        Err(_) => status::failure(&ApiError::new(
+        Ok(Err(error)) => failure(&error),
+        Err(_) => failure(&ApiError::new(
             Reason::Timeout,
             "Timeout: request did not complete within the allotted timeout",
         )),
@@ -127,8 +130,8 @@ async fn answer(shared: Arc<Shared>, peer: Peer, request: Request<Incoming>) -> 
     if let (Some(audit), Some(draft)) = (&shared.audit, draft) {
         audit.record(draft.answered(response.status(), shared.registry.now())).await;
     }
-    let private = HeaderValue::from_static("no-cache, private");
-    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(private);
+    let caching = response.headers_mut().entry(header::CACHE_CONTROL);
+    caching.or_insert(HeaderValue::from_static("no-cache, private"));
     response
 }
 
@@ -178,7 +181,7 @@ async fn dispatch(
         }
         Route::Tunnel(node) => return tunnel_to(shared, &user, node, &parts, upgrade),
         other if parts.method == Method::GET || parts.method == Method::HEAD => {
-            return document(shared, &user, other, &parts);
+            return document(shared, &user, other, &query, &parts);
         }
         _ => return Err(discovery::nothing()),
     };
@@ -224,18 +227,25 @@ fn authenticate(shared: &Shared, peer: &Peer, headers: &HeaderMap) -> Result<Use
 }
 
 /// What is read at a path without objects.
-fn document(shared: &Shared, user: &User, route: &Route<'_>, parts: &Parts) -> Result<Response, ApiError> {
+fn document(
+    shared: &Shared,
+    user: &User,
+    route: &Route<'_>,
+    query: &Query<'_>,
+    parts: &Parts,
+) -> Result<Response, ApiError> {
     let verb = if parts.method == Method::HEAD { "head" } else { "get" };
     shared.registry.authorise_action(user, &Action::Path { verb, path: parts.uri.path() })?;
     let headers = &parts.headers;
     match route {
+        Route::Root => Ok(discovery::root()),
         Route::CoreVersions => Ok(discovery::core_versions(headers)),
         Route::Groups => Ok(discovery::groups(headers)),
         Route::Group(group) => discovery::group(group),
         Route::Resources(group, version) => discovery::resources(group, version),
-        Route::OpenApiIndex => Ok(openapi::index(headers)),
-        Route::OpenApiV2 => Ok(openapi::v2(headers)),
-        Route::OpenApiGroup(group, version) => openapi::group(group, version, headers),
+        Route::OpenApiIndex => openapi::index(headers),
+        Route::OpenApiV2 => openapi::v2(headers),
+        Route::OpenApiGroup(group, version) => openapi::group(group, version, query, headers),
         Route::Metrics => Ok(shared.metrics.answer()),
         Route::Issuer => Ok(issuer::configuration(shared.registry.pki().signer())),
         Route::IssuerKeys => Ok(issuer::keys(shared.registry.pki().signer())),

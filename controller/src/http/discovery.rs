@@ -86,6 +86,23 @@ fn aggregated_version(headers: &HeaderMap) -> Option<&'static str> {
     None
 }
 
+/// `/`: which paths there are.
+pub fn root() -> Response {
+    let mut paths: Vec<String> = ["/api", "/apis", "/healthz", "/livez", "/metrics", "/readyz", "/version"]
+        .into_iter()
+        .chain(["/openapi/v2", "/openapi/v3"])
+        .map(str::to_owned)
+        .collect();
+    for (group, versions) in by_group() {
+        let root = if group.is_empty() { "/api".to_owned() } else { format!("/apis/{group}") };
+        paths.extend(versions.keys().map(|version| format!("{root}/{version}")));
+        paths.push(root);
+    }
+    paths.sort_unstable();
+    paths.dedup();
+    json_response(StatusCode::OK, &json!({"paths": paths}))
+}
+
 /// `/api`
 pub fn core_versions(headers: &HeaderMap) -> Response {
     if let Some(version) = aggregated_version(headers) {

@@ -37,27 +37,28 @@ impl Form {
     /// Whole objects in JSON.
     pub const JSON: Form = Form { view: View::Whole, encoding: Encoding::Json };
 
-    /// The first form of an `Accept` header that is offered. Protobuf costs us more than JSON, so it is the answer
-    /// only to those who take nothing else.
+    /// The form of an `Accept` header that is offered and liked best, of several alike the first. Protobuf costs us
+    /// more than JSON, so it is the answer only to those who take nothing else.
     pub fn negotiate(accept: Option<&str>) -> Result<Form, ApiError> {
         let Some(accept) = accept.filter(|accept| !accept.trim().is_empty()) else { return Ok(Form::JSON) };
-        let mut protobuf = false;
-        for range in accept.split(',') {
-            let (media, view) = read_range(range);
+        let mut protobuf = None;
+        let mut ranges: Vec<Range<'_>> = accept.split(',').map(Range::parse).collect();
+        ranges.sort_by_key(|range| std::cmp::Reverse(range.quality));
+        for Range { media, view, .. } in ranges {
             let Some(view) = view else { continue };
             let encoding = match media {
                 "application/json" | "*/*" | "application/*" => Encoding::Json,
                 "application/yaml" => Encoding::Yaml,
                 "application/vnd.kubernetes.protobuf" => {
-                    protobuf |= view == View::Whole;
+                    protobuf = protobuf.or(Some(view).filter(|view| *view != View::Table));
                     continue;
                 }
                 _ => continue,
             };
             return Ok(Form { view, encoding });
         }
-        if protobuf {
-            return Ok(Form { view: View::Whole, encoding: Encoding::Protobuf });
+        if let Some(view) = protobuf {
+            return Ok(Form { view, encoding: Encoding::Protobuf });
         }
         Err(ApiError::new(
             Reason::NotAcceptable,
@@ -67,27 +68,41 @@ impl Form {
     }
 }
 
-/// The media type, and the view; no view if what is asked for does not exist.
-fn read_range(range: &str) -> (&str, Option<View>) {
-    let mut parts = range.split(';').map(str::trim);
-    let media = parts.next().unwrap_or_default();
-    let (mut wanted, mut group, mut version) = ("", "meta.k8s.io", "v1");
-    for (name, value) in parts.filter_map(|part| part.split_once('=')) {
-        match name.trim() {
-            "as" => wanted = value.trim(),
-            "g" => group = value.trim(),
-            "v" => version = value.trim(),
-            _ => {}
+/// One of the forms that an `Accept` header lists.
+struct Range<'a> {
+    media: &'a str,
+    /// None if what is asked for does not exist.
+    view: Option<View>,
+    /// How much it is liked, in thousandths.
+    quality: u16,
+}
+
+impl Range<'_> {
+    fn parse(range: &str) -> Range<'_> {
+        let mut parts = range.split(';').map(str::trim);
+        let media = parts.next().unwrap_or_default();
+        let (mut wanted, mut group, mut version, mut quality) = ("", "meta.k8s.io", "v1", 1000);
+        for (name, value) in parts.filter_map(|part| part.split_once('=')) {
+            match name.trim() {
+                "as" => wanted = value.trim(),
+                "g" => group = value.trim(),
+                "v" => version = value.trim(),
+                "q" => {
+                    quality =
+                        value.trim().parse::<f32>().map_or(1000, |q| (q.clamp(0.0, 1.0) * 1000.0) as u16)
+                }
+                _ => {}
+            }
         }
+        let offered = group == "meta.k8s.io" && matches!(version, "v1" | "v1beta1");
+        let view = match wanted {
+            "" => Some(View::Whole),
+            "Table" if offered => Some(View::Table),
+            "PartialObjectMetadata" | "PartialObjectMetadataList" if offered => Some(View::Metadata),
+            _ => None,
+        };
+        Range { media, view, quality }
     }
-    let offered = group == "meta.k8s.io" && matches!(version, "v1" | "v1beta1");
-    let view = match wanted {
-        "" => Some(View::Whole),
-        "Table" if offered => Some(View::Table),
-        "PartialObjectMetadata" | "PartialObjectMetadataList" if offered => Some(View::Metadata),
-        _ => None,
-    };
-    (media, view)
 }
 
 #[cfg(test)]
@@ -115,6 +130,12 @@ mod tests {
             ),
             ("application/yaml", form(View::Whole, Encoding::Yaml)),
             ("text/html, */*;q=0.8", form(View::Whole, Encoding::Json)),
+            ("application/json;q=0.5, application/yaml", form(View::Whole, Encoding::Yaml)),
+            (
+                "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+                form(View::Metadata, Encoding::Protobuf),
+            ),
+            ("application/vnd.kubernetes.protobuf;as=Table;g=meta.k8s.io;v=v1", None),
             ("image/png", None),
         ] {
             assert_eq!(Form::negotiate(Some(accept)).ok(), expected, "{accept}");

@@ -1,5 +1,6 @@
 //! Objects over HTTP: method and path become a verb of the registry, its result an answer.
 
+use edge_api::error::FieldError;
 use edge_api::table::IncludeObject;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
@@ -59,6 +60,17 @@ impl Verb {
         }
     }
 
+    /// The kind of the options that a write takes as parameters.
+    fn options(self) -> Option<&'static str> {
+        match self {
+            Verb::Get | Verb::List | Verb::Watch => None,
+            Verb::Create => Some("CreateOptions"),
+            Verb::Update => Some("UpdateOptions"),
+            Verb::Patch => Some("PatchOptions"),
+            Verb::Delete | Verb::DeleteCollection => Some("DeleteOptions"),
+        }
+    }
+
     /// The name, as in rules and metrics.
     pub fn name(self) -> &'static str {
         match self {
@@ -97,14 +109,16 @@ impl Call<'_> {
         if self.place.subresource.is_empty() && !kind.verbs.contains(&self.verb.name()) {
             return Err(ApiError::not_supported(kind, self.verb.name()));
         }
-        let cx = Context {
-            user: self.user.clone(),
-            field_manager: self.manager(),
-            force: self.query.truth("force"),
-            dry_run: self.query.dry_run()?,
-            field_validation: self.query.field_validation()?,
-            ..Context::default()
-        };
+        let mut cx = Context::new(self.user.clone());
+        if let Some(options) = self.verb.options() {
+            cx = Context {
+                field_manager: self.manager(options)?,
+                force: self.query.truth("force"),
+                dry_run: self.query.dry_run(options)?,
+                field_validation: self.query.field_validation(options)?,
+                ..cx
+            };
+        }
         let warnings = cx.warnings.clone();
         let mut response = match self.verb {
             Verb::Get => self.get(&cx).await?,
@@ -138,18 +152,17 @@ impl Call<'_> {
 
     /// Who answers for the fields that are written: whom the parameter names, or the program that calls. Who applies
     /// has to say it.
-    fn manager(&self) -> Option<String> {
-        let given = self.query.get("fieldManager");
-        if !given.is_empty() {
-            return Some(given.to_owned());
+    fn manager(&self, options: &str) -> Result<Option<String>, ApiError> {
+        if let Some(given) = self.query.field_manager(options)? {
+            return Ok(Some(given.to_owned()));
         }
         if content::media_type(&self.parts.headers) == content::APPLY {
-            return None;
+            return Ok(None);
         }
-        let agent = self.parts.headers.get(header::USER_AGENT)?.to_str().ok()?;
-        let program: String =
-            agent.split('/').next()?.chars().filter(|c| !c.is_control()).take(128).collect();
-        Some(program).filter(|program| !program.is_empty())
+        let agent = self.parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let program = agent.and_then(|agent| agent.split('/').next()).unwrap_or_default();
+        let program: String = program.chars().filter(|c| !c.is_control()).take(128).collect();
+        Ok(Some(program).filter(|program| !program.is_empty()))
     }
 
     async fn get(&self, cx: &Context) -> Result<Response, ApiError> {
@@ -158,6 +171,7 @@ impl Call<'_> {
             return logs::logs(&self.shared.registry, &self.shared.tunnels, cx, &target, self.query).await;
         }
         let shared = self.shared;
+        shared.registry.reached(self.query.get("resourceVersion"))?;
         let object = match usage::answers(target.kind) {
             true => usage::get(&shared.registry, &shared.tunnels, cx, &target).await?,
             false => shared.registry.get(cx, &target).await?,
@@ -195,11 +209,13 @@ impl Call<'_> {
 
     async fn patch(&self, cx: &Context, body: Incoming) -> Result<Response, ApiError> {
         let media = content::media_type(&self.parts.headers);
-        let (kind, patch) = content::patch(media, &content::read(body).await?)?;
+        let (kind, sent) = content::patch(media, &content::read(body).await?)?;
         if kind != PatchKind::Apply && !self.query.get("force").is_empty() {
-            return Err(ApiError::options("force: Forbidden: may not be specified for non-apply patch"));
+            let error = FieldError::forbidden("force", "may not be specified for non-apply patch");
+            return Err(ApiError::options("PatchOptions", error));
         }
-        match self.shared.registry.patch(cx, &self.place.target(), kind, &patch).await? {
+        let cx = Context { duplicates: sent.duplicates, ..cx.clone() };
+        match self.shared.registry.patch(&cx, &self.place.target(), kind, &sent.object).await? {
             Patched::Changed(object) => self.object(StatusCode::OK, &object),
             Patched::Created(object) => self.object(StatusCode::CREATED, &object),
         }

@@ -8,31 +8,88 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::http::body::{Body, Response};
 use crate::http::discovery::{self, is_known, tagged};
+use crate::http::query::Query;
 use crate::http::reply;
 use crate::identity::Digest;
-use crate::registry::ApiError;
+use crate::registry::{ApiError, Reason};
+
+/// The media type of everything, except where protobuf is asked for.
+const JSON: &str = "application/json";
+/// The names that version 2 has in protobuf, the present one first.
+const V2_PROTOBUF: [&str; 2] = [
+    "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+    "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+];
+/// What may be kept for ever: the address says by its hash which document it is.
+const IMMUTABLE: &str = "public, immutable";
 
 /// The index of groups.
-pub fn index(headers: &HeaderMap) -> Response {
-    answer(openapi::v3_index(), None, headers)
+pub fn index(headers: &HeaderMap) -> Result<Response, ApiError> {
+    negotiate(headers, &[JSON])?;
+    Ok(answer(openapi::v3_index(), JSON, None, headers))
 }
 
-/// The document of a group and version.
-pub fn group(group: &str, version: &str, headers: &HeaderMap) -> Result<Response, ApiError> {
+/// The document of a group and version. Who names the hash of another document is sent to this one.
+pub fn group(
+    group: &str,
+    version: &str,
+    query: &Query<'_>,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    negotiate(headers, &[JSON])?;
     let hash = openapi::v3_hash(group, version).ok_or_else(discovery::nothing)?;
-    if is_known(headers, hash) {
-        return Ok(answer(Vec::new(), Some(hash), headers));
+    let named = query.get("hash");
+    if !named.is_empty() && named != hash {
+        return Ok(moved(group, version, hash));
     }
-    let document = openapi::v3_group(group, version).ok_or_else(discovery::nothing)?;
-    Ok(answer(document, Some(hash), headers))
+    let mut response = if is_known(headers, hash) {
+        answer(Vec::new(), JSON, Some(hash), headers)
+    } else {
+        let document = openapi::v3_group(group, version).ok_or_else(discovery::nothing)?;
+        answer(document, JSON, Some(hash), headers)
+    };
+    if !named.is_empty() {
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(IMMUTABLE));
+    }
+    Ok(response)
 }
 
 /// The document of everything in the older format.
-pub fn v2(headers: &HeaderMap) -> Response {
-    answer(openapi::v2(), None, headers)
+pub fn v2(headers: &HeaderMap) -> Result<Response, ApiError> {
+    let media = negotiate(headers, &[JSON, V2_PROTOBUF[0], V2_PROTOBUF[1]])?;
+    let document = openapi::v2();
+    if media == JSON {
+        return Ok(answer(document, JSON, None, headers));
+    }
+    let document = openapi::v2_protobuf(&document).map_err(ApiError::internal)?;
+    Ok(answer(document, V2_PROTOBUF[0], None, headers))
 }
 
-fn answer(document: Vec<u8>, hash: Option<&str>, headers: &HeaderMap) -> Response {
+/// Which of the offered media types the caller takes, in the caller's order; the first if it takes any.
+fn negotiate(headers: &HeaderMap, offered: &[&'static str]) -> Result<&'static str, ApiError> {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
+    let media = accept.split(',').map(|range| range.split(';').next().unwrap_or_default().trim());
+    let found = media.filter_map(|media| match media {
+        "" | "*/*" | "application/*" => offered.first(),
+        media => offered.iter().find(|offered| **offered == media),
+    });
+    found.copied().next().ok_or_else(|| {
+        let message = format!("only the following media types are accepted: {}", offered.join(", "));
+        ApiError::new(Reason::NotAcceptable, message)
+    })
+}
+
+fn moved(group: &str, version: &str, hash: &str) -> Response {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    let part = if group.is_empty() { "api".to_owned() } else { format!("apis/{group}") };
+    if let Ok(place) = HeaderValue::from_str(&format!("/openapi/v3/{part}/{version}?hash={hash}")) {
+        response.headers_mut().insert(header::LOCATION, place);
+    }
+    response
+}
+
+fn answer(document: Vec<u8>, media: &'static str, hash: Option<&str>, headers: &HeaderMap) -> Response {
     let hash = hash.map_or_else(|| Digest::of(&document).to_hex().to_ascii_uppercase(), str::to_owned);
     let mut response = if is_known(headers, &hash) {
         let mut response = Response::new(Body::Empty);
@@ -49,7 +106,8 @@ fn answer(document: Vec<u8>, hash: Option<&str>, headers: &HeaderMap) -> Respons
         }
         response
     };
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept"));
     tagged(&mut response, &hash);
     response
 }

@@ -3,9 +3,14 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use edge_api::error::FieldError;
+
 use crate::registry::{
-    ApiError, DeleteOptions, FieldValidation, ListOptions, Propagation, Reason, VersionMatch, WatchOptions,
+    ApiError, DeleteOptions, FieldValidation, ListOptions, Propagation, VersionMatch, WatchOptions,
 };
+
+/// The longest name of a field manager, in bytes.
+const LONGEST_MANAGER: usize = 128;
 
 /// The parameters of a request, in their order.
 #[derive(Debug, Default)]
@@ -55,13 +60,21 @@ impl<'a> Query<'a> {
 
     /// The options of a list.
     pub fn list(&self) -> Result<ListOptions, ApiError> {
+        if !self.get("sendInitialEvents").is_empty() {
+            let error = FieldError::forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list");
+            return Err(ApiError::options("ListOptions", error));
+        }
+        let version_match = self.version_match()?;
+        if let Some(why) = self.contradiction(version_match) {
+            return Err(ApiError::options("ListOptions", FieldError::forbidden("resourceVersionMatch", why)));
+        }
         Ok(ListOptions {
             label_selector: self.get("labelSelector").to_owned(),
             field_selector: self.get("fieldSelector").to_owned(),
             limit: self.number("limit")?.unwrap_or(0),
             continue_token: self.get("continue").to_owned(),
             resource_version: self.get("resourceVersion").to_owned(),
-            version_match: self.version_match()?,
+            version_match,
         })
     }
 
@@ -88,50 +101,62 @@ impl<'a> Query<'a> {
             "" => {}
             word => body.propagation = Some(propagation(word)?),
         }
-        if !self.get("orphanDependents").is_empty() && body.propagation.is_none() {
-            let orphan = self.truth("orphanDependents");
-            body.propagation = Some(if orphan { Propagation::Orphan } else { Propagation::Background });
+        if !self.get("orphanDependents").is_empty() {
+            body.propagation = Some(orphan(self.truth("orphanDependents"), body.propagation)?);
         }
         Ok(body)
     }
 
-    /// `fieldValidation`.
-    pub fn field_validation(&self) -> Result<FieldValidation, ApiError> {
+    /// `fieldValidation` of a write, whose options are of kind `options`.
+    pub fn field_validation(&self, options: &str) -> Result<FieldValidation, ApiError> {
         match self.get("fieldValidation") {
             "Strict" => Ok(FieldValidation::Strict),
             "" | "Warn" => Ok(FieldValidation::Warn),
             "Ignore" => Ok(FieldValidation::Ignore),
-            word => Err(unsupported("fieldValidation", word, "\"Ignore\", \"Strict\", \"Warn\"")),
+            word => Err(unsupported(options, "fieldValidation", word, &["Ignore", "Strict", "Warn"])),
         }
     }
 
     /// Whether `dryRun=All` is given.
-    pub fn dry_run(&self) -> Result<bool, ApiError> {
-        match self.all("dryRun").find(|word| *word != "All" && !word.is_empty()) {
-            Some(word) => Err(unsupported("dryRun", word, "\"All\"")),
-            None => Ok(self.get("dryRun") == "All"),
-        }
+    pub fn dry_run(&self, options: &str) -> Result<bool, ApiError> {
+        self.all("dryRun").filter(|word| !word.is_empty()).try_fold(false, |_, word| dry_run(options, word))
+    }
+
+    /// `fieldManager`, if it is given.
+    pub fn field_manager(&self, options: &str) -> Result<Option<&str>, ApiError> {
+        let name = self.get("fieldManager");
+        let error = if name.len() > LONGEST_MANAGER {
+            FieldError::too_long("fieldManager", LONGEST_MANAGER)
+        } else if name.chars().any(char::is_control) {
+            FieldError::invalid("fieldManager", name, "should only contain printable characters")
+        } else {
+            return Ok(Some(name).filter(|name| !name.is_empty()));
+        };
+        Err(ApiError::options(options, error))
     }
 
     fn version_match(&self) -> Result<VersionMatch, ApiError> {
         match self.get("resourceVersionMatch") {
             "" => Ok(VersionMatch::Unset),
-            "Exact" => self.needs_version(VersionMatch::Exact),
-            "NotOlderThan" => self.needs_version(VersionMatch::NotOlderThan),
-            word => Err(unsupported("resourceVersionMatch", word, "\"Exact\", \"NotOlderThan\"")),
+            "Exact" => Ok(VersionMatch::Exact),
+            "NotOlderThan" => Ok(VersionMatch::NotOlderThan),
+            word => Err(unsupported("ListOptions", "resourceVersionMatch", word, &["Exact", "NotOlderThan"])),
         }
     }
 
-    fn needs_version(&self, wished: VersionMatch) -> Result<VersionMatch, ApiError> {
-        if self.get("resourceVersion").is_empty() && self.get("sendInitialEvents").is_empty() {
-            let why = "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is \
-                       provided";
-            return Err(ApiError::new(
-                Reason::Invalid,
-                format!("ListOptions.meta.k8s.io \"\" is invalid: {why}"),
-            ));
+    /// Why a list cannot be matched like this.
+    fn contradiction(&self, wished: VersionMatch) -> Option<&'static str> {
+        match (wished, self.get("resourceVersion")) {
+            (VersionMatch::Unset, _) => None,
+            (_, "") => Some("resourceVersionMatch is forbidden unless resourceVersion is provided"),
+            _ if !self.get("continue").is_empty() => {
+                Some("resourceVersionMatch is forbidden when continue is provided")
+            }
+            (VersionMatch::Exact, "0") => {
+                Some("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"")
+            }
+            _ => None,
         }
-        Ok(wished)
     }
 }
 
@@ -141,13 +166,35 @@ pub fn propagation(word: &str) -> Result<Propagation, ApiError> {
         "Background" => Ok(Propagation::Background),
         "Foreground" => Ok(Propagation::Foreground),
         "Orphan" => Ok(Propagation::Orphan),
-        _ => Err(unsupported("propagationPolicy", word, "\"Background\", \"Foreground\", \"Orphan\"")),
+        _ => Err(unsupported(
+            "DeleteOptions",
+            "propagationPolicy",
+            word,
+            &["Background", "Foreground", "Orphan"],
+        )),
     }
 }
 
-fn unsupported(name: &str, word: &str, known: &str) -> ApiError {
-    let message = format!("{name}: Unsupported value: {word:?}: supported values: {known}");
-    ApiError::new(Reason::Invalid, message)
+/// What the old `orphanDependents` means, beside which nobody may name a policy.
+pub fn orphan(orphan: bool, policy: Option<Propagation>) -> Result<Propagation, ApiError> {
+    match policy {
+        None if orphan => Ok(Propagation::Orphan),
+        None => Ok(Propagation::Background),
+        Some(policy) => {
+            let why = "orphanDependents and deletionPropagation cannot be both set";
+            let error = FieldError::invalid("propagationPolicy", format!("{policy:?}").as_str(), why);
+            Err(ApiError::options("DeleteOptions", error))
+        }
+    }
+}
+
+/// Reads a word of `dryRun`, of which there is one.
+pub fn dry_run(options: &str, word: &str) -> Result<bool, ApiError> {
+    if word == "All" { Ok(true) } else { Err(unsupported(options, "dryRun", word, &["All"])) }
+}
+
+fn unsupported(options: &str, name: &str, word: &str, known: &[&str]) -> ApiError {
+    ApiError::options(options, FieldError::not_supported(name, word, known))
 }
 
 /// What a plus sign means.
@@ -210,11 +257,49 @@ mod tests {
     #[test]
     fn parameters_are_read() {
         let query = Query::parse(Some("watch=1&limit=5&labelSelector=a%3Db%2Cc&dryRun=All&x"));
-        assert!(query.truth("watch") && query.truth("x") && !query.truth("y") && query.dry_run().unwrap());
+        assert!(query.truth("watch") && query.truth("x") && !query.truth("y") && query.dry_run("").unwrap());
         let list = query.list().unwrap();
         assert_eq!((list.limit, list.label_selector.as_str()), (5, "a=b,c"));
         assert!(Query::parse(Some("limit=-1")).list().is_err());
-        assert!(Query::parse(Some("dryRun=Some")).dry_run().is_err());
+        assert!(Query::parse(Some("dryRun=Some")).dry_run("").is_err());
         assert!(Query::parse(Some("resourceVersionMatch=Exact")).list().is_err());
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused_in_kubernetes_words() {
+        let refused = |query: &'static str| {
+            let query = Query::parse(Some(query));
+            let reading = query.list().map(drop).and_then(|()| query.field_manager("PatchOptions").map(drop));
+            reading.and_then(|()| query.dry_run("CreateOptions").map(drop)).unwrap_err().message
+        };
+        for (query, words) in [
+            (
+                "resourceVersionMatch=Exact",
+                "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless",
+            ),
+            (
+                "resourceVersionMatch=Exact&resourceVersion=0",
+                "\"exact\" is forbidden for resourceVersion \"0\"",
+            ),
+            (
+                "resourceVersionMatch=Exact&resourceVersion=1&continue=x",
+                "is forbidden when continue is provided",
+            ),
+            (
+                "resourceVersionMatch=Some",
+                "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Unsupported value: \"Some\": supported \
+                 values: \"Exact\", \"NotOlderThan\"",
+            ),
+            (
+                "sendInitialEvents=true",
+                "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list",
+            ),
+            ("dryRun=None", "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"None\""),
+            ("fieldManager=a%0Ab", "fieldManager: Invalid value: \"a\\nb\": should only contain printable"),
+        ] {
+            assert!(refused(query).contains(words), "{query}: {}", refused(query));
+        }
+        let long = format!("fieldManager={}", "a".repeat(129));
+        assert!(Query::parse(Some(&long)).field_manager("PatchOptions").is_err());
     }
 }

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::http::body::{Body, Response};
 use crate::http::form::{Encoding, Form, View};
+use crate::http::status;
 use crate::registry::{ApiError, List, Object, Reason};
 
 /// Bytes of a chunk of a long list.
@@ -34,6 +35,19 @@ pub struct Wish {
     pub gzip: bool,
     /// The present, for ages.
     pub now: Timestamp,
+}
+
+/// A failure, in the encoding that an `Accept` header asks for if there is such.
+pub fn failure(error: &ApiError, accept: Option<&str>) -> Response {
+    let mut response = status::failure(error);
+    let encoding = Form::negotiate(accept).map_or(Encoding::Json, |form| form.encoding);
+    if encoding != Encoding::Json
+        && let Ok(bytes) = encode(encoding, &status::object(error))
+    {
+        *response.body_mut() = Body::Full(bytes);
+        set_type(&mut response, encoding);
+    }
+    response
 }
 
 /// One object.

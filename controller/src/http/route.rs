@@ -37,6 +37,8 @@ impl Place<'_> {
 
 /// What a path means.
 pub enum Route<'a> {
+    /// `/`
+    Root,
     /// Objects.
     Objects(Place<'a>),
     /// `/api`
@@ -83,6 +85,7 @@ impl<'a> Route<'a> {
         let words: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
         let at = |i: usize| parts[i].clone();
         match words.as_slice() {
+            [] => Route::Root,
             ["api"] => Route::CoreVersions,
             ["apis"] => Route::Groups,
             ["apis", _] => Route::Group(at(1)),
@@ -175,6 +178,7 @@ mod tests {
             Route::Tunnel(node) => format!("tunnel {node}"),
             Route::NodeProxy(node, path) => format!("proxy {node} {path}"),
             Route::Nothing => "nothing".to_owned(),
+            Route::Root => "root".to_owned(),
             _ => "other".to_owned(),
         }
     }
@@ -205,7 +209,8 @@ mod tests {
             ("/api/v1/nodes/n%2e1/proxy/metrics", "proxy n.1 metrics"),
             ("//api/v1//nodes/n/proxy/a%2fb/c", "proxy n a%2fb/c"),
             ("/api/v1/nodes/n/proxy", "proxy n "),
-            ("/", "nothing"),
+            ("/", "root"),
+            ("/nothing", "nothing"),
         ] {
             assert_eq!(read(path), expected, "{path}");
         }

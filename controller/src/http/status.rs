@@ -37,6 +37,9 @@ pub fn object(error: &ApiError) -> Value {
     });
     if let Some(details) = &error.details {
         status["details"] = details_of(details);
+        if !details.continue_token.is_empty() {
+            status["metadata"]["continue"] = details.continue_token.as_str().into();
+        }
     }
     status
 }

@@ -1,7 +1,8 @@
-//! Watches as answers: one JSON document a line, made when it happens.
+//! Watches as answers: one JSON document a line, or one frame of protobuf, made when it happens.
 
 use bytes::Bytes;
 use edge_api::kind::Kind;
+use edge_api::protobuf::{self, EncodeError};
 use edge_api::table::{self, Headings};
 use edge_api::watch::{self, Event};
 use http::{HeaderValue, header};
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::http::body::{Body, Response};
-use crate::http::form::{Encoding, View};
+use crate::http::form::{Encoding, Form, View};
 use crate::http::metrics::Running;
 use crate::http::reply::Wish;
 use crate::http::status;
@@ -37,13 +38,19 @@ pub fn watch(
     draining: CancellationToken,
     running: Running,
 ) -> Result<Response, ApiError> {
-    if wish.form.encoding != Encoding::Json {
-        return Err(ApiError::new(Reason::NotAcceptable, "watches are available as application/json"));
+    let encoding = wish.form.encoding;
+    let known = wish.form.view == View::Metadata || protobuf::knows(&kind.api_version(), kind.kind);
+    if encoding == Encoding::Yaml || encoding == Encoding::Protobuf && !known {
+        return Err(ApiError::new(
+            Reason::NotAcceptable,
+            "only the following media types are accepted: application/json;stream=watch, \
+             application/vnd.kubernetes.protobuf;stream=watch",
+        ));
     }
     let chunks: crate::http::body::Chunks = match watch {
         // A watch that begins too far back is refused as one that falls behind: by an event.
         Err(error) if error.reason == Reason::Expired => {
-            Box::pin(futures::stream::iter([Ok(failure(&error))]))
+            Box::pin(futures::stream::iter([Ok(failure(encoding, &error))]))
         }
         Err(error) => return Err(error),
         Ok(watch) => {
@@ -61,7 +68,11 @@ pub fn watch(
         }
     };
     let mut response = Response::new(Body::Chunks(chunks));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let media = match encoding {
+        Encoding::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        Encoding::Json | Encoding::Yaml => "application/json",
+    };
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     Ok(response)
 }
 
@@ -78,7 +89,7 @@ async fn step(mut source: Source) -> Option<(std::io::Result<Bytes>, Source)> {
         Ok(None) => return None,
         Err(error) => {
             source.ended = true;
-            failure(&error)
+            failure(source.wish.form.encoding, &error)
         }
     };
     Some((Ok(bytes), source))
@@ -89,22 +100,31 @@ impl Source {
         let mut out = Vec::with_capacity(events.len() * 512);
         for event in events {
             match event {
-                WatchEvent::Object(event, object) if self.wish.form.view == View::Whole => {
+                WatchEvent::Object(event, object) if self.wish.form == Form::JSON => {
                     object.write_event(*event, &mut out);
                 }
                 WatchEvent::Object(event, object) => {
                     let value = self.view(object.value(), object.revision);
-                    line(*event, &value, &mut out);
+                    self.put(*event, &value, &mut out);
                 }
                 WatchEvent::Bookmark { revision, initial } => {
                     let value =
                         watch::bookmark(&self.kind.api_version(), self.kind.kind, revision.0, *initial);
                     let value = self.view(value, *revision);
-                    line(Event::Bookmark, &value, &mut out);
+                    self.put(Event::Bookmark, &value, &mut out);
                 }
             }
         }
         out.into()
+    }
+
+    /// Adds an event; one that cannot be told ends the watch.
+    fn put(&mut self, event: Event, value: &Value, out: &mut Vec<u8>) {
+        let encoding = self.wish.form.encoding;
+        if let Err(error) = put(encoding, event, value, out) {
+            self.ended = true;
+            out.extend_from_slice(&failure(encoding, &ApiError::internal(error)));
+        }
     }
 
     fn view(&mut self, value: Value, revision: Revision) -> Value {
@@ -121,13 +141,19 @@ impl Source {
     }
 }
 
-fn line(event: Event, value: &Value, out: &mut Vec<u8>) {
-    let json = serde_json::to_vec(value).expect("a tree is JSON and a vector takes it");
-    out.extend_from_slice(&watch::line(event, &json));
+fn put(encoding: Encoding, event: Event, value: &Value, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    if encoding == Encoding::Protobuf {
+        out.extend_from_slice(&watch::frame(event, value)?);
+    } else {
+        let json = serde_json::to_vec(value).expect("a tree is JSON and a vector takes it");
+        out.extend_from_slice(&watch::line(event, &json));
+    }
+    Ok(())
 }
 
-fn failure(error: &ApiError) -> Bytes {
+fn failure(encoding: Encoding, error: &ApiError) -> Bytes {
     let mut out = Vec::new();
-    line(Event::Error, &status::object(error), &mut out);
+    put(encoding, Event::Error, &status::object(error), &mut out)
+        .expect("a Status has numbers for its fields");
     out.into()
 }

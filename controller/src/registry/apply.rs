@@ -4,15 +4,16 @@
 //! not: they write most, to fields that are theirs alone, and nobody applies against them. What they leave unsaid
 //! about owners stays as it was.
 
+use edge_api::error::FieldError;
 use edge_api::kind::Subresource;
-use edge_api::meta;
 use edge_api::patch::apply::{self, ApplyError, Conflict, Writer};
-use serde_json::Value;
+use edge_api::{meta, scale};
+use serde_json::{Value, json};
 
 use crate::identity::GROUP_IN_PROCESS;
 use crate::registry::check;
 use crate::registry::read::stamp;
-use crate::registry::update::{ATTEMPTS, Outcome, preconditions};
+use crate::registry::update::{ATTEMPTS, Outcome, SCALE, as_asked, not_negative, preconditions};
 use crate::registry::{
     ApiError, Cause, Context, Details, FieldValidation, Object, Patched, Reason, Registry, Target,
 };
@@ -43,7 +44,11 @@ impl Registry {
         config: &Value,
     ) -> Result<Patched, ApiError> {
         if cx.field_manager.is_none() {
-            return Err(ApiError::options("fieldManager: Required value: is required for apply patch"));
+            let error = FieldError::required("fieldManager", "is required for apply patch");
+            return Err(ApiError::options("PatchOptions", error));
+        }
+        if target.subresource == "scale" {
+            return self.apply_scale(cx, target, config).await;
         }
         if !matches!(target.subresource, "" | "status" | "approval") {
             return Err(ApiError::not_supported(target.kind, &format!("apply of {}", target.subresource)));
@@ -70,6 +75,39 @@ impl Registry {
             let wished = self.applied(cx, target, Some(&live), &config)?;
             if let Outcome::Done(done) = self.replace(cx, target, &current, wished, Owners::Settled).await? {
                 return Ok(Patched::Changed(done));
+            }
+        }
+        Err(ApiError::modified(target.kind, target.name))
+    }
+
+    /// Applies a Scale: its number of replicas becomes the manager's in the object itself.
+    async fn apply_scale(
+        &self,
+        cx: &Context,
+        target: &Target<'_>,
+        config: &Value,
+    ) -> Result<Patched, ApiError> {
+        let strict = Context { field_validation: FieldValidation::Strict, ..cx.clone() };
+        let mut sent = config.clone();
+        check::as_type("autoscaling/v1", "Scale", &mut sent)?;
+        check::conform(&strict, SCALE, "Scale", &mut sent)?;
+        not_negative(target, &sent)?;
+        let mut config = json!({
+            "apiVersion": target.kind.api_version(), "kind": target.kind.kind, "metadata": {"name": target.name},
+        });
+        if target.kind.is_namespaced() {
+            meta::set(&mut config, "namespace", target.namespace);
+        }
+        if meta::number(&sent, &["spec", "replicas"]).is_some() {
+            scale::apply(target.kind, &mut config, &sent);
+        }
+        for _ in 0..ATTEMPTS {
+            let current = self.current(target)?;
+            let live = current.value();
+            preconditions(target, &live, &sent)?;
+            let wished = self.applied(cx, target, Some(&live), &config)?;
+            if let Outcome::Done(done) = self.replace(cx, target, &current, wished, Owners::Settled).await? {
+                return as_asked(target, done).map(Patched::Changed);
             }
         }
         Err(ApiError::modified(target.kind, target.name))

@@ -68,6 +68,8 @@ pub struct Details {
     pub causes: Vec<Cause>,
     /// After how many seconds to try again.
     pub retry_after_seconds: Option<u32>,
+    /// With which token the rest of an expired list can be had all the same; it is in the metadata.
+    pub continue_token: String,
 }
 
 /// A failed request.
@@ -110,9 +112,16 @@ impl ApiError {
         ApiError::new(Reason::NotFound, message).about(kind, name)
     }
 
-    /// The options of a write do not fit together.
-    pub fn options(why: &str) -> ApiError {
-        ApiError::new(Reason::Invalid, format!("PatchOptions.meta.k8s.io \"\" is invalid: {why}"))
+    /// The options of a request are wrong or do not fit together; `kind` is theirs, such as `PatchOptions`.
+    pub fn options(kind: &str, error: FieldError) -> ApiError {
+        let errors = [error];
+        let message = edge_api::error::invalid(&format!("{kind}.meta.k8s.io"), "", &errors);
+        ApiError::new(Reason::Invalid, message).with_details(Details {
+            group: "meta.k8s.io".to_owned(),
+            kind: kind.to_owned(),
+            causes: causes(&errors),
+            ..Details::default()
+        })
     }
 
     /// There is such an object already.
@@ -147,16 +156,11 @@ impl ApiError {
 
     /// The object breaks rules of its kind.
     pub fn invalid(kind: &Kind, name: &str, errors: &[FieldError]) -> ApiError {
-        let causes = errors.iter().map(|error| Cause {
-            reason: error.reason.wire().to_owned(),
-            message: error.message.clone(),
-            field: error.field.clone(),
-        });
         ApiError::new(Reason::Invalid, kind.invalid(name, errors)).with_details(Details {
             name: name.to_owned(),
             group: kind.group.to_owned(),
             kind: kind.kind.to_owned(),
-            causes: causes.collect(),
+            causes: causes(errors),
             ..Details::default()
         })
     }
@@ -204,6 +208,15 @@ impl ApiError {
     pub fn is_conflict(&self) -> bool {
         self.reason == Reason::Conflict
     }
+}
+
+fn causes(errors: &[FieldError]) -> Vec<Cause> {
+    let cause = |error: &FieldError| Cause {
+        reason: error.reason.wire().to_owned(),
+        message: error.message.clone(),
+        field: error.field.clone(),
+    };
+    errors.iter().map(cause).collect()
 }
 
 impl From<ReadError> for ApiError {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::registry::apply::Owners;
 use crate::registry::check;
-use crate::registry::update::{ATTEMPTS, Outcome, as_asked, scaled};
+use crate::registry::update::{ATTEMPTS, Outcome, SCALE, as_asked, scaled};
 use crate::registry::{ApiError, Context, Object, PatchKind, Reason, Registry, Target};
 
 /// What a patch did.
@@ -60,7 +60,7 @@ impl Registry {
         patch: &Value,
     ) -> Result<Value, ApiError> {
         let (mut document, schema) = if target.subresource == "scale" {
-            (as_asked(target, current.clone())?.value(), "io.k8s.api.autoscaling.v1.Scale")
+            (as_asked(target, current.clone())?.value(), SCALE)
         } else {
             (current.value(), target.kind.schema)
         };

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::registry::select::Selection;
 use crate::registry::{
-    ApiError, Context, ListOptions, Object, Reason, Registry, Target, VersionMatch, encode,
+    ApiError, Context, Details, ListOptions, Object, Reason, Registry, Target, VersionMatch, encode,
 };
 use crate::store::{Key, Page, RangeOptions, ReadError, Revision, Stored};
 
@@ -28,10 +28,11 @@ pub struct List {
     pub remaining: Option<u64>,
 }
 
-/// What a continue token says: the revision of the list, and after which key to go on.
+/// What a continue token says: the revision of the list (none if the rest may be newer than the beginning), and after
+/// which key to go on.
 #[derive(Serialize, Deserialize)]
 struct Continue {
-    rv: u64,
+    rv: Option<u64>,
     start: String,
 }
 
@@ -76,6 +77,13 @@ impl Registry {
         Ok(List { items: items.collect(), revision: self.store().head(), ..List::default() })
     }
 
+    /// The revision that `version` names, which there must have been; empty is zero.
+    pub fn reached(&self, version: &str) -> Result<Revision, ApiError> {
+        let asked = revision(version)?;
+        let head = self.store().head();
+        if asked > head { Err(ApiError::too_large_version(asked, head)) } else { Ok(asked) }
+    }
+
     /// The object of a target, in the shape of the target's kind.
     pub(crate) fn current(&self, target: &Target<'_>) -> Result<Object, ApiError> {
         let stored = self.store().get(&target.key());
@@ -106,7 +114,8 @@ impl Registry {
                 after: after.take(),
                 limit: (limit > 0).then_some(stride),
             };
-            let page = self.store().range(&prefix, &range).map_err(|error| expired_page(error, options))?;
+            let page = self.store().range(&prefix, &range);
+            let page = page.map_err(|error| expired_page(error, &prefix, range.after.as_ref()))?;
             list.revision = page.revision;
             let (more, remaining) = (page.more, page.remaining);
             let last = take_page(&mut list, page, target.kind, selection, wanted);
@@ -114,7 +123,7 @@ impl Registry {
             let left_over = last.as_ref().is_some_and(|(_, left_over)| *left_over);
             if full || !more {
                 if let Some((key, _)) = last.filter(|_| full && (more || left_over)) {
-                    list.continue_token = token(list.revision, &prefix, &key);
+                    list.continue_token = token(Some(list.revision), &prefix, &key);
                     list.remaining = selection.is_everything().then_some(remaining);
                 }
                 return Ok(list);
@@ -136,17 +145,10 @@ impl Registry {
                 ));
             }
             let (revision, key) = read_token(&options.continue_token, prefix)?;
-            return Ok((Some(revision), Some(key)));
+            return Ok((revision, Some(key)));
         }
-        let asked = revision(&options.resource_version)?;
-        let head = self.store().head();
-        if asked > head {
-            return Err(ApiError::too_large_version(asked, head));
-        }
+        let asked = self.reached(&options.resource_version)?;
         match options.version_match {
-            VersionMatch::Exact if asked == Revision::ZERO => Err(ApiError::bad_request(
-                "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\" or unset",
-            )),
             VersionMatch::Exact => Ok((Some(asked), None)),
             VersionMatch::Unset if options.limit > 0 && asked > Revision::ZERO => Ok((Some(asked), None)),
             _ => Ok((None, None)),
@@ -224,35 +226,55 @@ pub(crate) fn revision(text: &str) -> Result<Revision, ApiError> {
     })
 }
 
-fn token(revision: Revision, prefix: &str, last: &Key) -> String {
+fn token(revision: Option<Revision>, prefix: &str, last: &Key) -> String {
     let start = last.as_str().strip_prefix(prefix).unwrap_or_default().to_owned();
-    let json =
-        serde_json::to_vec(&Continue { rv: revision.0, start }).expect("a number and a string are JSON");
-    URL_SAFE_NO_PAD.encode(json)
+    let token = Continue { rv: revision.map(|revision| revision.0), start };
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).expect("a number and a string are JSON"))
 }
 
-fn read_token(token: &str, prefix: &str) -> Result<(Revision, Key), ApiError> {
+fn read_token(token: &str, prefix: &str) -> Result<(Option<Revision>, Key), ApiError> {
     let bytes = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).ok();
     let parsed = bytes.and_then(|bytes| serde_json::from_slice::<Continue>(&bytes).ok());
     let Continue { rv, start } = parsed.ok_or_else(|| ApiError::bad_request("continue key is not valid"))?;
-    Ok((Revision(rv), Key::new(format!("{prefix}{start}"))))
+    Ok((rv.map(Revision), Key::new(format!("{prefix}{start}"))))
 }
 
-fn expired_page(error: ReadError, options: &ListOptions) -> ApiError {
-    match error {
-        ReadError::Compacted { .. } if !options.continue_token.is_empty() => ApiError::new(
-            Reason::Expired,
-            "The provided continue parameter is too old to display a consistent list result. You can start a new list \
-             without the continue parameter.",
-        ),
-        ReadError::Future { .. } if !options.continue_token.is_empty() => {
-            ApiError::bad_request("continue key is not valid")
+/// Why the page after `after` cannot be had; of an expired list the rest can, as it is now.
+fn expired_page(error: ReadError, prefix: &str, after: Option<&Key>) -> ApiError {
+    match (error, after) {
+        (ReadError::Compacted { .. }, Some(after)) => {
+            let message = "The provided continue parameter is too old to display a consistent list result. You can \
+                           start a new list without the continue parameter, or use the continue token in this \
+                           response to retrieve the remainder of the results. Continuing with the provided token \
+                           results in an inconsistent list - objects that were created, modified, or deleted between \
+                           the time the first chunk was returned and now may show up in the list.";
+            let continue_token = token(None, prefix, after);
+            ApiError::new(Reason::Expired, message)
+                .with_details(Details { continue_token, ..Details::default() })
         }
-        other => other.into(),
+        (ReadError::Future { .. }, Some(_)) => ApiError::bad_request("continue key is not valid"),
+        (other, _) => other.into(),
     }
 }
 
 /// The time as `metadata` holds it.
 pub(crate) fn stamp(now: time::Timestamp) -> serde_json::Value {
     now.seconds().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{expired_page, read_token};
+    use crate::registry::Reason;
+    use crate::store::{Key, ReadError, Revision};
+
+    #[test]
+    fn who_reads_too_slowly_may_have_the_rest() {
+        let compacted = ReadError::Compacted { asked: Revision(1), floor: Revision(9) };
+        let after = Key::new("/a/b/default/m");
+        let error = expired_page(compacted, "/a/b/", Some(&after));
+        assert_eq!(error.reason, Reason::Expired);
+        let token = error.details.map(|details| details.continue_token).unwrap_or_default();
+        assert_eq!(read_token(&token, "/a/b/").ok(), Some((None, after)));
+    }
 }

@@ -14,6 +14,9 @@ use crate::store::{Condition, Op, Stored, Write};
 /// How often a write without a precondition is tried again when somebody else was first.
 pub(crate) const ATTEMPTS: usize = 100;
 
+/// The schema of a Scale.
+pub(crate) const SCALE: &str = "io.k8s.api.autoscaling.v1.Scale";
+
 /// What a write did.
 pub(crate) enum Outcome {
     /// This is the object now.
@@ -30,7 +33,7 @@ impl Registry {
         let mut object = object;
         if target.subresource == "scale" {
             check::as_type("autoscaling/v1", "Scale", &mut object)?;
-            check::conform(cx, "io.k8s.api.autoscaling.v1.Scale", "Scale", &mut object)?;
+            check::conform(cx, SCALE, "Scale", &mut object)?;
         } else {
             check::place(target, &mut object)?;
             check::conform(cx, target.kind.schema, target.kind.kind, &mut object)?;
@@ -141,17 +144,7 @@ pub(crate) fn as_asked(target: &Target<'_>, object: Object) -> Result<Object, Ap
 /// The object with the replicas of a Scale; the Scale's revision binds.
 pub(crate) fn scaled(target: &Target<'_>, current: &Object, sent: &Value) -> Result<Value, ApiError> {
     let mut object = current.value();
-    let replicas = meta::number(sent, &["spec", "replicas"]).unwrap_or(0);
-    if replicas < 0 {
-        let error = edge_api::error::FieldError::invalid(
-            "spec.replicas",
-            replicas,
-            "must be greater than or equal to 0",
-        );
-        let message =
-            edge_api::error::invalid("Scale.autoscaling", target.name, std::slice::from_ref(&error));
-        return Err(ApiError { message, ..ApiError::invalid(target.kind, target.name, &[error]) });
-    }
+    not_negative(target, sent)?;
     if !scale::apply(target.kind, &mut object, sent) {
         return Err(ApiError::not_found(target.kind, target.name));
     }
@@ -160,6 +153,18 @@ pub(crate) fn scaled(target: &Target<'_>, current: &Object, sent: &Value) -> Res
         version => meta::set(&mut object, "resourceVersion", version),
     }
     Ok(object)
+}
+
+/// A Scale cannot wish for less than nothing.
+pub(crate) fn not_negative(target: &Target<'_>, sent: &Value) -> Result<(), ApiError> {
+    let replicas = meta::number(sent, &["spec", "replicas"]).unwrap_or(0);
+    if replicas >= 0 {
+        return Ok(());
+    }
+    let error =
+        edge_api::error::FieldError::invalid("spec.replicas", replicas, "must be greater than or equal to 0");
+    let message = edge_api::error::invalid("Scale.autoscaling", target.name, std::slice::from_ref(&error));
+    Err(ApiError { message, ..ApiError::invalid(target.kind, target.name, &[error]) })
 }
 
 /// A `resourceVersion` or uid in the object must be the current one.

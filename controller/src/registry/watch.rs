@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
+use edge_api::error::FieldError;
 use edge_api::kind::Kind;
 use edge_api::watch::Event;
 use tokio::time::{Instant, sleep_until};
 
 use crate::registry::read::{present, revision};
 use crate::registry::select::Selection;
-use crate::registry::{
-    ApiError, Context, ListOptions, Object, Reason, Registry, Target, VersionMatch, WatchOptions,
-};
+use crate::registry::{ApiError, Context, ListOptions, Object, Registry, Target, VersionMatch, WatchOptions};
 use crate::store::{Change, Cursor, Revision, Stored};
 
 /// How long a watcher that wants bookmarks waits for one at most.
@@ -169,6 +168,5 @@ fn check_options(options: &WatchOptions) -> Result<(), ApiError> {
         (Some(_), _) => "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
         (None, _) => "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
     };
-    let message = format!("ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: {why}");
-    Err(ApiError::new(Reason::Invalid, message))
+    Err(ApiError::options("ListOptions", FieldError::forbidden("resourceVersionMatch", why)))
 }

@@ -171,3 +171,31 @@ async fn kubectl_may_change_what_it_applied_from_the_client() {
     let taken = apply(&api, &format!("{MAP}?fieldManager=kubectl"), map(json!({"a": "3"}))).await.expect(200);
     assert_eq!(taken["data"], json!({"a": "3", "b": "2", "c": "1"}));
 }
+
+#[tokio::test]
+async fn a_scale_is_applied_to_the_object() {
+    let api = Api::new().await;
+    let deployment = json!({"metadata": {"name": "d"}, "spec": {
+        "selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "x", "image": "file:1"}]}},
+    }});
+    api.make(&format!("{DEPLOYMENTS}?fieldManager=maker"), deployment).await;
+    let scale = |replicas: i64| json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "d"}, "spec": {"replicas": replicas}});
+    let path = format!("{DEPLOYMENT}/scale?fieldManager=scaler");
+    let owned = apply(&api, &path, scale(3)).await;
+    assert_eq!(owned.code, 409, "the number is of who made the object, although it is a default");
+    let path = format!("{path}&force=true");
+    let scaled = apply(&api, &path, scale(3)).await.expect(200);
+    assert_eq!((&scaled["kind"], &scaled["spec"]["replicas"]), (&json!("Scale"), &json!(3)));
+    let now = api.get(DEPLOYMENT).await.expect(200);
+    assert_eq!(now["spec"]["replicas"], 3);
+    assert!(owners(&now, "f:spec").contains(&"Apply scalerscale: f:replicas".to_owned()), "{now}");
+    let other = apply(&api, &format!("{DEPLOYMENT}/scale?fieldManager=other"), scale(4)).await;
+    assert_eq!(other.code, 409);
+    assert_eq!(other.json()["details"]["causes"][0]["field"], ".spec.replicas");
+    let forced = format!("{DEPLOYMENT}/scale?fieldManager=other&force=true");
+    assert_eq!(apply(&api, &forced, scale(4)).await.expect(200)["spec"]["replicas"], 4);
+    assert_eq!(apply(&api, &forced, scale(-1)).await.code, 422);
+    let wrong = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}});
+    assert_eq!(apply(&api, &forced, wrong).await.code, 400);
+}
