@@ -95,7 +95,7 @@ pub fn root() -> Response {
         .collect();
     for (group, versions) in by_group() {
         let root = if group.is_empty() { "/api".to_owned() } else { format!("/apis/{group}") };
-        paths.extend(versions.keys().map(|version| format!("{root}/{version}")));
+        paths.extend(versions.iter().map(|(version, _)| format!("{root}/{version}")));
         paths.push(root);
     }
     paths.sort_unstable();

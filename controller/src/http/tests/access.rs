@@ -1,5 +1,6 @@
 //! Who gets in, and how far: TLS, tokens, nodes, their tunnels and logs.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
