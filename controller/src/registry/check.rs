@@ -13,6 +13,9 @@ use crate::store::{Durability, Op, Revision, Write, WriteError};
 /// The largest object that is stored, in bytes.
 const LARGEST: usize = 3 * 1024 * 1024;
 
+/// How many unknown or repeated fields are told of; a body may have a hundred thousand.
+const MOST_PROBLEMS: usize = 100;
+
 /// Fills in what the path says, and refuses an object that says something else.
 pub fn place(target: &Target<'_>, object: &mut Value) -> Result<(), ApiError> {
     let kind = target.kind;
@@ -77,10 +80,13 @@ pub fn conform(cx: &Context, schema: &str, kind: &str, object: &mut Value) -> Re
     if !all.is_empty() {
         match cx.field_validation {
             FieldValidation::Strict => {
-                let message = format!("strict decoding error: {}", all.join(", "));
+                let rest = all.len().saturating_sub(MOST_PROBLEMS);
+                let more = if rest > 0 { format!(", and {rest} more") } else { String::new() };
+                let told = all[..all.len() - rest].join(", ");
+                let message = format!("strict decoding error: {told}{more}");
                 return Err(unreadable(kind, object, &message));
             }
-            FieldValidation::Warn => all.iter().for_each(|problem| cx.warnings.add(problem)),
+            FieldValidation::Warn => all.iter().take(MOST_PROBLEMS).for_each(|problem| cx.warnings.add(problem)),
             FieldValidation::Ignore => {}
         }
     }

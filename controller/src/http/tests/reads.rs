@@ -144,8 +144,8 @@ async fn discovery_is_complete_and_remembered() {
     assert_eq!((known.code, known.bytes.len()), (304, 0));
     let groups = groups.json();
     let apps = groups["items"].as_array().unwrap().iter().find(|g| g["metadata"]["name"] == "apps").unwrap();
-    let deployments = &apps["versions"][0]["resources"][0];
-    assert_eq!(deployments["responseKind"]["kind"], "Deployment");
+    let resources = apps["versions"][0]["resources"].as_array().unwrap();
+    let deployments = resources.iter().find(|r| r["responseKind"]["kind"] == "Deployment").unwrap();
     let scale = deployments["subresources"].as_array().unwrap().iter().find(|s| s["subresource"] == "scale");
     assert_eq!(scale.unwrap()["responseKind"]["group"], "autoscaling");
     assert_eq!(
