@@ -134,9 +134,11 @@ impl FieldSet {
 
 /// Keys and values as JSON without spaces and with sorted keys, whoever wrote them.
 fn canonical(element: &str) -> String {
-    let (kind, text) = element.split_at_checked(2).unwrap_or(("", element));
-    match (kind, serde_json::from_str::<Value>(text)) {
-        ("k:" | "v:", Ok(value)) => format!("{kind}{value}"),
+    match element.split_at_checked(2) {
+        Some((kind @ ("k:" | "v:"), text)) => match serde_json::from_str::<Value>(text) {
+            Ok(value) => format!("{kind}{value}"),
+            Err(_) => element.to_owned(),
+        },
         _ => element.to_owned(),
     }
 }

@@ -220,9 +220,10 @@ fn compare_into(
         (None, None) => {}
         (None, Some(new)) => out.set.insert(path, all(new)),
         (Some(old), None) => out.removed.insert(path, all(old)),
+        // Most of an object stays as it is, and need not be taken apart to see that.
+        (Some(old), Some(new)) if old == new => {}
         (Some(old), Some(new)) => match (parts(old, form), parts(new, form)) {
             (Some(old), Some(new)) => compare_parts(&old, &new, form, path, out),
-            _ if old == new => {}
             (None, None) => out.set.insert(path, FieldSet::leaf()),
             _ => {
                 out.removed.insert(path, all(old));
