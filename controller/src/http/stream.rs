@@ -1,5 +1,7 @@
 //! Watches as answers: one JSON document a line, or one frame of protobuf, made when it happens.
 
+use std::pin::Pin;
+
 use bytes::Bytes;
 use edge_api::kind::Kind;
 use edge_api::protobuf::{self, EncodeError};
@@ -7,7 +9,7 @@ use edge_api::table::{self, Headings};
 use edge_api::watch::{self, Event};
 use http::{HeaderValue, header};
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::http::body::{Body, Response};
 use crate::http::form::{Encoding, Form, View};
@@ -23,7 +25,8 @@ struct Source {
     wish: Wish,
     watch: Watch,
     registry: Registry,
-    draining: CancellationToken,
+    /// Made once: with a thousand watches, asking anew for every event costs as much as the event.
+    draining: Pin<Box<WaitForCancellationFutureOwned>>,
     headings: Headings,
     ended: bool,
     _running: Running,
@@ -59,7 +62,7 @@ pub fn watch(
                 wish,
                 watch,
                 registry: registry.clone(),
-                draining,
+                draining: Box::pin(draining.cancelled_owned()),
                 headings: Headings::Shown,
                 ended: false,
                 _running: running,
@@ -81,7 +84,7 @@ async fn step(mut source: Source) -> Option<(std::io::Result<Bytes>, Source)> {
         return None;
     }
     let next = tokio::select! {
-        () = source.draining.cancelled() => return None,
+        () = source.draining.as_mut() => return None,
         next = source.watch.next() => next,
     };
     let bytes = match next {

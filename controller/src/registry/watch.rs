@@ -1,11 +1,12 @@
 //! watch: a cursor over the store's history, seen through selectors.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use edge_api::error::FieldError;
 use edge_api::kind::Kind;
 use edge_api::watch::Event;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::registry::read::{present, revision};
 use crate::registry::select::Selection;
@@ -38,6 +39,8 @@ pub struct Watch {
     bookmarks: Option<Instant>,
     told: Revision,
     end: Option<Instant>,
+    /// Set to the next of both; kept between events, since setting one costs as much as an event.
+    alarm: Option<Pin<Box<Sleep>>>,
     ended: bool,
 }
 
@@ -79,6 +82,7 @@ impl Registry {
             bookmarks: options.bookmarks.then_some(now + BOOKMARK),
             told: after,
             end: options.timeout.map(|timeout| now + timeout),
+            alarm: None,
             ended: false,
         })
     }
@@ -107,7 +111,7 @@ impl Watch {
             return Ok(Some(std::mem::take(&mut self.ready)));
         }
         while !self.ended {
-            let wake = self.bookmarks.into_iter().chain(self.end).min();
+            self.set_alarm();
             tokio::select! {
                 changes = self.cursor.next() => {
                     let events: Vec<WatchEvent> = changes?.iter().filter_map(|change| self.see(change)).collect();
@@ -116,7 +120,7 @@ impl Watch {
                         return Ok(Some(events));
                     }
                 }
-                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
+                () = ring(&mut self.alarm) => {
                     if let Some(bookmark) = self.wake() {
                         return Ok(Some(vec![bookmark]));
                     }
@@ -124,6 +128,15 @@ impl Watch {
             }
         }
         Ok(None)
+    }
+
+    fn set_alarm(&mut self) {
+        let Some(wake) = self.bookmarks.into_iter().chain(self.end).min() else { return };
+        match &mut self.alarm {
+            None => self.alarm = Some(Box::pin(sleep_until(wake))),
+            Some(alarm) if alarm.deadline() != wake => alarm.as_mut().reset(wake),
+            Some(_) => {}
+        }
     }
 
     /// A bookmark is due, or the end has come, before which a bookmark saves the next watch some reading.
@@ -158,6 +171,14 @@ impl Watch {
             (true, false) => before.map(|object| WatchEvent::Object(Event::Deleted, object)),
             (false, false) => None,
         }
+    }
+}
+
+/// Waits for an alarm; for ever if there is none.
+async fn ring(alarm: &mut Option<Pin<Box<Sleep>>>) {
+    match alarm {
+        Some(alarm) => alarm.as_mut().await,
+        None => std::future::pending().await,
     }
 }
 

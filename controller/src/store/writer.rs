@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::thread;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -85,14 +86,20 @@ impl Writer {
             Ok(Message::Write(request)) => batch.push(request),
             Ok(Message::Close) | Err(_) => return None,
         }
-        while batch.len() < BATCH && bytes < BATCH_BYTES {
-            match messages.try_recv() {
-                Ok(Message::Write(request)) => {
-                    bytes += size(&request.write);
-                    batch.push(request);
+        // Who is about to write gets the chance to come along, as long as somebody does: one sync is for all.
+        let mut seen = 0;
+        while seen < batch.len() {
+            seen = batch.len();
+            thread::yield_now();
+            while batch.len() < BATCH && bytes < BATCH_BYTES {
+                match messages.try_recv() {
+                    Ok(Message::Write(request)) => {
+                        bytes += size(&request.write);
+                        batch.push(request);
+                    }
+                    Ok(Message::Close) => return Some((batch, Last::Yes)),
+                    Err(_) => break,
                 }
-                Ok(Message::Close) => return Some((batch, Last::Yes)),
-                Err(_) => break,
             }
         }
         Some((batch, Last::No))
