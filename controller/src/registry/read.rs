@@ -168,16 +168,16 @@ impl Registry {
         if name.is_empty() || at.is_some() || after.is_some() || !in_one_place {
             return None;
         }
-        // The head first: what is read afterwards is at least as new.
-        let head = self.store().head();
-        let found = self.store().get(&Target { name, ..*target }.key());
-        let items: Vec<Object> = found
-            .map(|stored| present(target.kind, stored))
-            .filter(|object| selection.matches(object))
-            .into_iter()
-            .collect();
-        let newest = items.iter().map(|object| object.revision).max().unwrap_or_default();
-        Some(List { items, revision: head.max(newest), ..List::default() })
+        // Object and revision belong together: a watch goes on from here.
+        let key = Target { name, ..*target }.key();
+        let page = self
+            .store()
+            .range(key.as_str(), &RangeOptions { limit: Some(1), ..RangeOptions::default() })
+            .ok()?;
+        let items = page.items.into_iter().filter(|(found, _)| *found == key);
+        let items = items.map(|(_, stored)| present(target.kind, stored));
+        let items = items.filter(|object| selection.matches(object)).collect();
+        Some(List { items, revision: page.revision, ..List::default() })
     }
 }
 
