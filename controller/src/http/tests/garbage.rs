@@ -121,7 +121,7 @@ fn assert_good(answer: &Answer, sent: &dyn Fn() -> String) -> u16 {
     assert_eq!(status["status"], "Failure");
     let text = |name: &str| status[name].as_str().is_some_and(|text| !text.is_empty());
     assert!(text("reason") && text("message"), "{status}");
-    assert!(answer.bytes.len() < 4_000_000, "a refusal repeats what is wrong, and no more");
+    assert!(answer.bytes.len() < 5_000_000, "a refusal repeats what is wrong, and no more");
     answer.code
 }
 
