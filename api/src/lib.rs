@@ -15,6 +15,8 @@ pub mod time;
 
 pub mod cron;
 
+pub mod cel;
+
 pub mod schema;
 
 pub mod patch;
