@@ -3,14 +3,17 @@
 //! A [`Kind`] is a value in the table of `kinds`. Routes, discovery, help, storage keys and
 //! columns all derive from it. It holds functions, not state; it never does I/O.
 
+use crate::custom::{Custom, Version};
 use crate::error::{self, FieldError};
 use crate::fill;
 use crate::meta;
 use crate::name::NameRule;
+use crate::schema::{self, Problem};
 use crate::time::Timestamp;
 use crate::validate::{self, At, Errors};
 use serde_json::Value;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Whether objects of a kind live in namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -345,6 +348,8 @@ pub struct Kind {
     pub scale: Option<ScalePaths>,
     /// The kind it is stored as, if not itself.
     pub alias: Option<Alias>,
+    /// Where a kind of custom resources finds what its definition says; the methods below ask it.
+    pub custom: Option<&'static Custom>,
 }
 
 /// The verbs of an ordinary kind.
@@ -400,6 +405,7 @@ impl Kind {
         volatility: |_| Volatility::Durable,
         scale: None,
         alias: None,
+        custom: None,
     };
 
     /// `v1`, `apps/v1`.
@@ -435,9 +441,103 @@ impl Kind {
         self.scope == Scope::Namespaced
     }
 
+    /// What its definition says of it; none for a built-in kind.
+    pub fn version_of_definition(&self) -> Option<Arc<Version>> {
+        self.custom.and_then(Custom::version)
+    }
+
+    /// Its subresources.
+    pub fn subresources(&self) -> Vec<Subresource> {
+        match self.version_of_definition() {
+            Some(version) => {
+                let status = version.has_status.then_some(Subresource::Status);
+                let scale = version.scale.as_ref().map(|_| Subresource::Scale);
+                status.into_iter().chain(scale).collect()
+            }
+            None => self.subresources.to_vec(),
+        }
+    }
+
     /// Whether it has a subresource.
     pub fn has(&self, subresource: Subresource) -> bool {
-        self.subresources.contains(&subresource)
+        match self.custom {
+            Some(_) => self.subresources().contains(&subresource),
+            None => self.subresources.contains(&subresource),
+        }
+    }
+
+    /// Its short names.
+    pub fn short_names(&self) -> Vec<String> {
+        let named = || self.short_names.iter().map(|name| (*name).to_owned()).collect();
+        self.version_of_definition().map_or_else(named, |version| version.short_names.clone())
+    }
+
+    /// Its categories.
+    pub fn categories(&self) -> Vec<String> {
+        let named = || self.categories.iter().map(|name| (*name).to_owned()).collect();
+        self.version_of_definition().map_or_else(named, |version| version.categories.clone())
+    }
+
+    /// The singular name of its resource.
+    pub fn singular(&self) -> String {
+        self.version_of_definition()
+            .map_or_else(|| self.singular.to_owned(), |version| version.singular.clone())
+    }
+
+    /// The kind of a list of it.
+    pub fn list_kind(&self) -> String {
+        let plain = || format!("{}List", self.kind);
+        self.version_of_definition().map_or_else(plain, |version| version.list_kind.clone())
+    }
+
+    /// The name of its schema; that of a custom kind is made from its group.
+    pub fn schema_name(&self) -> String {
+        if self.custom.is_none() {
+            return self.schema.to_owned();
+        }
+        let mut parts: Vec<&str> = self.group.split('.').rev().collect();
+        parts.extend([self.version, self.kind]);
+        parts.join(".")
+    }
+
+    /// Brings an object that was sent into the form of its type: what is unknown is gone, what has a canonical form has
+    /// it. The answer is what was wrong.
+    pub fn conform(&self, object: &mut Value) -> Vec<Problem> {
+        if self.custom.is_some() {
+            return self.version_of_definition().map(|version| version.conform(object)).unwrap_or_default();
+        }
+        let problems = schema::check(self.schema, object);
+        if !problems.iter().any(Problem::fatal) {
+            schema::prune(self.schema, object);
+        }
+        problems
+    }
+
+    /// The headings of its table.
+    pub fn headings(&self) -> Vec<Value> {
+        let column = |column: &Column| {
+            serde_json::json!({
+                "name": column.name,
+                "type": column.type_,
+                "format": column.format,
+                "description": column.description,
+                "priority": column.priority,
+            })
+        };
+        match self.version_of_definition() {
+            Some(version) => [column(&Column::NAME)].into_iter().chain(version.headings()).collect(),
+            None => self.columns.iter().map(column).collect(),
+        }
+    }
+
+    /// The cells of an object's row, one for each heading.
+    pub fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        match self.version_of_definition() {
+            Some(version) => {
+                [meta::name(object).into()].into_iter().chain(version.cells(object, now)).collect()
+            }
+            None => (self.row)(object, now),
+        }
     }
 
     /// The sentence of an `Invalid` reply.
@@ -447,6 +547,15 @@ impl Kind {
 
     /// Fills in what Kubernetes fills in, and removes nulls, which count as absent. Idempotent.
     pub fn default(&self, object: &mut Value) {
+        if self.custom.is_some() {
+            if let Some(metadata) = object.get_mut("metadata") {
+                fill::prune_nulls(metadata);
+            }
+            if let Some(version) = self.version_of_definition() {
+                version.default(object);
+            }
+            return;
+        }
         fill::prune_nulls(object);
         (self.defaults)(object);
     }
@@ -502,7 +611,9 @@ impl Kind {
             && meta::map(new, &annotations).filter(|m| !m.is_empty())
                 != meta::map(old, &annotations).filter(|m| !m.is_empty());
         let generation = meta::generation(old);
-        let changed = noted || !same_spec(new, old);
+        // A status that has no writes of its own counts as specification.
+        let in_spec = self.custom.is_some() && !self.has(Subresource::Status);
+        let changed = noted || !same_spec(new, old) || in_spec && new.get("status") != old.get("status");
         meta::set(new, "generation", if changed { generation + 1 } else { generation });
     }
 
@@ -512,12 +623,20 @@ impl Kind {
         let root = At::root(object);
         validate::object_meta(&root, self.name_rule, self.is_namespaced(), &mut errors);
         (self.checks)(&root, &mut errors);
+        if let Some(version) = self.version_of_definition() {
+            errors.extend(version.validate(object, None));
+        }
         errors
     }
 
     /// Everything wrong with a changed object: the object itself and the change.
     pub fn validate_update(&self, new: &Value, old: &Value, target: Target) -> Vec<FieldError> {
         let mut errors = Errors::new();
+        if let Some(version) = self.version_of_definition() {
+            validate::object_meta_update(&At::root(new), &At::root(old), &mut errors);
+            errors.extend(version.validate(new, Some(old)));
+            return errors;
+        }
         let (new, old) = (At::root(new), At::root(old));
         validate::object_meta_update(&new, &old, &mut errors);
         match target {

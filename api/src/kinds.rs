@@ -93,6 +93,8 @@ pub mod self_subject_rules_review;
 pub mod subject_access_review;
 pub mod token_review;
 
+pub mod custom_resource_definition;
+
 use crate::kind::Kind;
 use crate::meta;
 
@@ -198,6 +200,7 @@ pub static KINDS: &[&Kind] = &[
     &subject_access_review::KIND,
     &self_subject_review::KIND,
     &token_review::KIND,
+    &custom_resource_definition::KIND,
 ];
 
 /// The kind of a resource's path.

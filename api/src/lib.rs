@@ -1,8 +1,8 @@
 //! The vocabulary of edgectl: what a kind is, how its objects are named, defaulted, validated,
 //! selected, printed and patched.
 //!
-//! Everything here is a pure function over `serde_json::Value` or a small typed struct. There is
-//! no clock, no randomness, no I/O and no async: `now` is an argument. Control plane, node and
+//! Everything here is a pure function over `serde_json::Value` or a small typed struct, but for the
+//! place where a custom kind finds its definition ([`custom::Custom`]). There is no clock, no randomness, no I/O and no async: `now` is an argument. Control plane, node and
 //! command line all speak through this crate and through nothing else they share.
 
 pub mod compact;
@@ -19,11 +19,13 @@ pub mod cel;
 
 pub mod schema;
 
-pub mod patch;
-pub mod protobuf;
-
 pub mod meta;
 pub mod validate;
+
+pub mod custom;
+
+pub mod patch;
+pub mod protobuf;
 
 pub mod kind;
 pub mod selector;
@@ -35,5 +37,7 @@ pub mod table;
 pub mod watch;
 
 pub mod kinds;
+
+pub mod catalogue;
 
 pub mod openapi;

@@ -3,10 +3,12 @@
 //! Matching is pure and does not allocate. Who may select by what, and over which objects, is
 //! not known here.
 
+use crate::custom::Path;
 use crate::kind::{Field, Kind};
 use crate::meta;
 use crate::name;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -145,9 +147,36 @@ pub struct FieldSelector {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct FieldTerm {
-    field: Field,
+    field: Selectable,
     equal: bool,
     value: String,
+}
+
+/// A field of a selector: of a built-in kind, or of one whose definition names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Selectable {
+    Field(Field),
+    Path(String),
+}
+
+impl Selectable {
+    fn name(&self) -> &str {
+        match self {
+            Selectable::Field(field) => field.name,
+            Selectable::Path(path) => path,
+        }
+    }
+
+    fn value<'a>(&self, object: &'a Value) -> Cow<'a, str> {
+        match self {
+            Selectable::Field(field) => field.value(object),
+            Selectable::Path(path) => match path.split('.').try_fold(object, |value, name| value.get(name)) {
+                Some(Value::String(text)) => Cow::Borrowed(text),
+                Some(Value::Null) | None => Cow::Borrowed(""),
+                Some(other) => Cow::Owned(other.to_string()),
+            },
+        }
+    }
 }
 
 impl FieldSelector {
@@ -176,7 +205,7 @@ impl FieldSelector {
 
     /// The value a field must equal, if the selector says so: lets a list be answered by key.
     pub fn exact(&self, field: &str) -> Option<&str> {
-        self.terms.iter().find(|t| t.equal && t.field.name == field).map(|t| t.value.as_str())
+        self.terms.iter().find(|t| t.equal && t.field.name() == field).map(|t| t.value.as_str())
     }
 
     /// Whether an object matches.
@@ -190,7 +219,7 @@ impl fmt::Display for FieldSelector {
         for (i, term) in self.terms.iter().enumerate() {
             let comma = if i == 0 { "" } else { "," };
             let sign = if term.equal { "=" } else { "!=" };
-            write!(f, "{comma}{}{sign}{}", term.field.name, escape(&term.value))?;
+            write!(f, "{comma}{}{sign}{}", term.field.name(), escape(&term.value))?;
         }
         Ok(())
     }
@@ -447,16 +476,22 @@ fn escape(text: &str) -> String {
     text.replace('\\', "\\\\").replace(',', "\\,").replace('=', "\\=")
 }
 
-fn selectable(name: &str, kind: &Kind) -> Result<Field, SelectorError> {
+fn selectable(name: &str, kind: &Kind) -> Result<Selectable, SelectorError> {
     let found = Field::METADATA.iter().chain(kind.fields).find(|field| field.name == name);
-    found.copied().ok_or_else(|| {
-        SelectorError(match kind.fields {
-            [] => format!(
-                "{name:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
-            ),
-            _ => format!("field label not supported: {name}"),
-        })
-    })
+    if let Some(field) = found {
+        return Ok(Selectable::Field(*field));
+    }
+    let version = kind.version_of_definition();
+    let mut named = version.iter().flat_map(|version| &version.selectable).filter_map(Path::names);
+    if named.any(|names| names.join(".") == name) {
+        return Ok(Selectable::Path(name.to_owned()));
+    }
+    let plain = kind.custom.is_none() && kind.fields.is_empty();
+    Err(SelectorError(if plain {
+        format!("{name:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+    } else {
+        format!("field label not supported: {name}")
+    }))
 }
 
 #[cfg(test)]

@@ -67,21 +67,12 @@ pub fn table<'a>(
 
 /// The `columnDefinitions` of a kind.
 pub fn columns(kind: &Kind) -> Value {
-    let columns = kind.columns.iter().map(|column| {
-        json!({
-            "name": column.name,
-            "type": column.type_,
-            "format": column.format,
-            "description": column.description,
-            "priority": column.priority,
-        })
-    });
-    columns.collect()
+    kind.headings().into()
 }
 
 /// One row.
 pub fn row(kind: &Kind, object: &Value, include: IncludeObject, now: Timestamp) -> Value {
-    let mut row = json!({ "cells": (kind.row)(object, now) });
+    let mut row = json!({ "cells": kind.cells(object, now) });
     match include {
         IncludeObject::None => {}
         IncludeObject::Metadata => row["object"] = partial(object),

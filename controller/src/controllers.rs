@@ -43,6 +43,7 @@ impl Controllers {
         let (notes, inbox) = mpsc::channel(NOTES);
         let mut tasks = JoinSet::new();
         tasks.spawn(Recorder::new(registry.clone()).run(inbox));
+        let settings = Settings { kinds: registry.interner(), ..settings };
         let driver = Driver::new(World::new(settings), all_controllers());
         let (store, writer) = (registry.store().clone(), Arc::new(RegistryWriter::new(registry.clone())));
         let (shared, stopped) = (status.clone(), stop.clone());
@@ -124,6 +125,7 @@ mod tests {
             authority: pki.authority_pem().to_owned(),
             service_address: "10.43.0.1".to_owned(),
             api_address: Some(([127, 0, 0, 1], 6443).into()),
+            ..Settings::default()
         }
     }
 
@@ -370,5 +372,82 @@ mod tests {
             .await;
         let maps = cluster.list(&kinds::config_map::KIND).await;
         assert!(maps.iter().all(|map| map["metadata"]["namespace"] != "gone"));
+    }
+
+    fn widgets() -> Value {
+        json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "widgets.example.com"},
+            "spec": {"group": "example.com", "scope": "Namespaced", "names": {"plural": "widgets", "kind": "Widget"},
+                "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema":
+                    {"type": "object", "properties": {"spec": {"type": "object"}}}}}]},
+        })
+    }
+
+    #[tokio::test]
+    async fn custom_resources_are_owned_live_in_namespaces_and_go_with_their_definition() {
+        let cluster = cluster();
+        let definitions = &kinds::custom_resource_definition::KIND;
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "custom"}});
+        cluster.create(namespace).await;
+        cluster.create(widgets()).await;
+        let kind = async || cluster.registry.catalogue().by_kind("example.com/v1", "Widget");
+        cluster.until("the definition", async || kind().await.is_some()).await;
+        let widget = kind().await.unwrap();
+        let make = async |name: &str, owners: Value| {
+            let object = json!({"apiVersion": "example.com/v1", "kind": "Widget",
+                "metadata": {"name": name, "ownerReferences": owners}});
+            let target = Target::all(widget, "custom");
+            cluster.registry.create(&cluster.cx(), &target, object).await.unwrap().value()
+        };
+        let delete = async |kind: &'static edge_api::kind::Kind, namespace: &str, name: &str| {
+            let target = Target::one(kind, namespace, name);
+            cluster.registry.delete(&cluster.cx(), &target, &DeleteOptions::default()).await.unwrap()
+        };
+        let owner = make("owner", json!([])).await;
+        let reference = json!([{"apiVersion": "example.com/v1", "kind": "Widget", "name": "owner",
+            "uid": owner["metadata"]["uid"]}]);
+        make("owned", reference.clone()).await;
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "owned", "namespace": "custom", "ownerReferences": reference}});
+        cluster.create(map).await;
+        make("free", json!([])).await;
+        delete(widget, "custom", "owner").await;
+        let gone = async |kind, name| cluster.get(kind, "custom", name).await.is_null();
+        cluster
+            .until("the garbage", async || {
+                gone(widget, "owned").await && gone(&kinds::config_map::KIND, "owned").await
+            })
+            .await;
+        assert!(!gone(widget, "free").await);
+        delete(&kinds::namespace::KIND, "", "custom").await;
+        cluster.until("the namespace", async || cluster.list(widget).await.is_empty()).await;
+        let cluster_wide = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "more"}});
+        cluster.create(cluster_wide).await;
+        let object = json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "last"}});
+        cluster.registry.create(&cluster.cx(), &Target::all(widget, "more"), object).await.unwrap();
+        delete(definitions, "", "widgets.example.com").await;
+        cluster
+            .until("the definition's end", async || {
+                cluster.get(definitions, "", "widgets.example.com").await.is_null()
+            })
+            .await;
+        assert!(kind().await.is_none());
+        let keys = cluster.registry.store().range("/example.com/", &Default::default()).unwrap();
+        assert!(keys.items.is_empty());
+        let again = Registry::new(
+            cluster.registry.store().clone(),
+            cluster.registry.pki().clone(),
+            crate::registry::Config { service_range: (Ipv4Addr::new(10, 43, 0, 0), 16), now },
+        );
+        assert!(again.catalogue().custom().next().is_none());
+        cluster.create(widgets()).await;
+        cluster.until("the definition", async || kind().await.is_some()).await;
+        let restarted = Registry::new(
+            cluster.registry.store().clone(),
+            cluster.registry.pki().clone(),
+            crate::registry::Config { service_range: (Ipv4Addr::new(10, 43, 0, 0), 16), now },
+        );
+        assert_eq!(restarted.catalogue().custom().count(), 1, "known before anything is served");
     }
 }

@@ -161,6 +161,7 @@ impl ControlPlane {
             authority: pki.authority_pem().to_owned(),
             service_address: service_address.to_string(),
             api_address: None,
+            ..Settings::default()
         };
         let registry = Registry::new(store, Arc::new(pki), crate::registry::Config { service_range, now });
         let mut server = ApiServer::new(registry.clone()).map_err(BuildError::Listen)?;

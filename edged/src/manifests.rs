@@ -8,8 +8,9 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow};
 use edge_api::kind::Scope;
+use edge_runtime::client::backoff::Backoff;
 use edge_runtime::client::{Client, Connector, Credentials, Patch};
 use rustix::fs::inotify;
 use serde_json::Value;
@@ -17,6 +18,8 @@ use tokio::net::unix::pipe::Receiver;
 
 /// Editors and copies touch a file several times; the directory is read once they are done.
 const SETTLE: Duration = Duration::from_millis(200);
+/// How long a kind may take to be served after its definition was applied.
+const ESTABLISHING: Duration = Duration::from_secs(10);
 
 /// Keeps a directory applied.
 pub struct Applier {
@@ -70,24 +73,21 @@ impl Applier {
 
     async fn apply(&self, mut object: Value) -> Result<()> {
         let (version, kind) = (text(&object, "apiVersion").to_owned(), text(&object, "kind").to_owned());
-        let Some(found) = edge_api::kinds::by_kind(&version, &kind) else {
-            bail!("no kind {kind:?} in version {version:?}");
-        };
+        let found = self.resource(&version, &kind).await?;
         let name = text(&object["metadata"], "name").to_owned();
-        let root = if found.group.is_empty() { "/api".to_owned() } else { format!("/apis/{}", found.group) };
-        let collection = match found.scope {
-            Scope::Cluster => format!("{root}/{}/{}", found.version, found.plural),
-            Scope::Namespaced => {
-                let namespace = object["metadata"]["namespace"].as_str().unwrap_or("default").to_owned();
-                object["metadata"]["namespace"] = namespace.as_str().into();
-                format!("{root}/{}/namespaces/{namespace}/{}", found.version, found.plural)
-            }
+        let root = if version.contains('/') { format!("/apis/{version}") } else { format!("/api/{version}") };
+        let collection = if found.namespaced {
+            let namespace = object["metadata"]["namespace"].as_str().unwrap_or("default").to_owned();
+            object["metadata"]["namespace"] = namespace.as_str().into();
+            format!("{root}/namespaces/{namespace}/{}", found.plural)
+        } else {
+            format!("{root}/{}", found.plural)
         };
         match self.client.create(&collection, &object).await {
             Err(error) if error.is_conflict() => {
                 let path = format!("{collection}/{name}");
                 self.client
-                    .patch(&path, Patch::Strategic, &object)
+                    .patch(&path, found.patch, &object)
                     .await
                     .with_context(|| format!("{kind} {name}"))?;
             }
@@ -95,6 +95,43 @@ impl Applier {
         }
         Ok(())
     }
+
+    /// The resource of a kind: a built-in one, or one that a definition defines, which may have been applied a moment
+    /// ago.
+    async fn resource(&self, version: &str, kind: &str) -> Result<Resource> {
+        if let Some(found) = edge_api::kinds::by_kind(version, kind) {
+            let (plural, namespaced) = (found.plural.to_owned(), found.scope == Scope::Namespaced);
+            return Ok(Resource { plural, namespaced, patch: Patch::Strategic });
+        }
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+        let asking = async {
+            loop {
+                if let Ok(found) = self.client.get(&format!("/apis/{version}")).await
+                    && let Some(found) = custom_resource(&found, kind)
+                {
+                    return found;
+                }
+                backoff.wait().await;
+            }
+        };
+        let asked = tokio::time::timeout(ESTABLISHING, asking).await;
+        asked.map_err(|_| anyhow!("no kind {kind:?} in version {version:?}"))
+    }
+}
+
+/// Where objects of a kind are, and how they are merged.
+struct Resource {
+    plural: String,
+    namespaced: bool,
+    patch: Patch,
+}
+
+/// The resource of a kind in what discovery says of a version.
+fn custom_resource(list: &Value, kind: &str) -> Option<Resource> {
+    let resources = list["resources"].as_array()?;
+    let found = resources.iter().find(|one| one["kind"] == kind && !text(one, "name").contains('/'))?;
+    let (plural, namespaced) = (text(found, "name").to_owned(), found["namespaced"] == true);
+    Some(Resource { plural, namespaced, patch: Patch::Merge })
 }
 
 fn text<'a>(object: &'a Value, field: &str) -> &'a str {

@@ -213,8 +213,8 @@ impl<'a> Evaluation<'a, '_, '_> {
         self.meter.charge(1 + smaller / 10)?;
         let order = || left.compare(right).ok_or(EvaluateError::NoSuchOverload);
         let truth = match operator {
-            Binary::Equal => self.equal(left, right)?,
-            Binary::NotEqual => !self.equal(left, right)?,
+            Binary::Equal => left.equals(right, &mut self.meter)?,
+            Binary::NotEqual => !left.equals(right, &mut self.meter)?,
             // A number that is none compares with nothing.
             Binary::Less | Binary::LessOrEqual | Binary::Greater | Binary::GreaterOrEqual
                 if is_nan(left) || is_nan(right) =>
@@ -226,23 +226,13 @@ impl<'a> Evaluation<'a, '_, '_> {
             Binary::Greater => order()?.is_gt(),
             Binary::GreaterOrEqual => order()?.is_ge(),
             Binary::In => match right {
-                Value::List(_) => {
-                    let items = library::items(&mut self.meter, right)?;
-                    items.iter().any(|item| item.equals(left))
-                }
+                Value::List(_) => library::contains(&mut self.meter, right, left)?,
                 Value::Map(entries) => entries.get(left).is_some(),
                 _ => return Err(EvaluateError::NoSuchOverload),
             },
             operator => return arithmetic::apply(&mut self.meter, operator, left, right),
         };
         Ok(Value::Bool(truth))
-    }
-
-    fn equal(&mut self, left: &Value<'a>, right: &Value<'a>) -> std::result::Result<bool, EvaluateError> {
-        if matches!(left, Value::List(_) | Value::Map(_)) {
-            self.meter.charge(weight(left, 0).min(weight(right, 0)))?;
-        }
-        Ok(left.equals(right))
     }
 
     fn each(&mut self, each: &'a Loop) -> Result<'a> {
@@ -353,20 +343,6 @@ impl<'a> Evaluation<'a, '_, '_> {
 
 fn is_nan(value: &Value<'_>) -> bool {
     matches!(value, Value::Double(number) if number.is_nan())
-}
-
-/// How many values there are in a value.
-fn weight(value: &Value<'_>, depth: usize) -> u64 {
-    if depth > 100 {
-        return 1;
-    }
-    match value {
-        Value::List(items) => 1 + items.iter().map(|item| weight(&item, depth + 1)).sum::<u64>(),
-        Value::Map(entries) => {
-            1 + entries.entries().iter().map(|(_, value)| weight(value, depth + 1)).sum::<u64>()
-        }
-        other => 1 + other.size() as u64 / 10,
-    }
 }
 
 fn has(operand: &Value<'_>, field: &str) -> std::result::Result<bool, EvaluateError> {

@@ -256,11 +256,13 @@ static FUNCTIONS: &[Function] = &[
     method("min", &[LIST], Item, |m, a| extreme(m, &a[0], "min", std::cmp::Ordering::Less)),
     method("max", &[LIST], Item, |m, a| extreme(m, &a[0], "max", std::cmp::Ordering::Greater)),
     method("indexOf", &[LIST, Any], Int, |m, a| {
-        let found = items(m, &a[0])?.iter().position(|item| item.equals(&a[1]));
+        let items = items(m, &a[0])?;
+        let found = position(m, items.iter().enumerate(), &a[1])?;
         Ok(Value::Int(found.map_or(-1, |at| at as i64)))
     }),
     method("lastIndexOf", &[LIST, Any], Int, |m, a| {
-        let found = items(m, &a[0])?.iter().rposition(|item| item.equals(&a[1]));
+        let items = items(m, &a[0])?;
+        let found = position(m, items.iter().enumerate().rev(), &a[1])?;
         Ok(Value::Int(found.map_or(-1, |at| at as i64)))
     }),
     method("slice", &[LIST, Int, Int], Same, |m, a| {
@@ -299,10 +301,9 @@ static FUNCTIONS: &[Function] = &[
     }),
     method("distinct", &[LIST], Same, |m, a| {
         let items = items(m, &a[0])?;
-        m.charge((items.len() as u64).saturating_mul(items.len() as u64) / 10)?;
         let mut out: Vec<Value<'_>> = Vec::new();
         for item in items {
-            if !out.iter().any(|one| one.equals(&item)) {
+            if position(m, out.iter().enumerate(), &item)?.is_none() {
                 out.push(item);
             }
         }
@@ -323,8 +324,12 @@ static FUNCTIONS: &[Function] = &[
     }),
     global("sets.intersects", &[LIST, LIST], Bool, |m, a| {
         let (left, right) = (items(m, &a[0])?, items(m, &a[1])?);
-        m.charge(left.len() as u64 * right.len() as u64)?;
-        Ok(Value::Bool(left.iter().any(|item| right.iter().any(|one| one.equals(item)))))
+        for item in &left {
+            if position(m, right.iter().enumerate(), item)?.is_some() {
+                return Ok(Value::Bool(true));
+            }
+        }
+        Ok(Value::Bool(false))
     }),
     // URLs.
     global("url", &[Text], U, |_, a| {
@@ -715,14 +720,42 @@ fn extreme<'a>(
     Ok(items.fold(first, |best, item| if item.compare(&best) == Some(wanted) { item } else { best }))
 }
 
+/// Where an equal item is, the first in the order given.
+fn position<'i, 'v: 'i>(
+    meter: &mut Meter<'_>,
+    items: impl Iterator<Item = (usize, &'i Value<'v>)>,
+    wanted: &Value<'_>,
+) -> std::result::Result<Option<usize>, EvaluateError> {
+    for (at, item) in items {
+        if item.equals(wanted, meter)? {
+            return Ok(Some(at));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a list has a value that is equal.
+pub(crate) fn contains(
+    meter: &mut Meter<'_>,
+    list: &Value<'_>,
+    wanted: &Value<'_>,
+) -> std::result::Result<bool, EvaluateError> {
+    let items = items(meter, list)?;
+    Ok(position(meter, items.iter().enumerate(), wanted)?.is_some())
+}
+
 fn subset(
     meter: &mut Meter<'_>,
     part: &Value<'_>,
     whole: &Value<'_>,
 ) -> std::result::Result<bool, EvaluateError> {
     let (part, whole) = (items(meter, part)?, items(meter, whole)?);
-    meter.charge(part.len() as u64 * whole.len() as u64)?;
-    Ok(part.iter().all(|item| whole.iter().any(|one| one.equals(item))))
+    for item in &part {
+        if position(meter, whole.iter().enumerate(), item)?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn url<'a>(a: &[Value<'a>], part: impl Fn(&Url) -> Value<'a>) -> Result<'a> {

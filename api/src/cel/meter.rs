@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use regex::Regex;
 
 use crate::cel::EvaluateError;
-use crate::cel::library::failed;
 
 /// What one expression may cost, as in Kubernetes.
 pub const PER_EXPRESSION: u64 = 1_000_000;
@@ -78,7 +77,7 @@ impl Meter<'_> {
             return Ok(known.clone());
         }
         self.charge(PATTERN_COST * (1 + pattern.len() as u64))?;
-        let compiled = compile(pattern).map_err(failed)?;
+        let compiled = compile(pattern).map_err(EvaluateError::Failed)?;
         if self.patterns.len() < PATTERNS {
             self.patterns.insert(pattern.to_owned(), compiled.clone());
         }

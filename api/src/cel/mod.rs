@@ -11,10 +11,10 @@ mod semver;
 mod url;
 
 mod format;
-mod types;
-mod value;
-
 mod meter;
+mod types;
+
+mod value;
 
 mod arithmetic;
 mod text;
@@ -31,6 +31,7 @@ mod evaluate;
 use std::fmt;
 
 pub use duration::Duration;
+pub(crate) use format::is_uuid;
 pub use meter::{Budget, PER_EXPRESSION, PER_OBJECT, compile as compile_pattern};
 pub use types::{ObjectType, Type, escape};
 pub use url::Url;
@@ -170,7 +171,10 @@ impl Program {
         budget: &mut Budget,
     ) -> Result<Value<'a>, EvaluateError> {
         let mut evaluation = Evaluation { inputs, meter: Meter::new(budget), bound: Vec::new() };
-        evaluation.value(&self.expression)
+        let value = evaluation.value(&self.expression)?;
+        // Lists may hold the same list many times: whoever writes it out must not be surprised.
+        value.weigh(&mut evaluation.meter)?;
+        Ok(value)
     }
 }
 
@@ -352,6 +356,11 @@ mod tests {
 
     #[test]
     fn nothing_runs_for_ever_or_grows_without_bound() {
+        let shared = |last: &str| {
+            (0..40)
+                .rev()
+                .fold(last.to_owned(), |inner, i| format!("cel.bind(v{}, [v{i}, v{i}], {inner})", i + 1))
+        };
         let ten = "[0,1,2,3,4,5,6,7,8,9]";
         let deep = (0..12).fold("true".to_owned(), |inner, i| format!("{ten}.all(x{i}, {inner})"));
         let doubled = (0..40).fold("v0".to_owned(), |_, _| "v40".to_owned());
@@ -361,6 +370,10 @@ mod tests {
             deep,
             format!("cel.bind(v0, 'aaaaaaaaaaaaaaaa', {growing})"),
             format!("cel.bind(v0, [1, 2], {growing})"),
+            format!("cel.bind(v0, [1, 2], {})", shared("v40")),
+            format!("cel.bind(v0, [1, 2], {})", shared("v40 == v40")),
+            format!("cel.bind(v0, [1, 2], {})", shared("v40 in [v40]")),
+            format!("cel.bind(v0, [1, 2], {})", shared("'%s'.format([v40])")),
             "lists.range(1000000000).size()".to_owned(),
             format!(
                 "{ten}.map(a, {ten}.map(b, {ten}.map(c, {ten}.map(d, {ten}.map(e, {ten}.map(f, 'x'))))))"

@@ -178,6 +178,7 @@ pub(crate) fn format<'a>(meter: &mut Meter<'_>, a: &[Value<'a>]) -> Result<'a> {
         let clause = rest[end..].chars().next().ok_or_else(|| failed("unexpected end of string"))?;
         rest = &rest[end + clause.len_utf8()..];
         let (index, value) = values.next().ok_or_else(|| failed("index out of range"))?;
+        value.weigh(meter)?;
         let text = formatted(clause, precision.unwrap_or(6).min(100), &value);
         out.push_str(&text.ok_or_else(|| {
             let kind = value.type_name();

@@ -91,8 +91,15 @@ impl Type {
             (Type::List(a), Type::List(b)) | (Type::Optional(a), Type::Optional(b)) => a.admits(b),
             (Type::Map(k, v), Type::Map(l, w)) => k.admits(l) && v.admits(w),
             (Type::Object(_), Type::Map(..)) | (Type::Map(..), Type::Object(_)) => true,
-            (Type::Null, Type::Optional(_) | Type::Named(_) | Type::Timestamp | Type::Duration)
-            | (Type::Optional(_) | Type::Named(_) | Type::Timestamp | Type::Duration, Type::Null) => true,
+            (Type::Null, other) | (other, Type::Null) => matches!(
+                other,
+                Type::Null
+                    | Type::Object(_)
+                    | Type::Optional(_)
+                    | Type::Named(_)
+                    | Type::Timestamp
+                    | Type::Duration
+            ),
             (a, b) => a == b,
         }
     }

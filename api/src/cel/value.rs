@@ -15,6 +15,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::cel::EvaluateError;
 use crate::cel::duration::Duration;
+use crate::cel::meter::Meter;
 use crate::cel::types::{DYN, ObjectType, Type, unescape};
 use crate::quantity::Quantity;
 use crate::time::Timestamp;
@@ -300,32 +301,62 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Whether two values are equal; numbers of different types are by amount.
-    pub(crate) fn equals(&self, other: &Value<'_>) -> bool {
-        match (self, other) {
+    /// Whether two values are equal; numbers of different types are by amount. Every pair that is looked at is paid
+    /// for.
+    pub(crate) fn equals(&self, other: &Value<'_>, meter: &mut Meter<'_>) -> Result<bool, EvaluateError> {
+        meter.charge(1 + self.size().min(other.size()) as u64 / 10)?;
+        Ok(match (self, other) {
             (Value::Null, Value::Null) => true,
             (Value::Bool(a), Value::Bool(b)) => a == b,
             (Value::Text(a), Value::Text(b)) => **a == **b,
             (Value::Bytes(a), Value::Bytes(b)) => a == b,
             (Value::List(a), Value::List(b)) => {
-                a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| a.equals(&b))
+                if a.len() != b.len() {
+                    return Ok(false);
+                }
+                for (a, b) in a.iter().zip(b.iter()) {
+                    if !a.equals(&b, meter)? {
+                        return Ok(false);
+                    }
+                }
+                true
             }
             (Value::Map(a), Value::Map(b)) => {
-                let same = |(key, value): &(Value<'_>, Value<'_>)| {
-                    b.get(key).is_some_and(|other| value.equals(&other))
-                };
-                a.len() == b.len() && a.entries().iter().all(same)
+                if a.len() != b.len() {
+                    return Ok(false);
+                }
+                for (key, value) in a.entries() {
+                    match b.get(&key) {
+                        Some(other) if value.equals(&other, meter)? => {}
+                        _ => return Ok(false),
+                    }
+                }
+                true
             }
-            (Value::Optional(a), Value::Optional(b)) => match (a, b) {
-                (Some(a), Some(b)) => a.equals(b),
-                (a, b) => a.is_none() && b.is_none(),
-            },
+            (Value::Optional(Some(a)), Value::Optional(Some(b))) => a.equals(b, meter)?,
+            (Value::Optional(a), Value::Optional(b)) => a.is_none() && b.is_none(),
             (Value::Type(a), Value::Type(b)) => a == b,
             (Value::Ip(a), Value::Ip(b)) => a == b,
             (Value::Cidr(a, n), Value::Cidr(b, m)) => (a, n) == (b, m),
             (Value::Url(a), Value::Url(b)) => a == b,
             (Value::Format(a), Value::Format(b)) => a == b,
             (a, b) => a.compare(b) == Some(Ordering::Equal),
+        })
+    }
+
+    /// Pays for everything that is in it, as often as it is in it.
+    pub(crate) fn weigh(&self, meter: &mut Meter<'_>) -> Result<(), EvaluateError> {
+        match self {
+            Value::List(items) => {
+                meter.charge(1)?;
+                items.iter().try_for_each(|item| item.weigh(meter))
+            }
+            Value::Map(entries) => {
+                meter.charge(1)?;
+                entries.entries().iter().try_for_each(|(_, value)| value.weigh(meter))
+            }
+            Value::Optional(Some(inner)) => inner.weigh(meter),
+            other => meter.charge(other.size() as u64 / 10),
         }
     }
 

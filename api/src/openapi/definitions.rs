@@ -6,8 +6,13 @@ use crate::openapi::prose::Prose;
 use crate::openapi::{Dialect, write};
 use crate::schema::{Definition, ListType, Node, Shape};
 
-/// Writes an object of all definitions, which are sorted by name and thereby by package.
-pub(crate) fn write_all(dialect: Dialect, definitions: &[Definition], out: &mut Vec<u8>) {
+/// Writes an object of all definitions, which are sorted by name and thereby by package, and of others.
+pub(crate) fn write_all(
+    dialect: Dialect,
+    definitions: &[Definition],
+    others: &[(String, Value)],
+    out: &mut Vec<u8>,
+) {
     let mut package = "";
     let mut prose = Prose::of(package);
     out.push(b'{');
@@ -22,6 +27,14 @@ pub(crate) fn write_all(dialect: Dialect, definitions: &[Definition], out: &mut 
         write(out, &Value::from(definition.name()));
         out.push(b':');
         write(out, &schema(dialect, *definition, name, &prose));
+    }
+    for (name, schema) in others {
+        if out.last() != Some(&b'{') {
+            out.push(b',');
+        }
+        write(out, &Value::from(name.as_str()));
+        out.push(b':');
+        write(out, schema);
     }
     out.push(b'}');
 }

@@ -11,6 +11,8 @@ mod paths;
 mod prose;
 mod swagger;
 
+mod custom;
+
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
@@ -21,6 +23,7 @@ use crate::kind::Kind;
 use crate::kinds::KINDS;
 use crate::schema::{Definition, by_kind, definition};
 
+pub use custom::Published;
 pub use swagger::encode as v2_protobuf;
 
 /// Which OpenAPI a document is written in.
@@ -37,11 +40,17 @@ pub fn groups() -> Vec<(&'static str, &'static str)> {
 }
 
 /// The index at `/openapi/v3`: where each document is, with its hash.
-pub fn v3_index() -> Vec<u8> {
+///
+/// `custom` are the group, version and hash of the documents with custom kinds.
+pub fn v3_index(custom: &[(&str, &str, String)]) -> Vec<u8> {
     let mut paths = Map::new();
-    for (group, version) in groups() {
-        let root = paths::root(group, version);
+    let built_in = groups().into_iter().map(|(group, version)| {
         let hash = v3_hash(group, version).expect("every listed group has a document");
+        (group, version, hash)
+    });
+    let custom = custom.iter().map(|(group, version, hash)| (*group, *version, hash.as_str()));
+    for (group, version, hash) in built_in.chain(custom) {
+        let root = paths::root(group, version);
         let url = format!("/openapi/v3{root}?hash={hash}");
         paths.insert(root.trim_start_matches('/').to_owned(), json!({ "serverRelativeURL": url }));
     }
@@ -50,10 +59,10 @@ pub fn v3_index() -> Vec<u8> {
 
 /// The document of a group and version (`/openapi/v3/apis/<group>/<version>`, or
 /// `/openapi/v3/api/v1` with an empty group); `None` if no kind is of it.
-pub fn v3_group(group: &str, version: &str) -> Option<Vec<u8>> {
-    let kinds: Vec<&Kind> =
-        KINDS.iter().copied().filter(|kind| kind.group == group && kind.version == version).collect();
-    (!kinds.is_empty()).then(|| document(Dialect::V3, &kinds))
+pub fn v3_group(group: &str, version: &str, custom: &[Published]) -> Option<Vec<u8>> {
+    let of_group = |kind: &&Kind| kind.group == group && kind.version == version;
+    let kinds: Vec<&Kind> = KINDS.iter().copied().filter(of_group).collect();
+    (!kinds.is_empty() || !custom.is_empty()).then(|| document(Dialect::V3, &kinds, custom))
 }
 
 /// SHA-256 of [`v3_group`]'s document in hex: its ETag, and the `hash` its address is given with.
@@ -61,7 +70,7 @@ pub fn v3_hash(group: &str, version: &str) -> Option<&'static str> {
     static HASHES: OnceLock<Vec<((&str, &str), String)>> = OnceLock::new();
     let hashes = HASHES.get_or_init(|| {
         let hash = |(group, version)| {
-            let document = v3_group(group, version).expect("every listed group has kinds");
+            let document = v3_group(group, version, &[]).expect("every listed group has kinds");
             let digest = Sha256::digest(document);
             ((group, version), digest.iter().map(|byte| format!("{byte:02X}")).collect())
         };
@@ -71,11 +80,12 @@ pub fn v3_hash(group: &str, version: &str) -> Option<&'static str> {
 }
 
 /// The document at `/openapi/v2`, in JSON.
-pub fn v2() -> Vec<u8> {
-    document(Dialect::V2, KINDS)
+pub fn v2(custom: &[Published]) -> Vec<u8> {
+    document(Dialect::V2, KINDS, custom)
 }
 
-fn document(dialect: Dialect, kinds: &[&Kind]) -> Vec<u8> {
+fn document(dialect: Dialect, built_in: &[&Kind], custom: &[Published]) -> Vec<u8> {
+    let kinds: Vec<&Kind> = built_in.iter().copied().chain(custom.iter().map(|one| one.kind)).collect();
     let mut out = Vec::new();
     let info = json!({ "title": "Kubernetes", "version": "v1.37.0" });
     let (head, inner, scheme) = match dialect {
@@ -86,9 +96,10 @@ fn document(dialect: Dialect, kinds: &[&Kind]) -> Vec<u8> {
     out.extend_from_slice(br#","info":"#);
     write(&mut out, &info);
     out.extend_from_slice(br#","paths":"#);
-    write(&mut out, &paths::of(dialect, kinds));
+    write(&mut out, &paths::of(dialect, &kinds));
     out.extend_from_slice(inner.as_bytes());
-    definitions::write_all(dialect, &closure(kinds), &mut out);
+    let own: Vec<(String, Value)> = custom.iter().flat_map(|one| custom::definitions(dialect, one)).collect();
+    definitions::write_all(dialect, &closure(&kinds), &own, &mut out);
     out.extend_from_slice(scheme.as_bytes());
     write(&mut out, &security());
     out.extend_from_slice(if dialect == Dialect::V3 { b"}}" } else { b"}" });
@@ -110,7 +121,11 @@ fn closure(kinds: &[&Kind]) -> Vec<Definition> {
     for kind in kinds {
         open.extend(definition(kind.schema));
         open.extend(definition(&format!("{}List", kind.schema)));
-        for subresource in kind.subresources {
+        if kind.custom.is_some() {
+            let metadata = ["ObjectMeta", "ListMeta"];
+            open.extend(metadata.iter().filter_map(|name| definition(&format!("{}.{name}", paths::META))));
+        }
+        for subresource in kind.subresources() {
             let (group, version, kind) = subresource.gvk(kind);
             open.extend(by_kind(group, version, kind));
         }
@@ -143,7 +158,7 @@ mod tests {
     }
 
     fn group(group: &str, version: &str) -> Value {
-        parse(&v3_group(group, version).unwrap())
+        parse(&v3_group(group, version, &[]).unwrap())
     }
 
     /// Every `$ref` in the document.
@@ -160,14 +175,14 @@ mod tests {
 
     #[test]
     fn the_index_lists_every_group_with_its_hash() {
-        let index = parse(&v3_index());
+        let index = parse(&v3_index(&[]));
         assert_eq!(index["paths"].as_object().unwrap().len(), groups().len());
         let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().unwrap();
         let hash = url.strip_prefix("/openapi/v3/apis/apps/v1?hash=").unwrap();
         assert_eq!(Some(hash), v3_hash("apps", "v1"));
         assert_eq!(hash.len(), 64);
         assert!(index["paths"]["api/v1"]["serverRelativeURL"].is_string());
-        assert!(v3_group("apps", "v9").is_none());
+        assert!(v3_group("apps", "v9", &[]).is_none());
     }
 
     #[test]
@@ -185,7 +200,7 @@ mod tests {
                 );
             }
         }
-        let document = parse(&v2());
+        let document = parse(&v2(&[]));
         let mut found = Vec::new();
         references(&document, &mut found);
         for reference in found {
@@ -261,7 +276,7 @@ mod tests {
 
     #[test]
     fn operations_have_distinct_names() {
-        let document = parse(&v2());
+        let document = parse(&v2(&[]));
         let mut seen = BTreeSet::new();
         for operations in document["paths"].as_object().unwrap().values() {
             for operation in operations.as_object().unwrap().values().filter(|value| value.is_object()) {

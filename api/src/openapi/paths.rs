@@ -110,8 +110,9 @@ impl Writer<'_> {
         let kind = self.kind;
         let root = root(kind.group, kind.version);
         let own = (kind.group, kind.version, kind.kind);
-        let list = Some(format!("{}List", kind.schema));
-        let one = || Some(kind.schema.to_owned());
+        let name = kind.schema_name();
+        let list = Some(format!("{name}List"));
+        let one = || Some(name.clone());
         let lister = |suffix: &str| Operation {
             method: "get",
             action: "list",
@@ -154,9 +155,9 @@ impl Writer<'_> {
             ("delete", op("delete", "delete", options(), status(), DELETE)),
         ]);
         self.add(paths, format!("{collection}/{{name}}"), &["name", "namespace"], operations);
-        for subresource in kind.subresources {
+        for subresource in kind.subresources() {
             let path = format!("{collection}/{{name}}/{}", subresource.name());
-            paths.insert(path, self.path(&["name", "namespace"], self.subresource(*subresource)));
+            paths.insert(path, self.path(&["name", "namespace"], self.subresource(subresource)));
         }
     }
 
@@ -183,7 +184,10 @@ impl Writer<'_> {
     fn subresource(&self, subresource: Subresource) -> Vec<Operation<'static>> {
         let suffix = pascal_word(subresource.name());
         let gvk = subresource.gvk(self.kind);
-        let schema = by_kind(gvk.0, gvk.1, gvk.2).map(|definition| definition.name().to_owned());
+        let schema = match by_kind(gvk.0, gvk.1, gvk.2) {
+            Some(definition) => Some(definition.name().to_owned()),
+            None => self.kind.custom.map(|_| self.kind.schema_name()),
+        };
         let is_log = subresource == Subresource::Log;
         let operation = |verb: &&'static str| {
             let (method, action, parameters) = match *verb {
@@ -256,7 +260,8 @@ impl Writer<'_> {
     }
 
     fn responses(&self, operation: &Operation<'_>) -> Value {
-        let schema = operation.reply.as_ref().filter(|name| definition(name).is_some());
+        let is_known = |name: &&String| self.kind.custom.is_some() || definition(name).is_some();
+        let schema = operation.reply.as_ref().filter(is_known);
         let reply = match (self.dialect, schema) {
             (Dialect::V2, Some(name)) => json!({ "description": "OK", "schema": self.reference(name) }),
             (Dialect::V2, None) => json!({ "description": "OK", "schema": { "type": "string" } }),

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use crate::custom::Structural;
 use crate::patch::field_set::FieldSet;
 use crate::patch::granular::{
     Changes, Form, check_keys, compare, fields_of, merge, remove, with_named_fields,
@@ -59,6 +60,21 @@ pub struct Conflict {
     pub field: String,
 }
 
+/// What is known of the type of an object.
+#[derive(Clone, Copy, Debug)]
+pub enum Schema<'a> {
+    /// A definition of the table, by its name.
+    Named(&'a str),
+    /// The schema of a custom resource.
+    Custom(&'a Structural),
+}
+
+impl<'a> From<&'a str> for Schema<'a> {
+    fn from(name: &'a str) -> Schema<'a> {
+        Schema::Named(name)
+    }
+}
+
 /// Why a configuration is not applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
@@ -105,14 +121,14 @@ fn conflict_message(conflicts: &[Conflict]) -> String {
 
 /// The live object (`None`: there is none yet) after `config` was applied to it, with its
 /// `managedFields`. Defaults are for the caller to fill in afterwards; nobody owns them.
-pub fn apply(
+pub fn apply<'s>(
     live: Option<&Value>,
     config: &Value,
-    schema: &str,
+    schema: impl Into<Schema<'s>>,
     writer: &Writer<'_>,
     force: bool,
 ) -> Result<Value, ApplyError> {
-    let form = form_of(schema)?;
+    let form = form_of(schema.into())?;
     if config.pointer("/metadata/managedFields").is_some_and(|given| !given.is_null()) {
         return Err(ApplyError::ManagedFields);
     }
@@ -144,13 +160,13 @@ pub fn apply(
 
 /// Notes in `new` what this write changed and who did it. Not for apply. A client may write
 /// `managedFields` itself; an empty list, or one empty entry, forgets all owners.
-pub fn record(
+pub fn record<'s>(
     old: Option<&Value>,
     new: &mut Value,
-    schema: &str,
+    schema: impl Into<Schema<'s>>,
     writer: &Writer<'_>,
 ) -> Result<(), ApplyError> {
-    let form = form_of(schema)?;
+    let form = form_of(schema.into())?;
     let given = new.pointer("/metadata/managedFields").and_then(Value::as_array);
     if old.is_some() && given.is_some_and(|entries| entries.is_empty() || *entries == [json!({})]) {
         Managers::default().write(new);
@@ -175,8 +191,13 @@ pub fn record(
     Ok(())
 }
 
-fn form_of(schema: &str) -> Result<Form, ApplyError> {
-    definition(schema).map(Form::of_definition).ok_or_else(|| ApplyError::UnknownSchema(schema.to_owned()))
+fn form_of(schema: Schema<'_>) -> Result<Form<'_>, ApplyError> {
+    match schema {
+        Schema::Custom(schema) => Ok(Form::Custom(schema)),
+        Schema::Named(name) => definition(name)
+            .map(Form::of_definition)
+            .ok_or_else(|| ApplyError::UnknownSchema(name.to_owned())),
+    }
 }
 
 /// The configuration without nulls and without what this endpoint does not write.
@@ -205,7 +226,7 @@ fn drop_nulls(fields: &mut Map<String, Value>) {
 }
 
 /// What a write changes of what can be owned.
-fn changes(old: Option<&Value>, new: &Value, form: Form, writer: &Writer<'_>) -> Changes {
+fn changes(old: Option<&Value>, new: &Value, form: Form<'_>, writer: &Writer<'_>) -> Changes {
     let mut changes = compare(old, Some(new), form);
     strip(&mut changes.set, writer);
     strip(&mut changes.removed, writer);
@@ -231,7 +252,7 @@ fn strip(set: &mut FieldSet, writer: &Writer<'_>) {
 }
 
 /// Removes what the manager applied last time, and nobody applies or owns now.
-fn prune(merged: &Value, form: Form, last: &FieldSet, managers: &Managers) -> Value {
+fn prune(merged: &Value, form: Form<'_>, last: &FieldSet, managers: &Managers) -> Value {
     let mut owned = FieldSet::default();
     for other in managers.0.values() {
         owned.add(with_named_fields(&other.set, form));
@@ -294,7 +315,7 @@ struct Managers(BTreeMap<Identity, Owned>);
 
 impl Managers {
     /// The owners of a live object's fields; if none were noted, one for all that there is.
-    fn before(live: &Value, form: Form, writer: &Writer<'_>) -> Managers {
+    fn before(live: &Value, form: Form<'_>, writer: &Writer<'_>) -> Managers {
         if let Some(managers) = Managers::read(live) {
             return managers;
         }

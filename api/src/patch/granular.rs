@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use crate::custom::{Base, OBJECT_META, Structural};
 use crate::patch::field_set::FieldSet;
-use crate::schema::{Definition, ListType, Node, Shape};
+use crate::schema::{Definition, ListType, Node, Shape, definition};
 
 /// How a value is taken apart.
 #[derive(Clone, Copy)]
-pub(crate) enum Form {
+pub(crate) enum Form<'s> {
     /// Owned as a whole: scalars and what is atomic.
     Whole,
     /// Fields with names.
@@ -24,10 +25,18 @@ pub(crate) enum Form {
     Set,
     /// Items with keys.
     Keyed(Node),
+    /// A whole custom resource.
+    Custom(&'s Structural),
+    /// Fields of a custom resource; those without names are free keys.
+    Fields(&'s Structural),
+    /// Items of a custom resource with keys.
+    Items(&'s Structural),
+    /// What no schema knows: objects are taken apart, lists are not.
+    Free,
 }
 
-impl Form {
-    pub(crate) fn of_definition(definition: Definition) -> Form {
+impl<'s> Form<'s> {
+    pub(crate) fn of_definition(definition: Definition) -> Form<'s> {
         match definition.shape() {
             Shape::Struct(_) if definition.node().map_type() == Some("atomic") => Form::Whole,
             Shape::Struct(definition) => Form::Struct(definition),
@@ -35,7 +44,22 @@ impl Form {
         }
     }
 
-    fn of(node: Node) -> Form {
+    fn of_structural(schema: &'s Structural) -> Form<'s> {
+        match schema.list_type {
+            Some(ListType::Map) => return Form::Items(schema),
+            Some(ListType::Set) => return Form::Set,
+            _ => {}
+        }
+        match schema.base {
+            Some(Base::Object) if schema.atomic => Form::Whole,
+            Some(Base::Object) if schema.embedded => Form::Custom(schema),
+            Some(Base::Object) => Form::Fields(schema),
+            Some(_) => Form::Whole,
+            None => Form::Free,
+        }
+    }
+
+    fn of(node: Node) -> Form<'s> {
         match node.shape() {
             Shape::Struct(_) | Shape::Map(_) if node.atomic_map() => Form::Whole,
             Shape::Struct(definition) => Form::Struct(definition),
@@ -49,8 +73,17 @@ impl Form {
         }
     }
 
-    fn field(self, name: &str) -> Form {
+    fn field(self, name: &str) -> Form<'s> {
         match self {
+            Form::Custom(_) if name == "metadata" => {
+                definition(OBJECT_META).map_or(Form::Whole, Form::of_definition)
+            }
+            Form::Custom(_) if matches!(name, "apiVersion" | "kind") => Form::Whole,
+            Form::Custom(schema) | Form::Fields(schema) => match schema.field(name) {
+                Some(schema) => Form::of_structural(schema),
+                None => Form::Free,
+            },
+            Form::Free => Form::Free,
             Form::Struct(definition) => {
                 definition.field(name).map_or(Form::Whole, |field| Form::of(field.node()))
             }
@@ -59,8 +92,9 @@ impl Form {
         }
     }
 
-    fn item(self) -> Form {
+    fn item(self) -> Form<'s> {
         match self {
+            Form::Items(schema) => schema.item().map_or(Form::Free, Form::of_structural),
             Form::Keyed(node) => match node.shape() {
                 Shape::Array(item) => Form::of(item),
                 _ => Form::Whole,
@@ -71,28 +105,55 @@ impl Form {
 
     /// The path element of an item of a list.
     fn element(self, item: &Value) -> String {
-        let Form::Keyed(node) = self else { return format!("v:{item}") };
-        let keys = node.list_map_keys().map(|key| (key.to_owned(), key_value(item, key)));
-        format!("k:{}", Value::Object(keys.collect()))
+        match self.keys() {
+            None => format!("v:{item}"),
+            Some(keys) => {
+                let keys = keys.into_iter().map(|key| (key.to_owned(), self.key_value(item, key)));
+                format!("k:{}", Value::Object(keys.collect()))
+            }
+        }
     }
-}
 
-/// The value of an item's key. Ports are the only ones with a key that has a default.
-fn key_value(item: &Value, key: &str) -> Value {
-    match item.get(key) {
-        Some(value) => value.clone(),
-        None if key == "protocol" => Value::from("TCP"),
-        None => Value::Null,
+    /// The fields that tell items apart.
+    fn keys(self) -> Option<Vec<&'s str>> {
+        match self {
+            Form::Keyed(node) => Some(node.list_map_keys().collect()),
+            Form::Items(schema) => Some(schema.list_keys.iter().map(AsRef::as_ref).collect()),
+            _ => None,
+        }
+    }
+
+    /// Whether it is made of fields with names.
+    fn is_named(self, element: &str) -> bool {
+        match self {
+            Form::Struct(_) | Form::Custom(_) => true,
+            Form::Fields(schema) => {
+                element.strip_prefix("f:").is_some_and(|name| schema.properties.contains_key(name))
+            }
+            _ => false,
+        }
+    }
+
+    /// The value of an item's key. Among built-in kinds ports are the only ones with a key that has a default.
+    fn key_value(self, item: &Value, key: &str) -> Value {
+        let default = || match self {
+            Form::Items(schema) => schema.item().and_then(|item| item.properties.get(key)?.default.clone()),
+            _ => (key == "protocol").then(|| Value::from("TCP")),
+        };
+        item.get(key).cloned().or_else(default).unwrap_or(Value::Null)
     }
 }
 
 /// The parts of a value with their path elements and forms; `None` if it is owned as a whole.
-fn parts(value: &Value, form: Form) -> Option<Vec<(String, &Value, Form)>> {
+fn parts<'v, 's>(value: &'v Value, form: Form<'s>) -> Option<Vec<(String, &'v Value, Form<'s>)>> {
     match (form, value) {
-        (Form::Struct(_) | Form::Map(_), Value::Object(fields)) => {
+        (
+            Form::Struct(_) | Form::Map(_) | Form::Custom(_) | Form::Fields(_) | Form::Free,
+            Value::Object(fields),
+        ) => {
             Some(fields.iter().map(|(name, value)| (format!("f:{name}"), value, form.field(name))).collect())
         }
-        (Form::Set | Form::Keyed(_), Value::Array(items)) => {
+        (Form::Set | Form::Keyed(_) | Form::Items(_), Value::Array(items)) => {
             Some(items.iter().map(|item| (form.element(item), item, form.item())).collect())
         }
         _ => None,
@@ -100,13 +161,13 @@ fn parts(value: &Value, form: Form) -> Option<Vec<(String, &Value, Form)>> {
 }
 
 /// The fields that a value has.
-pub(crate) fn fields_of(value: &Value, form: Form) -> FieldSet {
+pub(crate) fn fields_of(value: &Value, form: Form<'_>) -> FieldSet {
     let Some(parts) = parts(value, form) else { return FieldSet::leaf() };
     let mut set = FieldSet { member: value.as_object().is_some_and(Map::is_empty), ..FieldSet::default() };
     for (element, part, part_form) in parts {
         let mut below = fields_of(part, part_form);
         // What has no name in the schema is owned itself, beside what is in it.
-        below.member |= !matches!(form, Form::Struct(_));
+        below.member |= !form.is_named(&element);
         set.children.entry(element).or_default().add(below);
     }
     set
@@ -119,10 +180,10 @@ pub(crate) struct Ambiguous {
 }
 
 /// Checks that every item of the configuration's lists can be told from the others.
-pub(crate) fn check_keys(value: &Value, form: Form) -> Result<(), Ambiguous> {
-    if let (Form::Keyed(node), Value::Array(items)) = (form, value) {
+pub(crate) fn check_keys(value: &Value, form: Form<'_>) -> Result<(), Ambiguous> {
+    if let (Some(keys), Value::Array(items)) = (form.keys(), value) {
         for (index, item) in items.iter().enumerate() {
-            if let Some(key) = node.list_map_keys().find(|key| key_value(item, key).is_null()) {
+            if let Some(key) = keys.iter().find(|key| form.key_value(item, key).is_null()) {
                 let reason = format!(
                     "element {index}: associative list with keys has an element that omits key field {key:?} (and doesn't have default value)"
                 );
@@ -144,9 +205,13 @@ pub(crate) fn check_keys(value: &Value, form: Form) -> Result<(), Ambiguous> {
 }
 
 /// The live value with the configuration laid over it.
-pub(crate) fn merge(live: &Value, config: &Value, form: Form) -> Value {
+pub(crate) fn merge(live: &Value, config: &Value, form: Form<'_>) -> Value {
     match (form, live, config) {
-        (Form::Struct(_) | Form::Map(_), Value::Object(live), Value::Object(config)) => {
+        (
+            Form::Struct(_) | Form::Map(_) | Form::Custom(_) | Form::Fields(_) | Form::Free,
+            Value::Object(live),
+            Value::Object(config),
+        ) => {
             let mut merged = live.clone();
             for (name, new) in config {
                 let value = match live.get(name) {
@@ -157,7 +222,7 @@ pub(crate) fn merge(live: &Value, config: &Value, form: Form) -> Value {
             }
             Value::Object(merged)
         }
-        (Form::Set | Form::Keyed(_), Value::Array(live), Value::Array(config)) => {
+        (Form::Set | Form::Keyed(_) | Form::Items(_), Value::Array(live), Value::Array(config)) => {
             Value::Array(merge_items(live, config, form))
         }
         _ => config.clone(),
@@ -165,7 +230,7 @@ pub(crate) fn merge(live: &Value, config: &Value, form: Form) -> Value {
 }
 
 /// The configuration's items in its order; the others stay where they are between them.
-fn merge_items(live: &[Value], config: &[Value], form: Form) -> Vec<Value> {
+fn merge_items(live: &[Value], config: &[Value], form: Form<'_>) -> Vec<Value> {
     let elements: Vec<String> = live.iter().map(|item| form.element(item)).collect();
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
     for (at, element) in elements.iter().enumerate() {
@@ -197,7 +262,7 @@ pub(crate) struct Changes {
 }
 
 /// What changed from the old value to the new one.
-pub(crate) fn compare(old: Option<&Value>, new: Option<&Value>, form: Form) -> Changes {
+pub(crate) fn compare(old: Option<&Value>, new: Option<&Value>, form: Form<'_>) -> Changes {
     let mut changes = Changes::default();
     compare_into(old, new, form, true, &mut Vec::new(), &mut changes);
     changes
@@ -206,7 +271,7 @@ pub(crate) fn compare(old: Option<&Value>, new: Option<&Value>, form: Form) -> C
 fn compare_into(
     old: Option<&Value>,
     new: Option<&Value>,
-    form: Form,
+    form: Form<'_>,
     named: bool,
     path: &mut Vec<String>,
     out: &mut Changes,
@@ -233,10 +298,15 @@ fn compare_into(
     }
 }
 
-type Part<'a> = (String, &'a Value, Form);
+type Part<'a> = (String, &'a Value, Form<'a>);
 
-fn compare_parts(old: &[Part<'_>], new: &[Part<'_>], form: Form, path: &mut Vec<String>, out: &mut Changes) {
-    let named = matches!(form, Form::Struct(_));
+fn compare_parts(
+    old: &[Part<'_>],
+    new: &[Part<'_>],
+    form: Form<'_>,
+    path: &mut Vec<String>,
+    out: &mut Changes,
+) {
     let index = |parts: &[Part<'_>]| -> BTreeMap<String, usize> {
         parts.iter().enumerate().map(|(at, part)| (part.0.clone(), at)).collect()
     };
@@ -245,23 +315,23 @@ fn compare_parts(old: &[Part<'_>], new: &[Part<'_>], form: Form, path: &mut Vec<
         let (_, value, part_form) = &old[*at];
         path.push(element.clone());
         let now = after.get(element).map(|at| new[*at].1);
-        compare_into(Some(value), now, *part_form, named, path, out);
+        compare_into(Some(value), now, *part_form, form.is_named(element), path, out);
         path.pop();
     }
     for (element, at) in after.iter().filter(|(element, _)| !before.contains_key(*element)) {
         let (_, value, part_form) = &new[*at];
         path.push(element.clone());
-        compare_into(None, Some(value), *part_form, named, path, out);
+        compare_into(None, Some(value), *part_form, form.is_named(element), path, out);
         path.pop();
     }
 }
 
 /// Adds to a set the structs' named fields that lead to its members.
-pub(crate) fn with_named_fields(set: &FieldSet, form: Form) -> FieldSet {
+pub(crate) fn with_named_fields(set: &FieldSet, form: Form<'_>) -> FieldSet {
     let mut out = FieldSet { member: set.member, ..FieldSet::default() };
     for (element, child) in &set.children {
         let (below, named) = match element.strip_prefix("f:") {
-            Some(name) => (form.field(name), matches!(form, Form::Struct(_))),
+            Some(name) => (form.field(name), form.is_named(element)),
             None => (form.item(), false),
         };
         let mut child = with_named_fields(child, below);
@@ -272,14 +342,17 @@ pub(crate) fn with_named_fields(set: &FieldSet, form: Form) -> FieldSet {
 }
 
 /// The value without the fields of a set; `None` if nothing is left of what had something.
-pub(crate) fn remove(value: &Value, form: Form, gone: &FieldSet) -> Option<Value> {
-    let kept = |element: &str, value: &Value, form: Form| match gone.children.get(element) {
+pub(crate) fn remove(value: &Value, form: Form<'_>, gone: &FieldSet) -> Option<Value> {
+    let kept = |element: &str, value: &Value, form: Form<'_>| match gone.children.get(element) {
         None => Some(value.clone()),
         Some(set) if set.member => None,
         Some(set) => remove(value, form, set),
     };
     match (form, value) {
-        (Form::Struct(_) | Form::Map(_), Value::Object(fields)) => {
+        (
+            Form::Struct(_) | Form::Map(_) | Form::Custom(_) | Form::Fields(_) | Form::Free,
+            Value::Object(fields),
+        ) => {
             let left: Map<String, Value> = fields
                 .iter()
                 .filter_map(|(name, value)| {
@@ -288,7 +361,7 @@ pub(crate) fn remove(value: &Value, form: Form, gone: &FieldSet) -> Option<Value
                 .collect();
             (!left.is_empty() || fields.is_empty()).then_some(Value::Object(left))
         }
-        (Form::Set | Form::Keyed(_), Value::Array(items)) => {
+        (Form::Set | Form::Keyed(_) | Form::Items(_), Value::Array(items)) => {
             let left: Vec<Value> =
                 items.iter().filter_map(|item| kept(&form.element(item), item, form.item())).collect();
             (!left.is_empty() || items.is_empty()).then_some(Value::Array(left))

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use edge_api::catalogue::Catalogue;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use hyper::body::Incoming;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::http::audit::{Audit, Draft};
 use crate::http::body::{Body, Response};
+use crate::http::discovery::Discovered;
 use crate::http::fairness::{Effort, Seats};
 use crate::http::health::Checks;
 use crate::http::metrics::{Labels, Metrics};
@@ -55,6 +57,8 @@ pub struct Shared {
     pub audit: Option<Audit>,
     /// Set when the server takes no more and streams are to end.
     pub draining: CancellationToken,
+    /// What discovery says.
+    pub discovered: Discovered,
 }
 
 /// Who is on the other side.
@@ -137,7 +141,8 @@ async fn answer(shared: Arc<Shared>, peer: Peer, request: Request<Incoming>) -> 
 
 /// The beginning of what the audit log says of a request; nothing for questions about health.
 fn draft(shared: &Shared, peer: &Peer, request: &Request<Incoming>) -> Option<Draft> {
-    if let Route::Health(..) | Route::Version = Route::parse(request.uri().path()) {
+    // No kind is needed to know these.
+    if let Route::Health(..) | Route::Version = Route::parse(request.uri().path(), &Catalogue::default()) {
         return None;
     }
     let address = match peer {
@@ -158,7 +163,8 @@ async fn dispatch(
     let upgrade = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
     let query = Query::parse(parts.uri.query());
-    let route = Route::parse(parts.uri.path());
+    let catalogue = shared.registry.catalogue();
+    let route = Route::parse(parts.uri.path(), &catalogue);
     match &route {
         Route::Version if parts.method == Method::GET => return Ok(discovery::version()),
         Route::Health(endpoint, check) if parts.method == Method::GET || parts.method == Method::HEAD => {
@@ -181,7 +187,7 @@ async fn dispatch(
         }
         Route::Tunnel(node) => return tunnel_to(shared, &user, node, &parts, upgrade),
         other if parts.method == Method::GET || parts.method == Method::HEAD => {
-            return document(shared, &user, other, &query, &parts);
+            return document(shared, &user, other, &query, &catalogue, &parts);
         }
         _ => return Err(discovery::nothing()),
     };
@@ -232,20 +238,23 @@ fn document(
     user: &User,
     route: &Route<'_>,
     query: &Query<'_>,
+    catalogue: &Arc<Catalogue>,
     parts: &Parts,
 ) -> Result<Response, ApiError> {
     let verb = if parts.method == Method::HEAD { "head" } else { "get" };
     shared.registry.authorise_action(user, &Action::Path { verb, path: parts.uri.path() })?;
     let headers = &parts.headers;
     match route {
-        Route::Root => Ok(discovery::root()),
-        Route::CoreVersions => Ok(discovery::core_versions(headers)),
-        Route::Groups => Ok(discovery::groups(headers)),
-        Route::Group(group) => discovery::group(group),
-        Route::Resources(group, version) => discovery::resources(group, version),
-        Route::OpenApiIndex => openapi::index(headers),
-        Route::OpenApiV2 => openapi::v2(headers),
-        Route::OpenApiGroup(group, version) => openapi::group(group, version, query, headers),
+        Route::Root => Ok(discovery::root(catalogue)),
+        Route::CoreVersions => Ok(discovery::core_versions(&shared.discovered, catalogue, headers)),
+        Route::Groups => Ok(discovery::groups(&shared.discovered, catalogue, headers)),
+        Route::Group(group) => discovery::group(catalogue, group),
+        Route::Resources(group, version) => discovery::resources(catalogue, group, version),
+        Route::OpenApiIndex => openapi::index(catalogue, headers),
+        Route::OpenApiV2 => openapi::v2(&shared.registry, catalogue, headers),
+        Route::OpenApiGroup(group, version) => {
+            openapi::group(&shared.registry, catalogue, (group, version), query, headers)
+        }
         Route::Metrics => Ok(shared.metrics.answer()),
         Route::Issuer => Ok(issuer::configuration(shared.registry.pki().signer())),
         Route::IssuerKeys => Ok(issuer::keys(shared.registry.pki().signer())),

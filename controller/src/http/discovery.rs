@@ -1,13 +1,12 @@
-//! What is served: groups, versions and resources, from the table of kinds.
+//! What is served: groups, versions and resources, from the catalogue of kinds.
 
-use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use edge_api::catalogue::{Catalogue, Kinds};
 use edge_api::kind::{Kind, Scope};
-use edge_api::kinds::KINDS;
-use edge_api::meta;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::http::body::{Body, Response};
@@ -87,13 +86,13 @@ fn aggregated_version(headers: &HeaderMap) -> Option<&'static str> {
 }
 
 /// `/`: which paths there are.
-pub fn root() -> Response {
+pub fn root(catalogue: &Catalogue) -> Response {
     let mut paths: Vec<String> = ["/api", "/apis", "/healthz", "/livez", "/metrics", "/readyz", "/version"]
         .into_iter()
         .chain(["/openapi/v2", "/openapi/v3"])
         .map(str::to_owned)
         .collect();
-    for (group, versions) in by_group() {
+    for (group, versions) in catalogue.groups() {
         let root = if group.is_empty() { "/api".to_owned() } else { format!("/apis/{group}") };
         paths.extend(versions.iter().map(|(version, _)| format!("{root}/{version}")));
         paths.push(root);
@@ -104,9 +103,9 @@ pub fn root() -> Response {
 }
 
 /// `/api`
-pub fn core_versions(headers: &HeaderMap) -> Response {
+pub fn core_versions(known: &Discovered, catalogue: &Arc<Catalogue>, headers: &HeaderMap) -> Response {
     if let Some(version) = aggregated_version(headers) {
-        return aggregated(version, Part::Core).answer(headers);
+        return known.document(catalogue, version, Part::Core).answer(headers);
     }
     json_response(
         StatusCode::OK,
@@ -118,18 +117,19 @@ pub fn core_versions(headers: &HeaderMap) -> Response {
 }
 
 /// `/apis`
-pub fn groups(headers: &HeaderMap) -> Response {
+pub fn groups(known: &Discovered, catalogue: &Arc<Catalogue>, headers: &HeaderMap) -> Response {
     if let Some(version) = aggregated_version(headers) {
-        return aggregated(version, Part::Groups).answer(headers);
+        return known.document(catalogue, version, Part::Groups).answer(headers);
     }
+    let groups = catalogue.groups();
     let groups: Vec<Value> =
-        by_group().iter().filter(|(g, _)| !g.is_empty()).map(|(g, v)| group_of(g, v)).collect();
+        groups.iter().filter(|(g, _)| !g.is_empty()).map(|(g, v)| group_of(g, v)).collect();
     json_response(StatusCode::OK, &json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}))
 }
 
 /// `/apis/<group>`
-pub fn group(name: &str) -> Result<Response, ApiError> {
-    let groups = by_group();
+pub fn group(catalogue: &Catalogue, name: &str) -> Result<Response, ApiError> {
+    let groups = catalogue.groups();
     let versions = groups.get(name).filter(|_| !name.is_empty()).ok_or_else(nothing)?;
     let mut group = group_of(name, versions);
     group["kind"] = "APIGroup".into();
@@ -138,9 +138,9 @@ pub fn group(name: &str) -> Result<Response, ApiError> {
 }
 
 /// `/api/v1`, `/apis/<group>/<version>`
-pub fn resources(group: &str, version: &str) -> Result<Response, ApiError> {
+pub fn resources(catalogue: &Catalogue, group: &str, version: &str) -> Result<Response, ApiError> {
     let kinds: Vec<&Kind> =
-        KINDS.iter().copied().filter(|kind| kind.group == group && kind.version == version).collect();
+        catalogue.all().filter(|kind| kind.group == group && kind.version == version).collect();
     let first = kinds.first().ok_or_else(nothing)?;
     let resources: Vec<Value> = kinds.iter().flat_map(|kind| legacy(kind)).collect();
     Ok(json_response(
@@ -180,26 +180,7 @@ fn architecture() -> &'static str {
     }
 }
 
-/// The versions of a group with their kinds, the preferred one first.
-type Versions = Vec<(&'static str, Vec<&'static Kind>)>;
-
-/// Groups, and in each the versions with their kinds.
-fn by_group() -> BTreeMap<&'static str, Versions> {
-    let mut groups: BTreeMap<&str, Versions> = BTreeMap::new();
-    for kind in KINDS {
-        let versions = groups.entry(kind.group).or_default();
-        match versions.iter_mut().find(|(version, _)| *version == kind.version) {
-            Some((_, kinds)) => kinds.push(kind),
-            None => versions.push((kind.version, vec![kind])),
-        }
-    }
-    for versions in groups.values_mut() {
-        versions.sort_by(|(a, _), (b, _)| meta::prefer(a, b));
-    }
-    groups
-}
-
-fn group_of(name: &str, versions: &Versions) -> Value {
+fn group_of(name: &str, versions: &[(&str, Kinds)]) -> Value {
     let versions: Vec<Value> = versions
         .iter()
         .map(|(version, _)| json!({"groupVersion": format!("{name}/{version}"), "version": version}))
@@ -210,20 +191,20 @@ fn group_of(name: &str, versions: &Versions) -> Value {
 fn legacy(kind: &Kind) -> Vec<Value> {
     let namespaced = kind.scope == Scope::Namespaced;
     let mut whole = json!({
-        "name": kind.plural, "singularName": kind.singular, "namespaced": namespaced, "kind": kind.kind,
+        "name": kind.plural, "singularName": kind.singular(), "namespaced": namespaced, "kind": kind.kind,
         "verbs": kind.verbs,
     });
     if kind.is_stored() {
         whole["storageVersionHash"] = storage_hash(kind).into();
     }
-    if !kind.short_names.is_empty() {
-        whole["shortNames"] = json!(kind.short_names);
+    if !kind.short_names().is_empty() {
+        whole["shortNames"] = json!(kind.short_names());
     }
-    if !kind.categories.is_empty() {
-        whole["categories"] = json!(kind.categories);
+    if !kind.categories().is_empty() {
+        whole["categories"] = json!(kind.categories());
     }
     let mut all = vec![whole];
-    for subresource in kind.subresources {
+    for subresource in kind.subresources() {
         let (group, version, name) = subresource.gvk(kind);
         let mut value = json!({
             "name": format!("{}/{}", kind.plural, subresource.name()), "singularName": "",
@@ -252,17 +233,45 @@ enum Part {
     Groups,
 }
 
-fn aggregated(version: &'static str, part: Part) -> &'static Document {
-    static DOCUMENTS: OnceLock<[Document; 4]> = OnceLock::new();
-    let documents = DOCUMENTS.get_or_init(|| {
-        [("v2", Part::Core), ("v2", Part::Groups), ("v2beta1", Part::Core), ("v2beta1", Part::Groups)]
-            .map(|(version, part)| aggregate(version, part))
-    });
-    &documents[usize::from(version != "v2") * 2 + usize::from(part == Part::Groups)]
+/// The four aggregated documents, of the kinds that were served when they were last asked for.
+#[derive(Default)]
+pub struct Discovered(Mutex<Option<(Arc<Catalogue>, Arc<[Document; 4]>)>>);
+
+impl Discovered {
+    fn documents(&self, catalogue: &Arc<Catalogue>) -> Arc<[Document; 4]> {
+        let mut known = self.0.lock();
+        if let Some((of, documents)) = &*known
+            && Arc::ptr_eq(of, catalogue)
+        {
+            return documents.clone();
+        }
+        let all =
+            [("v2", Part::Core), ("v2", Part::Groups), ("v2beta1", Part::Core), ("v2beta1", Part::Groups)];
+        let documents = Arc::new(all.map(|(version, part)| aggregate(catalogue, version, part)));
+        *known = Some((catalogue.clone(), documents.clone()));
+        documents
+    }
+
+    fn document(&self, catalogue: &Arc<Catalogue>, version: &str, part: Part) -> Aggregated {
+        let index = usize::from(version != "v2") * 2 + usize::from(part == Part::Groups);
+        Aggregated { documents: self.documents(catalogue), index }
+    }
 }
 
-fn aggregate(version: &str, part: Part) -> Document {
-    let groups = by_group();
+/// One of the documents.
+struct Aggregated {
+    documents: Arc<[Document; 4]>,
+    index: usize,
+}
+
+impl Aggregated {
+    fn answer(&self, headers: &HeaderMap) -> Response {
+        self.documents[self.index].answer(headers)
+    }
+}
+
+fn aggregate(catalogue: &Catalogue, version: &str, part: Part) -> Document {
+    let groups = catalogue.groups();
     let wanted = groups.iter().filter(|(group, _)| group.is_empty() == (part == Part::Core));
     let items: Vec<Value> = wanted
         .map(|(group, versions)| {
@@ -296,17 +305,17 @@ fn resource(kind: &Kind) -> Value {
         Scope::Cluster => "Cluster",
     };
     let mut value = json!({
-        "resource": kind.plural, "scope": scope, "singularResource": kind.singular, "verbs": kind.verbs,
+        "resource": kind.plural, "scope": scope, "singularResource": kind.singular(), "verbs": kind.verbs,
         "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
     });
-    if !kind.short_names.is_empty() {
-        value["shortNames"] = json!(kind.short_names);
+    if !kind.short_names().is_empty() {
+        value["shortNames"] = json!(kind.short_names());
     }
-    if !kind.categories.is_empty() {
-        value["categories"] = json!(kind.categories);
+    if !kind.categories().is_empty() {
+        value["categories"] = json!(kind.categories());
     }
-    if !kind.subresources.is_empty() {
-        let subresources = kind.subresources.iter().map(|subresource| {
+    if !kind.subresources().is_empty() {
+        let subresources = kind.subresources().into_iter().map(|subresource| {
             let (group, version, name) = subresource.gvk(kind);
             json!({
                 "subresource": subresource.name(), "verbs": subresource.verbs(),

@@ -15,6 +15,7 @@ use crate::http::reply::Wish;
 use crate::http::route::Place;
 use crate::http::{content, logs, reply, status, stream, usage};
 use crate::identity::User;
+use crate::registry;
 use crate::registry::{ApiError, Context, Deleted, List, ListOptions, Object, PatchKind, Patched};
 
 /// Kinds that a finished delete shows; others are told of by a `Status`.
@@ -120,6 +121,7 @@ impl Call<'_> {
             };
         }
         let warnings = cx.warnings.clone();
+        registry::warn(&cx, kind);
         let mut response = match self.verb {
             Verb::Get => self.get(&cx).await?,
             Verb::List => {

@@ -1,8 +1,10 @@
 //! `/openapi/v3` and `/openapi/v2`: the schema of what is served.
 //!
-//! The documents are made when they are asked for and forgotten: clients keep them by their hash for as long as the
-//! program does not change.
+//! The documents are made when they are asked for and forgotten: clients keep them by their hash for as long as neither
+//! the program nor a definition changes.
 
+use edge_api::catalogue::Catalogue;
+use edge_api::kind::Kind;
 use edge_api::openapi;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
@@ -11,7 +13,7 @@ use crate::http::discovery::{self, is_known, tagged};
 use crate::http::query::Query;
 use crate::http::reply;
 use crate::identity::Digest;
-use crate::registry::{ApiError, Reason};
+use crate::registry::{ApiError, Reason, Registry};
 
 /// The media type of everything, except where protobuf is asked for.
 const JSON: &str = "application/json";
@@ -24,29 +26,52 @@ const V2_PROTOBUF: [&str; 2] = [
 const IMMUTABLE: &str = "public, immutable";
 
 /// The index of groups.
-pub fn index(headers: &HeaderMap) -> Result<Response, ApiError> {
+pub fn index(catalogue: &Catalogue, headers: &HeaderMap) -> Result<Response, ApiError> {
     negotiate(headers, &[JSON])?;
-    Ok(answer(openapi::v3_index(), JSON, None, headers))
+    let mut custom = Vec::new();
+    for (group, versions) in catalogue.groups() {
+        for (version, kinds) in versions {
+            custom.extend(custom_hash(group, version, &kinds).map(|hash| (group, version, hash)));
+        }
+    }
+    Ok(answer(openapi::v3_index(&custom), JSON, None, headers))
+}
+
+/// The hash of a document with custom kinds: it changes whenever one of their definitions does.
+fn custom_hash(group: &str, version: &str, kinds: &[&'static Kind]) -> Option<String> {
+    let revisions: Vec<String> = kinds
+        .iter()
+        .filter_map(|kind| kind.version_of_definition())
+        .map(|version| format!("{}@{}", version.definition, version.since))
+        .collect();
+    let text = format!("{group}/{version} {}", revisions.join(" "));
+    (!revisions.is_empty()).then(|| Digest::of(text.as_bytes()).to_hex().to_ascii_uppercase())
 }
 
 /// The document of a group and version. Who names the hash of another document is sent to this one.
 pub fn group(
-    group: &str,
-    version: &str,
+    registry: &Registry,
+    catalogue: &Catalogue,
+    (group, version): (&str, &str),
     query: &Query<'_>,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
     negotiate(headers, &[JSON])?;
-    let hash = openapi::v3_hash(group, version).ok_or_else(discovery::nothing)?;
+    let of_group = |kind: &&'static Kind| kind.group == group && kind.version == version;
+    let custom: Vec<&'static Kind> = catalogue.custom().filter(of_group).collect();
+    let hash = custom_hash(group, version, &custom)
+        .or_else(|| openapi::v3_hash(group, version).map(str::to_owned))
+        .ok_or_else(discovery::nothing)?;
     let named = query.get("hash");
     if !named.is_empty() && named != hash {
-        return Ok(moved(group, version, hash));
+        return Ok(moved(group, version, &hash));
     }
-    let mut response = if is_known(headers, hash) {
-        answer(Vec::new(), JSON, Some(hash), headers)
+    let mut response = if is_known(headers, &hash) {
+        answer(Vec::new(), JSON, Some(&hash), headers)
     } else {
-        let document = openapi::v3_group(group, version).ok_or_else(discovery::nothing)?;
-        answer(document, JSON, Some(hash), headers)
+        let published = registry.published(custom);
+        let document = openapi::v3_group(group, version, &published).ok_or_else(discovery::nothing)?;
+        answer(document, JSON, Some(&hash), headers)
     };
     if !named.is_empty() {
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(IMMUTABLE));
@@ -55,9 +80,9 @@ pub fn group(
 }
 
 /// The document of everything in the older format.
-pub fn v2(headers: &HeaderMap) -> Result<Response, ApiError> {
+pub fn v2(registry: &Registry, catalogue: &Catalogue, headers: &HeaderMap) -> Result<Response, ApiError> {
     let media = negotiate(headers, &[JSON, V2_PROTOBUF[0], V2_PROTOBUF[1]])?;
-    let document = openapi::v2();
+    let document = openapi::v2(&registry.published(catalogue.custom()));
     if media == JSON {
         return Ok(answer(document, JSON, None, headers));
     }

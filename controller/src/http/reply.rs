@@ -77,7 +77,7 @@ pub fn list(wish: &Wish, kind: &'static Kind, list: List) -> Result<Response, Ap
             "items": objects.iter().map(table::partial).collect::<Vec<_>>(),
         }),
         View::Whole => json!({
-            "kind": format!("{}List", kind.kind), "apiVersion": kind.api_version(), "metadata": metadata,
+            "kind": kind.list_kind(), "apiVersion": kind.api_version(), "metadata": metadata,
             "items": objects,
         }),
     };
@@ -102,8 +102,8 @@ fn plain_list(wish: &Wish, kind: &'static Kind, list: List) -> Response {
     let token = serde_json::to_string(&list.continue_token).expect("a string is JSON");
     let _ = write!(
         head,
-        "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{{\"resourceVersion\":\"{}\"",
-        kind.kind,
+        "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{{\"resourceVersion\":\"{}\"",
+        kind.list_kind(),
         kind.api_version(),
         list.revision
     );
@@ -115,7 +115,9 @@ fn plain_list(wish: &Wish, kind: &'static Kind, list: List) -> Response {
     }
     head.extend_from_slice(b"},\"items\":[");
     let size: usize = list.items.iter().map(|object| object.stored.len() + 48).sum();
-    let pieces = Pieces { buffer: head, items: list.items.into_iter(), first: true, ended: false };
+    // Lists of custom resources hold whole objects.
+    let typed = kind.custom.is_some();
+    let pieces = Pieces { buffer: head, items: list.items.into_iter(), typed, first: true, ended: false };
     if size < CHUNK {
         let mut bytes = Vec::with_capacity(size + 256);
         for piece in pieces {
@@ -142,6 +144,7 @@ fn plain_list(wish: &Wish, kind: &'static Kind, list: List) -> Response {
 struct Pieces {
     buffer: Vec<u8>,
     items: std::vec::IntoIter<Object>,
+    typed: bool,
     first: bool,
     ended: bool,
 }
@@ -164,7 +167,11 @@ impl Iterator for Pieces {
             if !std::mem::take(&mut self.first) {
                 out.push(b',');
             }
-            object.write_item(&mut out);
+            if self.typed {
+                object.write(&mut out);
+            } else {
+                object.write_item(&mut out);
+            }
         }
         Some(out.into())
     }
@@ -258,7 +265,13 @@ mod tests {
             Object { revision: Revision(i + 1), stored: encode(value) }
         });
         let items: Vec<Object> = items.collect();
-        Pieces { buffer: b"{\"items\":[".to_vec(), items: items.into_iter(), first: true, ended: false }
+        Pieces {
+            buffer: b"{\"items\":[".to_vec(),
+            items: items.into_iter(),
+            typed: false,
+            first: true,
+            ended: false,
+        }
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
+use edge_api::catalogue::Catalogue;
 use edge_api::kind::{Kind, Subresource};
-use edge_api::kinds;
 
 use crate::http::query::{Plus, decode};
 use crate::registry::Target;
@@ -78,8 +78,8 @@ pub enum Route<'a> {
 }
 
 impl<'a> Route<'a> {
-    /// Reads a path.
-    pub fn parse(path: &'a str) -> Route<'a> {
+    /// Reads a path, by the kinds that are served.
+    pub fn parse(path: &'a str, catalogue: &Catalogue) -> Route<'a> {
         let parts: Vec<Cow<'a, str>> =
             path.split('/').filter(|part| !part.is_empty()).map(|part| decode(part, Plus::Plus)).collect();
         let words: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
@@ -92,8 +92,8 @@ impl<'a> Route<'a> {
             ["api", _] => Route::Resources(Cow::Borrowed(""), at(1)),
             ["apis", _, _] => Route::Resources(at(1), at(2)),
             ["api", "v1", "nodes", _, "proxy", ..] => Route::NodeProxy(at(3), after(path, 5)),
-            ["api", version, ..] => objects("", version, &parts[2..]),
-            ["apis", group, version, ..] => objects(group, version, &parts[3..]),
+            ["api", version, ..] => objects(catalogue, "", version, &parts[2..]),
+            ["apis", group, version, ..] => objects(catalogue, group, version, &parts[3..]),
             ["openapi", "v3"] => Route::OpenApiIndex,
             ["openapi", "v3", "api", _] => Route::OpenApiGroup(Cow::Borrowed(""), at(3)),
             ["openapi", "v3", "apis", _, _] => Route::OpenApiGroup(at(3), at(4)),
@@ -124,7 +124,7 @@ fn rest<'a>(parts: &[Cow<'a, str>]) -> Cow<'a, str> {
     parts.get(1).cloned().unwrap_or_default()
 }
 
-fn objects<'a>(group: &str, version: &str, parts: &[Cow<'a, str>]) -> Route<'a> {
+fn objects<'a>(catalogue: &Catalogue, group: &str, version: &str, parts: &[Cow<'a, str>]) -> Route<'a> {
     let (watch, parts) = match parts {
         [first, others @ ..] if first == "watch" && !others.is_empty() => (true, others),
         parts => (false, parts),
@@ -137,7 +137,7 @@ fn objects<'a>(group: &str, version: &str, parts: &[Cow<'a, str>]) -> Route<'a> 
         }
         parts => (Cow::Borrowed(""), parts),
     };
-    let Some(kind) = parts.first().and_then(|plural| kinds::by_resource(group, version, plural)) else {
+    let Some(kind) = parts.first().and_then(|plural| catalogue.by_resource(group, version, plural)) else {
         return Route::Nothing;
     };
     let part = |i: usize| parts.get(i).cloned().unwrap_or_default();
@@ -159,10 +159,12 @@ fn is_of_namespace(rest: &[Cow<'_, str>]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use edge_api::catalogue::Catalogue;
+
     use super::Route;
 
     fn read(path: &str) -> String {
-        match Route::parse(path) {
+        match Route::parse(path, &Catalogue::default()) {
             Route::Objects(p) => {
                 format!(
                     "{} {}/{}/{}{}",

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::http::audit::Audit;
 use crate::http::connection::{self, Peer, Shared};
+use crate::http::discovery::Discovered;
 use crate::http::fairness::Seats;
 use crate::http::health::Checks;
 use crate::http::metrics::Metrics;
@@ -99,6 +100,7 @@ impl ApiServer {
             seats: Seats::default(),
             audit: None,
             draining: CancellationToken::new(),
+            discovered: Discovered::default(),
         };
         shared.checks.alive_when("ping", || true);
         Ok(ApiServer {

@@ -26,6 +26,7 @@ pub struct Graph {
     entries: HashMap<Arc<str>, Entry>,
     dependents: HashMap<Box<str>, BTreeSet<Arc<str>>>,
     namespaces: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
+    custom: HashMap<(&'static str, &'static str), BTreeSet<Arc<str>>>,
 }
 
 impl Graph {
@@ -44,6 +45,12 @@ impl Graph {
         self.namespaces.get(namespace).into_iter().flatten().filter_map(|uid| self.entries.get(uid))
     }
 
+    /// The custom resources of a group and resource.
+    pub fn of_custom(&self, group: &str, plural: &str) -> Vec<&Entry> {
+        let uids = self.custom.get(&(group, plural)).into_iter().flatten();
+        uids.filter_map(|uid| self.entries.get(uid)).collect()
+    }
+
     /// Every uid.
     pub fn uids(&self) -> impl Iterator<Item = &Arc<str>> {
         self.entries.keys()
@@ -59,6 +66,9 @@ impl Graph {
         if !entry.meta.namespace.is_empty() {
             self.namespaces.entry(entry.meta.namespace.clone()).or_default().insert(uid.clone());
         }
+        if entry.kind.custom.is_some() {
+            self.custom.entry((entry.kind.group, entry.kind.plural)).or_default().insert(uid.clone());
+        }
         self.entries.insert(uid, entry);
     }
 
@@ -71,6 +81,12 @@ impl Graph {
                 if set.is_empty() {
                     self.dependents.remove(owner.uid.as_str());
                 }
+            }
+        }
+        if let Some(set) = self.custom.get_mut(&(entry.kind.group, entry.kind.plural)) {
+            set.remove(uid);
+            if set.is_empty() {
+                self.custom.remove(&(entry.kind.group, entry.kind.plural));
             }
         }
         if let Some(set) = self.namespaces.get_mut(&entry.meta.namespace) {

@@ -19,6 +19,7 @@ pub use workload::{
     Condition, Deployment, IntOrPercent, ReplicaSet, Rolling, Strategy, TEMPLATE_HASH, fnv, template_digest,
 };
 
+use edge_api::kinds::custom_resource_definition::Definition;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -31,6 +32,12 @@ pub struct Bare;
 impl Shape for Bare {
     fn read(_: &[u8]) -> serde_json::Result<Bare> {
         Ok(Bare)
+    }
+}
+
+impl Shape for Definition {
+    fn read(source: &[u8]) -> serde_json::Result<Definition> {
+        serde_json::from_slice(source)
     }
 }
 

@@ -6,8 +6,10 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use edge_api::catalogue::{Catalogue, Interner};
 use edge_api::kind::Kind;
 use edge_api::kinds::KINDS;
+use edge_api::kinds::custom_resource_definition::Definition;
 use edge_api::time::Timestamp;
 use serde::Deserialize;
 
@@ -30,6 +32,8 @@ pub struct Settings {
     pub service_address: String,
     /// Where the API server listens.
     pub api_address: Option<SocketAddr>,
+    /// What makes the kinds of custom resources.
+    pub kinds: Interner,
 }
 
 /// Why the last plan of the key at hand could not be carried out.
@@ -70,6 +74,8 @@ pub struct World {
     pub slices: Mirror<EndpointSlice>,
     /// Endpoints.
     pub endpoints: Mirror<Bare>,
+    /// CustomResourceDefinitions.
+    pub definitions: Mirror<Definition>,
     /// ServiceAccounts.
     pub service_accounts: Mirror<Bare>,
     /// PersistentVolumeClaims.
@@ -91,8 +97,15 @@ pub struct World {
     /// Events by when they were last seen.
     pub events: BTreeSet<(Timestamp, Name)>,
     event_times: HashMap<Name, Timestamp>,
-    named: HashMap<(&'static str, Name), Arc<Meta>>,
+    named: HashMap<Named, Arc<Meta>>,
+    catalogue: Catalogue,
+    /// The kind in which the objects of each definition are stored, by what their keys begin with.
+    stored: HashMap<String, &'static Kind>,
+    defined: HashMap<Name, Vec<&'static Kind>>,
 }
+
+/// Group, resource and name.
+type Named = (&'static str, &'static str, Name);
 
 /// The namespace of the Leases by which nodes say that they live.
 pub const NODE_LEASES: &str = "kube-node-lease";
@@ -136,6 +149,8 @@ pub enum Detail {
     EndpointSlice(Pair<EndpointSlice>),
     /// An Endpoints.
     Endpoints(Pair<Bare>),
+    /// A CustomResourceDefinition.
+    Definition(Pair<Definition>),
     /// A ServiceAccount.
     ServiceAccount(Pair<Bare>),
     /// A PersistentVolumeClaim.
@@ -160,11 +175,12 @@ static BY_PREFIX: LazyLock<HashMap<String, &'static Kind>> = LazyLock::new(|| {
     originals.map(|kind| (kind.key_prefix(), *kind)).collect()
 });
 
-/// The kind and the name of a store key; none for what is no object of ours.
-fn parse_key(key: &str) -> Option<(&'static Kind, &str, &str)> {
-    let (rest, name) = key.rsplit_once('/')?;
-    let (prefix, namespace) = rest.rsplit_once('/')?;
-    Some((BY_PREFIX.get(prefix)?, namespace, name))
+/// What the keys of CustomResourceDefinitions begin with.
+const DEFINITIONS: &str = "/apiextensions.k8s.io/customresourcedefinitions/";
+
+fn key_of((group, plural, name): &Named) -> String {
+    let group = if group.is_empty() { "core" } else { group };
+    format!("/{group}/{plural}/{}/{}", name.namespace, name.name)
 }
 
 #[derive(Deserialize)]
@@ -212,19 +228,48 @@ impl World {
         World { settings, ..World::default() }
     }
 
+    /// The kind an object says it is, custom kinds included.
+    pub fn kind(&self, api_version: &str, kind: &str) -> Option<&'static Kind> {
+        self.catalogue.by_kind(api_version, kind)
+    }
+
+    /// The kind and the name of a store key; none for what is no object of ours.
+    fn parse_key<'k>(&self, key: &'k str) -> Option<(&'static Kind, &'k str, &'k str)> {
+        let (rest, name) = key.rsplit_once('/')?;
+        let (prefix, namespace) = rest.rsplit_once('/')?;
+        let kind = BY_PREFIX.get(prefix).or_else(|| self.stored.get(prefix))?;
+        Some((kind, namespace, name))
+    }
+
+    /// Learns the kinds of a definition, or forgets them.
+    fn define(&mut self, key: &Name, after: Option<&Bytes>) {
+        let before = self.defined.remove(key).unwrap_or_default();
+        for kind in before {
+            self.stored.remove(&kind.key_prefix());
+        }
+        if let Some(source) = after {
+            let defined = self.settings.kinds.kinds_of(&serde_json::from_slice(source).unwrap_or_default());
+            for one in defined.iter().filter(|one| one.storage) {
+                self.stored.insert(one.kind.key_prefix(), one.kind);
+            }
+            self.defined.insert(key.clone(), defined.iter().map(|one| one.kind).collect());
+        }
+        self.catalogue = Catalogue::new(self.defined.values().flatten().copied());
+    }
+
     /// The metadata of an object of any kind but Event, if it is there.
     pub fn found(&self, kind: &Kind, key: &Name) -> Option<&Arc<Meta>> {
-        self.named.get(&(kind.plural, key.clone()))
+        self.named.get(&(kind.group, kind.plural, key.clone()))
     }
 
     /// Follows one change of the store. `after` is none for a deletion. Keys of no kind are passed over.
     pub fn apply(&mut self, key: &str, revision: u64, after: Option<&Bytes>) -> Option<Delta> {
         self.revision = self.revision.max(revision);
-        let (kind, namespace, name) = parse_key(key)?;
+        let (kind, namespace, name) = self.parse_key(key)?;
         let unreadable = |error: serde_json::Error| {
             tracing::error!(kind = kind.kind, namespace, name, revision, %error, "cannot be read, controllers pass it over");
         };
-        if kind.plural == "events" {
+        if kind.plural == "events" && kind.custom.is_none() {
             self.event(namespace, name, after).map_err(unreadable).ok()?;
             let key = Name::new(namespace, name);
             return Some(Delta { kind, key, before: None, after: None, detail: Detail::Event });
@@ -256,7 +301,11 @@ impl World {
             }
             _ => {}
         }
-        let before = before.or_else(|| self.named.get(&(kind.plural, Name::new(namespace, name))).cloned());
+        let named = (kind.group, kind.plural, Name::new(namespace, name));
+        let before = before.or_else(|| self.named.get(&named).cloned());
+        if matches!(detail, Detail::Definition(_)) {
+            self.define(&named.2, after);
+        }
         self.identify(kind, revision, before.as_ref(), meta.as_ref());
         Some(Delta { kind, key: Name::new(namespace, name), before, after: meta, detail })
     }
@@ -272,6 +321,9 @@ impl World {
             ("", "services") => follow(&mut self.services, Detail::Service, seen),
             ("discovery.k8s.io", "endpointslices") => follow(&mut self.slices, Detail::EndpointSlice, seen),
             ("", "endpoints") => follow(&mut self.endpoints, Detail::Endpoints, seen),
+            ("apiextensions.k8s.io", "customresourcedefinitions") => {
+                follow(&mut self.definitions, Detail::Definition, seen)
+            }
             ("", "serviceaccounts") => follow(&mut self.service_accounts, Detail::ServiceAccount, seen),
             ("", "persistentvolumeclaims") => follow(&mut self.claims, Detail::Claim, seen),
             ("", "resourcequotas") => follow(&mut self.quotas, Detail::Quota, seen),
@@ -323,10 +375,10 @@ impl World {
             && after.is_none_or(|new| new.uid != old.uid)
         {
             self.graph.remove(&old.uid);
-            self.named.remove(&(kind.plural, old.key()));
+            self.named.remove(&(kind.group, kind.plural, old.key()));
         }
         if let Some(meta) = after {
-            self.named.insert((kind.plural, meta.key()), meta.clone());
+            self.named.insert((kind.group, kind.plural, meta.key()), meta.clone());
             self.graph.put(Entry { kind, revision, meta: meta.clone() });
         }
     }
@@ -354,24 +406,24 @@ impl World {
         revision: u64,
         items: impl Iterator<Item = (&'a str, u64, &'a Bytes)>,
     ) -> Vec<Delta> {
-        let mut gone: HashSet<(&'static str, Name)> = self.named.keys().cloned().collect();
+        let mut gone: HashSet<Named> = self.named.keys().cloned().collect();
         self.events.clear();
         self.event_times.clear();
         let mut deltas = Vec::new();
-        for (key, revision, source) in items {
+        // Definitions first: without them the keys of custom resources mean nothing.
+        let (first, others): (Vec<_>, Vec<_>) = items.partition(|(key, _, _)| key.starts_with(DEFINITIONS));
+        for (key, revision, source) in first.into_iter().chain(others) {
             let delta = self.apply(key, revision, Some(source));
             if let Some(delta) = &delta {
-                gone.remove(&(delta.kind.plural, delta.key.clone()));
+                gone.remove(&(delta.kind.group, delta.kind.plural, delta.key.clone()));
             }
             deltas.extend(delta);
         }
-        for (plural, name) in gone {
-            let Some(prefix) =
-                BY_PREFIX.iter().find(|(_, kind)| kind.plural == plural).map(|(prefix, _)| prefix)
-            else {
-                continue;
-            };
-            deltas.extend(self.apply(&format!("{prefix}/{}/{}", name.namespace, name.name), revision, None));
+        // And definitions last, for the same reason.
+        let mut gone: Vec<String> = gone.iter().map(key_of).collect();
+        gone.sort_by_key(|key| key.starts_with(DEFINITIONS));
+        for key in gone {
+            deltas.extend(self.apply(&key, revision, None));
         }
         self.revision = self.revision.max(revision);
         deltas

@@ -3,7 +3,6 @@
 //! Keys are uids. An owner that the graph does not know does not exist, since all kinds are seen at one revision; an
 //! owner of a kind that this cluster does not have is left to whoever knows it.
 
-use edge_api::kinds;
 use serde_json::json;
 
 use crate::mirror::{Delta, Entry, Meta, Name, Owner, World};
@@ -74,10 +73,13 @@ enum Standing {
 }
 
 fn standing(owner: &Owner, object: &Meta, world: &World) -> Standing {
-    let Some(kind) = kinds::by_kind(&owner.api_version, &owner.kind) else { return Standing::Solid };
+    let Some(kind) = world.kind(&owner.api_version, &owner.kind) else { return Standing::Solid };
     let Some(found) = world.graph.get(&owner.uid) else { return Standing::Dangling };
     let elsewhere = kind.is_namespaced() && found.meta.namespace != object.namespace;
-    if elsewhere || *found.meta.name != *owner.name || found.kind.plural != kind.plural {
+    if elsewhere
+        || *found.meta.name != *owner.name
+        || (found.kind.group, found.kind.plural) != (kind.group, kind.plural)
+    {
         return Standing::Dangling;
     }
     if found.meta.deleting() && found.meta.has_finalizer(FOREGROUND) {

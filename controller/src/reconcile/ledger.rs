@@ -178,6 +178,7 @@ pub fn settings() -> Settings {
         authority: "PEM".to_owned(),
         service_address: "10.43.0.1".to_owned(),
         api_address: Some(([192, 0, 2, 1], 6443).into()),
+        ..Settings::default()
     }
 }
 

@@ -22,6 +22,7 @@ mod service_account;
 
 mod cluster_role;
 
+mod definition;
 mod garbage;
 mod pod_gc;
 
@@ -66,6 +67,7 @@ pub static CONTROLLERS: &[Controller] = &[
     root_ca::CONTROLLER,
     service_account::CONTROLLER,
     cluster_role::CONTROLLER,
+    definition::CONTROLLER,
     garbage::CONTROLLER,
     pod_gc::CONTROLLER,
     node::CONTROLLER,

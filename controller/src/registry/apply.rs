@@ -4,9 +4,10 @@
 //! not: they write most, to fields that are theirs alone, and nobody applies against them. What they leave unsaid
 //! about owners stays as it was.
 
+use edge_api::custom::Version;
 use edge_api::error::FieldError;
-use edge_api::kind::Subresource;
-use edge_api::patch::apply::{self, ApplyError, Conflict, Writer};
+use edge_api::kind::{Kind, Subresource};
+use edge_api::patch::apply::{self, ApplyError, Conflict, Schema, Writer};
 use edge_api::{meta, scale};
 use serde_json::{Value, json};
 
@@ -57,7 +58,7 @@ impl Registry {
         let strict = Context { field_validation: FieldValidation::Strict, ..cx.clone() };
         let mut config = config.clone();
         check::place(target, &mut config)?;
-        check::conform(&strict, target.kind.schema, target.kind.kind, &mut config)?;
+        check::form(&strict, target.kind, &mut config)?;
         check::place(target, &mut config)?;
         for _ in 0..ATTEMPTS {
             let current = match self.current(target) {
@@ -129,7 +130,8 @@ impl Registry {
         config: &Value,
     ) -> Result<Value, ApiError> {
         let applied = self.writing(cx, target, |writer| {
-            let schema = target.kind.schema;
+            let version = target.kind.version_of_definition();
+            let schema = schema_of(target.kind, version.as_deref());
             let (live, mut conflicts) = match (live, apply::apply(live, config, schema, writer, cx.force)) {
                 (Some(live), Err(ApplyError::Conflicts(conflicts))) if writer.manager == KUBECTL => {
                     (live, conflicts)
@@ -161,7 +163,9 @@ impl Registry {
             }
             return Ok(());
         }
-        let recorded = self.writing(cx, target, |writer| apply::record(old, new, target.kind.schema, writer));
+        let version = target.kind.version_of_definition();
+        let schema = schema_of(target.kind, version.as_deref());
+        let recorded = self.writing(cx, target, |writer| apply::record(old, new, schema, writer));
         recorded.map_err(refusal)
     }
 
@@ -177,9 +181,14 @@ impl Registry {
     }
 }
 
+/// What is known of the type of a kind's objects.
+fn schema_of<'a>(kind: &'a Kind, version: Option<&'a Version>) -> Schema<'a> {
+    version.map_or(Schema::Named(kind.schema), |version| Schema::Custom(version.schema()))
+}
+
 /// Fields that the configuration changes, but that kubectl's own client-side apply set to what they are: who goes over
 /// to server-side apply has no conflict with himself.
-fn applied_by_client(live: &Value, config: &Value, schema: &str, writer: &Writer<'_>) -> Vec<String> {
+fn applied_by_client(live: &Value, config: &Value, schema: Schema<'_>, writer: &Writer<'_>) -> Vec<String> {
     let last = meta::annotation(live, LAST_APPLIED).and_then(|text| serde_json::from_str::<Value>(text).ok());
     let Some(last) = last else { return Vec::new() };
     let mut live = live.clone();

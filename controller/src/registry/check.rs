@@ -4,7 +4,8 @@ use std::borrow::Borrow;
 
 use bytes::Bytes;
 use edge_api::kind::{Kind, Volatility, Written};
-use edge_api::{meta, schema};
+use edge_api::meta;
+use edge_api::schema::{self, Problem};
 use serde_json::Value;
 
 use crate::registry::{ApiError, Context, FieldValidation, Reason, Registry, Target, encode};
@@ -69,9 +70,21 @@ pub fn as_type(api_version: &str, kind: &str, object: &mut Value) -> Result<(), 
     Ok(())
 }
 
-/// Checks the form of `object` against a schema, treats unknown fields as the caller wishes, and forgets them.
+/// Brings `object` into the form of its kind, treating unknown fields as the caller wishes.
+pub fn form(cx: &Context, kind: &Kind, object: &mut Value) -> Result<(), ApiError> {
+    let problems = kind.conform(object);
+    judge(cx, kind.kind, object, &problems)
+}
+
+/// The same for what is of no kind of its own, such as a Scale.
 pub fn conform(cx: &Context, schema: &str, kind: &str, object: &mut Value) -> Result<(), ApiError> {
     let problems = schema::check(schema, object);
+    judge(cx, kind, object, &problems)?;
+    schema::prune(schema, object);
+    Ok(())
+}
+
+fn judge(cx: &Context, kind: &str, object: &Value, problems: &[Problem]) -> Result<(), ApiError> {
     if let Some(problem) = problems.iter().find(|problem| problem.fatal()) {
         return Err(unreadable(kind, object, &problem.to_string()));
     }
@@ -90,7 +103,6 @@ pub fn conform(cx: &Context, schema: &str, kind: &str, object: &mut Value) -> Re
             FieldValidation::Ignore => {}
         }
     }
-    schema::prune(schema, object);
     Ok(())
 }
 
@@ -109,7 +121,14 @@ pub fn stored(kind: &Kind, object: impl Borrow<Value>) -> Result<Bytes, ApiError
             object["kind"] = alias.of.kind.into();
             encode(object)
         }
-        None => encode(object),
+        None => match kind.version_of_definition() {
+            Some(version) => {
+                let mut object = object.borrow().clone();
+                object["apiVersion"] = version.storage.as_str().into();
+                encode(object)
+            }
+            None => encode(object),
+        },
     };
     if bytes.len() > LARGEST {
         let message = format!("the object has {} bytes; the limit is {LARGEST}", bytes.len());
@@ -129,10 +148,13 @@ pub enum Refused {
 impl Registry {
     /// Writes to the store.
     pub(crate) async fn commit(&self, write: Write) -> Result<Revision, Refused> {
-        self.store().write(write).await.map_err(|error| match error {
+        let key = write.key.clone();
+        let revision = self.store().write(write).await.map_err(|error| match error {
             WriteError::Conflict { key, .. } => Refused::Conflict(key),
             other => Refused::Failed(other.into()),
-        })
+        })?;
+        self.definitions().written(&key, self.store());
+        Ok(revision)
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::registry::admit::{Fate, Request};
 use crate::registry::apply::Owners;
 use crate::registry::check::{self, Refused};
+use crate::registry::definitions;
 use crate::registry::object::Object;
 use crate::registry::read::{present, stamp};
 use crate::registry::{ApiError, Context, Registry, Target};
@@ -47,8 +48,9 @@ impl Registry {
         if kind.is_namespaced() && target.namespace.is_empty() {
             return Err(ApiError::bad_request("an empty namespace may not be set during creation"));
         }
+        definitions::admit_creation(kind)?;
         check::place(target, &mut object)?;
-        check::conform(cx, kind.schema, kind.kind, &mut object)?;
+        check::form(cx, kind, &mut object)?;
         check::place(target, &mut object)?;
         if !matches!(meta::resource_version(&object), "" | "0") {
             return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));

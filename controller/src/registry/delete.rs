@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use edge_api::kind::Kind;
+use edge_api::kinds::custom_resource_definition;
 use edge_api::meta;
 use serde_json::{Value, json};
 
@@ -145,6 +146,9 @@ impl Registry {
     fn step(&self, kind: &Kind, old: &Value, options: &DeleteOptions) -> Step {
         let mut new = old.clone();
         propagate(&mut new, options.propagation);
+        if *kind == custom_resource_definition::KIND && meta::deletion_timestamp(old).is_none() {
+            hold(&mut new, custom_resource_definition::CLEANUP);
+        }
         let held = !has_no_finalizers(kind, &new);
         let grace = grace(kind, old, options);
         if grace == 0 && !held {
@@ -200,6 +204,15 @@ fn grace(kind: &Kind, old: &Value, options: &DeleteOptions) -> i64 {
     match meta::deletion_timestamp(old) {
         Some(_) => wished.min(meta::deletion_grace_period_seconds(old).unwrap_or(wished)),
         None => wished,
+    }
+}
+
+/// Adds a finalizer that is not there yet.
+fn hold(object: &mut Value, finalizer: &str) {
+    let mut all: Vec<String> = meta::finalizers(object).into_iter().map(str::to_owned).collect();
+    if !all.iter().any(|one| one == finalizer) {
+        all.push(finalizer.to_owned());
+        meta::set(object, "finalizers", all);
     }
 }
 

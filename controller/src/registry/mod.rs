@@ -11,6 +11,7 @@ mod target;
 
 mod allocate;
 mod authorise;
+mod definitions;
 mod references;
 mod select;
 
@@ -38,6 +39,7 @@ use edge_api::time::Timestamp;
 
 pub use authorise::{Access, Action, Decision};
 pub use context::{Context, FieldValidation, Warnings};
+pub use definitions::warn;
 pub use delete::Deleted;
 pub use error::{ApiError, Cause, Details, Reason};
 pub use object::{Header, Object, encode};
@@ -50,6 +52,7 @@ pub use watch::{Watch, WatchEvent};
 use crate::identity::Pki;
 use crate::registry::allocate::Services;
 use crate::registry::authorise::Index;
+use crate::registry::definitions::Definitions;
 use crate::store::Store;
 
 /// What a registry needs to know of its cluster.
@@ -73,13 +76,16 @@ struct Inner {
     config: Config,
     services: Services,
     grants: Index,
+    definitions: Definitions,
 }
 
 impl Registry {
     /// The registry over a store.
     pub fn new(store: Store, pki: Arc<Pki>, config: Config) -> Registry {
         let services = Services::of(&store, config.service_range);
-        Registry { inner: Arc::new(Inner { store, pki, config, services, grants: Index::default() }) }
+        let definitions = Definitions::of(&store);
+        let grants = Index::default();
+        Registry { inner: Arc::new(Inner { store, pki, config, services, grants, definitions }) }
     }
 
     /// The store below, for readers that follow its history themselves.
@@ -103,5 +109,9 @@ impl Registry {
 
     fn grants(&self) -> &Index {
         &self.inner.grants
+    }
+
+    fn definitions(&self) -> &Definitions {
+        &self.inner.definitions
     }
 }

@@ -89,6 +89,11 @@ impl Object {
         out.extend_from_slice(b"}\n");
     }
 
+    /// Whether it is stored as this kind in this version.
+    pub fn is_of(&self, kind: &str, api_version: &str) -> bool {
+        self.stored.starts_with(format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",").as_bytes())
+    }
+
     /// The header, read from the metadata alone.
     pub fn header(&self) -> Header<'_> {
         let metadata = &self.stored[self.metadata_start().saturating_sub(1)..];

@@ -9,6 +9,10 @@ use crate::registry::check;
 use crate::registry::update::{ATTEMPTS, Outcome, SCALE, as_asked, scaled};
 use crate::registry::{ApiError, Context, Object, PatchKind, Reason, Registry, Target};
 
+/// What is said of a strategic merge patch of an object whose schema has no strategies.
+const NO_STRATEGY: &str = "the body of the request was in an unknown format - accepted media types include: \
+                           application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+
 /// What a patch did.
 #[derive(Clone, Debug)]
 pub enum Patched {
@@ -59,7 +63,11 @@ impl Registry {
         kind: PatchKind,
         patch: &Value,
     ) -> Result<Value, ApiError> {
-        let (mut document, schema) = if target.subresource == "scale" {
+        let is_scale = target.subresource == "scale";
+        if kind == PatchKind::Strategic && target.kind.custom.is_some() && !is_scale {
+            return Err(ApiError::new(Reason::UnsupportedMediaType, NO_STRATEGY));
+        }
+        let (mut document, schema) = if is_scale {
             (as_asked(target, current.clone())?.value(), SCALE)
         } else {
             (current.value(), target.kind.schema)
@@ -73,14 +81,14 @@ impl Registry {
             PatchKind::Strategic | PatchKind::Apply => patch::strategic(&mut document, patch, schema),
         };
         applied.map_err(|error| refusal(target, &error))?;
-        if target.subresource == "scale" {
+        if is_scale {
             check::as_type("autoscaling/v1", "Scale", &mut document)?;
             check::conform(cx, schema, "Scale", &mut document)?;
             return scaled(target, current, &document);
         }
         immovable(target, current, &document)?;
         check::place(target, &mut document)?;
-        check::conform(cx, schema, target.kind.kind, &mut document)?;
+        check::form(cx, target.kind, &mut document)?;
         check::place(target, &mut document)?;
         Ok(document)
     }

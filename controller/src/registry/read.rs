@@ -207,11 +207,27 @@ fn take_page(
 /// A stored object in the shape of `kind`, which may be an alias of the kind it is stored as.
 pub(crate) fn present(kind: &Kind, stored: Stored) -> Object {
     let object = Object { revision: stored.revision, stored: stored.value };
+    if kind.custom.is_some() {
+        return as_defined(kind, object);
+    }
     let Some(alias) = kind.alias else { return object };
     let mut value = object.value();
     (alias.load)(&mut value);
     value["apiVersion"] = kind.api_version().into();
     value["kind"] = kind.kind.into();
+    Object { revision: object.revision, stored: encode(value) }
+}
+
+/// A custom resource in the version of `kind`, with the defaults that its definition has now.
+fn as_defined(kind: &Kind, object: Object) -> Object {
+    let Some(version) = kind.version_of_definition() else { return object };
+    let api_version = kind.api_version();
+    if object.is_of(kind.kind, &api_version) && !version.is_older(object.revision.0) {
+        return object;
+    }
+    let mut value: serde_json::Value = serde_json::from_slice(&object.stored).unwrap_or_default();
+    value["apiVersion"] = api_version.into();
+    version.default(&mut value);
     Object { revision: object.revision, stored: encode(value) }
 }
 

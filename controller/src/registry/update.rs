@@ -36,7 +36,7 @@ impl Registry {
             check::conform(cx, SCALE, "Scale", &mut object)?;
         } else {
             check::place(target, &mut object)?;
-            check::conform(cx, target.kind.schema, target.kind.kind, &mut object)?;
+            check::form(cx, target.kind, &mut object)?;
             check::place(target, &mut object)?;
         }
         for _ in 0..ATTEMPTS {

@@ -100,6 +100,11 @@ impl Lane {
         Lane { name, state: RwLock::new(state), moved: watch::Sender::new(Revision::ZERO) }
     }
 
+    /// The newest change that readers were told of.
+    pub(crate) fn moved(&self) -> Revision {
+        *self.moved.borrow()
+    }
+
     /// The prefix of its keys.
     pub(crate) fn name(&self) -> &str {
         &self.name

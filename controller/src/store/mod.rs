@@ -234,6 +234,12 @@ impl Store {
         self.view.range(prefix, options)
     }
 
+    /// The revision of the newest change of a resource, named by what its keys begin with; zero if there was none since
+    /// the start. Whoever was told of a change finds it here.
+    pub fn moved(&self, prefix: &str) -> Revision {
+        self.view.lane(prefix).moved()
+    }
+
     /// The newest revision.
     pub fn head(&self) -> Revision {
         self.view.head()

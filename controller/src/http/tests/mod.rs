@@ -4,6 +4,7 @@
 mod access;
 mod admission;
 mod apply;
+mod definitions;
 mod follow;
 mod forms;
 mod garbage;
