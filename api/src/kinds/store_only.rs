@@ -336,7 +336,7 @@ fn priority_level(level: &mut Value) {
 fn claim(claim: &mut Value) {
     requests(claim, |request| {
         // v1beta1 says it in the request itself, unless it is a list of alternatives.
-        let flat = request.get("exactly").is_none() && meta::text(request, &["deviceClassName"]) != "";
+        let flat = request.get("exactly").is_none() && !meta::text(request, &["deviceClassName"]).is_empty();
         let exactly = if flat { Some(request) } else { fill::there(request, "exactly") };
         let Some(exactly) = exactly.filter(|exactly| exactly.is_object()) else { return };
         fill::blank(exactly, "allocationMode", "ExactCount");

@@ -7,7 +7,6 @@ use rcgen::{
     CertificateParams, CertificateSigningRequestParams, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa,
     KeyUsagePurpose, SanType,
 };
-use x509_parser::prelude::FromDer;
 
 use crate::identity::authority::{Authority, CertificateError};
 
@@ -167,7 +166,7 @@ mod tests {
     use rcgen::{DistinguishedName, KeyPair};
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject;
-    use x509_parser::prelude::X509Certificate;
+    use x509_parser::prelude::{FromDer, X509Certificate};
 
     use super::*;
 
@@ -194,7 +193,8 @@ mod tests {
             "kubernetes.io/kubelet-serving",
         );
         let nodes: &[&str] = &["system:nodes"];
-        let cases: [(&str, &str, &[&str], &[&str], &[&str], bool); 8] = [
+        type Case<'a> = (&'a str, &'a str, &'a [&'a str], &'a [&'a str], &'a [&'a str], bool);
+        let cases: [Case<'_>; 8] = [
             (api, "jane", &["dev"], &[], &client, true),
             (api, "jane", &["dev"], &[], &server, false),
             (kubelet, "system:node:a", nodes, &[], &client, true),

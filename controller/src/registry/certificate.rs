@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::identity::signing::{self, Profile, Requested};
 use crate::identity::{GROUP_MASTERS, User};
 use crate::registry::read::stamp;
-use crate::registry::{ApiError, Context, Registry};
+use crate::registry::{Access, Action, ApiError, Context, Registry};
 
 /// The signer of clients of the API.
 const CLIENT: &str = "kubernetes.io/kube-apiserver-client";
@@ -50,6 +50,34 @@ impl Registry {
             return Err(ApiError::forbidden(kind, meta::name(object), &why));
         }
         Ok(())
+    }
+
+    /// Refuses who may write answers, but not those of this signer.
+    pub(crate) fn authorise_signer(
+        &self,
+        cx: &Context,
+        kind: &Kind,
+        part: Part,
+        request: &Value,
+    ) -> Result<(), ApiError> {
+        let (verb, does) = match part {
+            Part::Approval => ("approve", "approve requests"),
+            Part::Status => ("sign", "sign requests"),
+            Part::Main | Part::Finalize => return Ok(()),
+        };
+        if *kind != csr::KIND {
+            return Ok(());
+        }
+        let signer = text(request, &["spec", "signerName"]);
+        let domain = format!("{}/*", signer.split('/').next().unwrap_or_default());
+        for name in [signer, &domain] {
+            let access = Access { verb, group: kind.group, resource: "signers", name, ..Access::default() };
+            if self.decide(&cx.user, &Action::Objects(access))?.is_allowed() {
+                return Ok(());
+            }
+        }
+        let why = format!("user not permitted to {does} with signerName {signer:?}");
+        Err(ApiError::forbidden(kind, meta::name(request), &why))
     }
 
     /// Dates the answer to a request, and issues the certificate of one that was approved.

@@ -89,6 +89,7 @@ impl Registry {
             kind.prepare_update(&mut wished, &old, part);
         }
         let reservation = self.services().admit(kind, &mut wished, Some(&old))?;
+        self.authorise_signer(cx, kind, part, &old)?;
         self.issue(kind, part, &mut wished);
         let errors = kind.validate_update(&wished, &old, part);
         if !errors.is_empty() {

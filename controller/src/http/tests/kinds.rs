@@ -133,3 +133,30 @@ async fn an_api_service_of_this_server_is_available() {
     let condition = &made["status"]["conditions"][0];
     assert_eq!((condition["type"].as_str(), condition["status"].as_str()), (Some("Available"), Some("True")));
 }
+
+#[tokio::test]
+async fn who_answers_requests_needs_the_signer_too() {
+    let api = Api::new().await;
+    api.make(REQUESTS, signing_request("jane", "dev", json!(["client auth"]))).await;
+    let roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+    let answers = json!({"apiGroups": ["certificates.k8s.io"], "verbs": ["get", "update"],
+        "resources": ["certificatesigningrequests", "certificatesigningrequests/approval"]});
+    api.make(roles, json!({"metadata": {"name": "answers"}, "rules": [answers]})).await;
+    let binding = json!({"metadata": {"name": "answers"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "answers"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "clerk"}]});
+    api.make("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding).await;
+    let clerk = crate::identity::User { name: "clerk".to_owned(), ..crate::identity::User::default() };
+    let client = api.client(clerk).await;
+    let path = format!("{REQUESTS}/jane");
+    let mut object = client.get(&path, &[]).await.expect(200);
+    object["status"] = json!({"conditions": [{"type": "Approved", "status": "True"}]});
+    let refused = client.json(Method::PUT, &format!("{path}/approval"), object.clone()).await;
+    assert_eq!(refused.code, 403, "{}", refused.message());
+    assert!(refused.message().contains("user not permitted to approve requests with signerName"));
+    let signer = json!({"apiGroups": ["certificates.k8s.io"], "verbs": ["approve"], "resources": ["signers"],
+        "resourceNames": ["kubernetes.io/*"]});
+    api.merge(&format!("{roles}/answers"), json!({"rules": [answers, signer]})).await.expect(200);
+    let answered = client.json(Method::PUT, &format!("{path}/approval"), object).await.expect(200);
+    assert!(answered["status"]["certificate"].is_string(), "{answered}");
+}
