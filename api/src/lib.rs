@@ -8,6 +8,7 @@
 pub mod compact;
 pub mod error;
 pub mod fill;
+pub mod frames;
 pub mod int_or_string;
 pub mod name;
 pub mod quantity;

@@ -20,6 +20,7 @@ fn spec(net: &PodNet, reuse: bool) -> ContainerSpec {
         args: vec!["guest".into()],
         env: Vec::new(),
         preopens: Vec::new(),
+        stdin: edge_runtime::sandbox::Input::empty(),
         stdout: Output::discard(),
         stderr: Output::discard(),
         net: net.clone(),

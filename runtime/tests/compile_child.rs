@@ -95,6 +95,7 @@ fn compiles() {
         args: vec!["guest".into()],
         env: Vec::new(),
         preopens: Vec::new(),
+        stdin: edge_runtime::sandbox::Input::empty(),
         stdout: Output::discard(),
         stderr: Output::discard(),
         net: network.attach(identity, "10.42.0.2".parse().unwrap()).unwrap(),

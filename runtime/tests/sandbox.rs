@@ -59,6 +59,7 @@ impl World {
             args: vec!["guest".into()],
             env: Vec::new(),
             preopens: Vec::new(),
+            stdin: edge_runtime::sandbox::Input::empty(),
             stdout,
             stderr,
             net: self.net.clone(),

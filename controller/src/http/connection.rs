@@ -25,7 +25,7 @@ use crate::http::objects::{Call, Verb};
 use crate::http::query::Query;
 use crate::http::reconcilers::Reconcilers;
 use crate::http::route::Route;
-use crate::http::{discovery, impersonate, issuer, join, node_proxy, openapi, reply};
+use crate::http::{discovery, exec, impersonate, issuer, join, node_proxy, openapi, port_forward, reply};
 use crate::identity::User;
 use crate::registry::{Action, ApiError, Context, Reason, Registry};
 use crate::tunnel::{self, Tunnels};
@@ -198,6 +198,14 @@ async fn dispatch(
     *labels = Labels { verb: verb.name(), group: place.kind.group, resource: place.kind.plural, code: 0 };
     if let Some(draft) = draft {
         draft.about(verb.name(), place);
+    }
+    if matches!(&*place.subresource, "exec" | "attach") {
+        let (cx, target) = (Context::new(user), place.target());
+        return exec::session(shared, &cx, &target, &query, &parts, upgrade).await;
+    }
+    if place.subresource == "portforward" {
+        let (cx, target) = (Context::new(user), place.target());
+        return port_forward::session(shared, &cx, &target, &parts, upgrade).await;
     }
     Call { shared, user, place, verb, query: &query, parts: &parts }.answer(body).await
 }

@@ -69,7 +69,7 @@ fn lines(body: Body) -> Response {
 }
 
 /// Which container is meant.
-fn container<'a>(pod: &'a Value, wished: &'a str) -> Result<&'a str, ApiError> {
+pub fn container<'a>(pod: &'a Value, wished: &'a str) -> Result<&'a str, ApiError> {
     let names = |list: &str| -> Vec<&'a str> {
         items(pod, &["spec", list]).iter().map(|container| text(container, &["name"])).collect()
     };
@@ -119,7 +119,7 @@ fn invalid(why: &str) -> ApiError {
 }
 
 /// What the node says is wrong.
-async fn refusal(code: StatusCode, body: hyper::body::Incoming) -> ApiError {
+pub async fn refusal(code: StatusCode, body: hyper::body::Incoming) -> ApiError {
     let collected = http_body_util::Limited::new(body, MESSAGE).collect().await;
     let bytes = collected.map(|body| body.to_bytes()).unwrap_or_default();
     let message = String::from_utf8_lossy(&bytes).trim().to_owned();
@@ -131,7 +131,8 @@ async fn refusal(code: StatusCode, body: hyper::body::Incoming) -> ApiError {
     ApiError::new(reason, if message.is_empty() { format!("the node answered {code}") } else { message })
 }
 
-fn escape(text: &str) -> String {
+/// A text as part of a query.
+pub fn escape(text: &str) -> String {
     use std::fmt::Write as _;
     text.bytes().fold(String::new(), |mut out, byte| {
         if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) {

@@ -27,6 +27,14 @@ mod reconcilers;
 
 mod join;
 mod logs;
+
+mod spdy;
+mod websocket;
+
+mod duplex;
+mod exec;
+mod port_forward;
+
 mod node_proxy;
 mod usage;
 

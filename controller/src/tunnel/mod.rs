@@ -4,12 +4,14 @@
 //! which it then answers HTTP/2. One tunnel a node; a new one replaces the old. Knows no paths and no Pods.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Empty;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper::rt::{Read, Write};
@@ -36,7 +38,10 @@ pub enum TunnelError {
     Late,
 }
 
-type Sender = SendRequest<Empty<Bytes>>;
+/// What a node is sent.
+pub type Sent = UnsyncBoxBody<Bytes, io::Error>;
+
+type Sender = SendRequest<Sent>;
 
 /// The tunnels of all nodes. Cheap to clone.
 #[derive(Clone, Default)]
@@ -74,6 +79,16 @@ impl Tunnels {
         &self,
         node: &str,
         request: Request<Empty<Bytes>>,
+    ) -> Result<Response<Incoming>, TunnelError> {
+        let request = request.map(|body| body.map_err(|never| match never {}).boxed_unsync());
+        self.stream(node, request).await
+    }
+
+    /// The same with a body, which may go on while the node answers.
+    pub async fn stream(
+        &self,
+        node: &str,
+        request: Request<Sent>,
     ) -> Result<Response<Incoming>, TunnelError> {
         let sender = self.0.lock().get(node).map(|(_, sender)| sender.clone());
         let mut sender = sender.ok_or(TunnelError::NotConnected)?;

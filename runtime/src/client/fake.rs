@@ -142,6 +142,24 @@ impl Fake {
         }
     }
 
+    /// Waits until one of the objects below a path is so.
+    pub async fn until_any(&self, path: &str, ready: impl Fn(&Value) -> bool) -> Value {
+        let mut bell = self.bell.subscribe();
+        let waiting = async {
+            loop {
+                bell.borrow_and_update();
+                if let Some(found) = self.below(path).into_iter().find(&ready) {
+                    return found;
+                }
+                bell.changed().await.expect("the server lives");
+            }
+        };
+        match tokio::time::timeout(std::time::Duration::from_secs(30), waiting).await {
+            Ok(found) => found,
+            Err(_) => panic!("nothing below {path} became what was awaited; it is {:#?}", self.below(path)),
+        }
+    }
+
     async fn serve(self, stream: tokio::io::DuplexStream) {
         let service = service_fn(move |request| {
             let fake = self.clone();

@@ -218,14 +218,28 @@ impl Handler for Counted {
 /// Speaks HTTP/1 or HTTP/2 on a stream for a handler.
 pub(crate) async fn serve_stream(stream: Stream, handler: SharedHandler) {
     let peer = stream.peer_addr();
+    if let Err(error) = serve(stream, handler).await {
+        tracing::debug!(%peer, error, "HTTP connection to a handler ended early");
+    }
+}
+
+/// The same on a stream that comes from nowhere in the Pod network.
+pub async fn serve_duplex(stream: tokio::io::DuplexStream, handler: SharedHandler) {
+    if let Err(error) = serve(stream, handler).await {
+        tracing::debug!(error, "HTTP connection to a handler ended early");
+    }
+}
+
+async fn serve<S>(stream: S, handler: SharedHandler) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
     let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let answer = handler.call(request.map(Body::from));
         async move { Ok::<_, std::convert::Infallible>(answer.await.unwrap_or_else(|error| failure(&error))) }
     });
     let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-    if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
-        tracing::debug!(%peer, error, "HTTP connection to a handler ended early");
-    }
+    server.serve_connection(TokioIo::new(stream), service).await
 }
 
 fn failure(error: &HandlerError) -> Response {

@@ -22,7 +22,7 @@ mod upstream;
 
 pub use config::{Attachment, Config, Limits, PodIdentity};
 pub use error::NetError;
-pub use exchange::{Caller, ExchangeError};
+pub use exchange::{Caller, ExchangeError, serve_duplex};
 pub use network::{Dialed, Network};
 pub use outgoing::HttpError;
 pub use pod_net::{HttpServing, Listener, PodNet, TcpBound};

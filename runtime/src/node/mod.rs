@@ -5,6 +5,8 @@
 //! guest. It needs no server to run the Pods it knows, and works against any Kubernetes API.
 
 mod config;
+mod exec;
+mod forward;
 mod janitor;
 mod join;
 mod metrics;
@@ -211,10 +213,10 @@ impl Node {
             )),
         ));
         let supervisor = Supervisor::new(host.clone());
-        let used = supervisor.used();
+        let (used, residents) = (supervisor.used(), supervisor.residents());
         parts.push(("supervisor", Box::pin(supervisor.run(reader))));
         parts.push(("images", Box::pin(janitor::run(host.clone(), used, reported, config.image_disk_share))));
-        let answer = serve::answer(config.name.clone(), host.clone(), pods);
+        let answer = serve::answer(config.name.clone(), host.clone(), pods, residents);
         parts.push(("tunnel", Box::pin(tunnel::keep(client, config.name.clone(), answer))));
         Ok(Node { bound, host, registered, parts, tasks: JoinSet::new(), drain })
     }

@@ -1,4 +1,5 @@
-//! What the server asks over the tunnel: logs, metrics, what is in use, and whether the node is there.
+//! What the server asks over the tunnel: logs, commands, connections, metrics, what is in use, and whether the node is
+//! there.
 
 use std::io;
 use std::sync::Arc;
@@ -13,29 +14,65 @@ use hyper::body::Incoming;
 
 use crate::client::tunnel::{Answer, Body, text};
 use crate::log::{LogKey, LogReader, Logs, ReadError, ReadOptions};
-use crate::node::metrics;
 use crate::node::summary::Summary;
+use crate::node::{exec, forward, metrics};
+use crate::supervisor::exec::Residents;
 use crate::supervisor::host::Host;
 use crate::sync::{Key, Mirror};
 
 /// Answers the server's calls.
-pub fn answer(node: String, host: Arc<Host>, pods: Arc<Mirror<Pod>>) -> Answer {
+pub fn answer(node: String, host: Arc<Host>, pods: Arc<Mirror<Pod>>, residents: Arc<Residents>) -> Answer {
     let summary = Arc::new(Summary::new(node, host.roster.clone()));
     Arc::new(move |request| -> BoxFuture<'static, Response<Body>> {
         let (host, pods, summary) = (host.clone(), pods.clone(), summary.clone());
-        Box::pin(async move { route(&request, &host, &pods, &summary).await })
+        let residents = residents.clone();
+        Box::pin(async move {
+            match *request.method() {
+                Method::GET => read(&request, &host, &pods, &summary).await,
+                Method::POST => act(request, &host, &pods, &residents).await,
+                _ => text(StatusCode::METHOD_NOT_ALLOWED, "only GET and POST"),
+            }
+        })
     })
 }
 
-async fn route(
+async fn act(
+    request: Request<Incoming>,
+    host: &Host,
+    pods: &Mirror<Pod>,
+    residents: &Residents,
+) -> Response<Body> {
+    let path = request.uri().path().to_owned();
+    let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    let [what @ ("exec" | "portForward"), namespace, pod, of] = parts.as_slice() else {
+        return text(StatusCode::NOT_FOUND, "not found");
+    };
+    let key = Key { namespace: (*namespace).to_owned(), name: (*pod).to_owned() };
+    let Some(pod) = pods.get(&key) else {
+        return text(StatusCode::NOT_FOUND, &format!("pod {pod:?} not found on this node"));
+    };
+    if *what == "portForward" {
+        let ip = residents.address(&pod.metadata.uid);
+        return forward::answer(host, ip, of, request.into_body()).await;
+    }
+    let wish = exec::Wish::read(pairs(request.uri().query().unwrap_or_default()));
+    exec::answer(residents, &pod.metadata.uid, of, wish, request.into_body()).await
+}
+
+/// The parameters of a query, decoded.
+fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, "true"));
+        (name.to_owned(), decode(value))
+    })
+}
+
+async fn read(
     request: &Request<Incoming>,
     host: &Host,
     pods: &Mirror<Pod>,
     summary: &Summary,
 ) -> Response<Body> {
-    if request.method() != Method::GET {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET");
-    }
     let parts: Vec<&str> = request.uri().path().trim_start_matches('/').split('/').collect();
     match parts.as_slice() {
         ["healthz"] => text(StatusCode::OK, "ok"),
@@ -92,12 +129,10 @@ fn stream(reader: LogReader) -> Response<Body> {
 /// Reads Kubernetes' `PodLogOptions` as query parameters.
 pub fn options(query: &str) -> Result<ReadOptions, String> {
     let mut options = ReadOptions::default();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, "true"));
-        let value = decode(value);
+    for (name, value) in pairs(query) {
         let invalid = || format!("invalid value {value:?} of {name}");
         let flag = || matches!(value.as_str(), "true" | "1" | "");
-        match name {
+        match name.as_str() {
             "follow" => options.follow = flag(),
             "previous" => options.previous = flag(),
             "timestamps" => options.timestamps = flag(),

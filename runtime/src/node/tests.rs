@@ -24,6 +24,17 @@ const FAIL: &str = r#"(module
 
 const LOOP: &str = r#"(module (memory (export "memory") 1) (func (export "_start") (loop $l (br $l))))"#;
 
+/// Spins; with arguments it is a command: two of them are well, more are not.
+const ASK: &str = r#"(module
+  (import "wasi_snapshot_preview1" "args_sizes_get" (func $sizes (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (func (export "_start")
+    (drop (call $sizes (i32.const 0) (i32.const 4)))
+    (if (i32.gt_u (i32.load (i32.const 0)) (i32.const 1))
+      (then (call $exit (i32.sub (i32.load (i32.const 0)) (i32.const 2)))))
+    (loop $l (br $l))))"#;
+
 struct Fixture {
     dir: Arc<TempDir>,
     fake: Fake,
@@ -33,7 +44,7 @@ struct Fixture {
 impl Fixture {
     async fn new() -> Fixture {
         let dir = Arc::new(tempfile::tempdir().expect("a directory"));
-        for (name, text) in [("hello.wat", HELLO), ("fail.wat", FAIL), ("loop.wat", LOOP)] {
+        for (name, text) in [("hello.wat", HELLO), ("fail.wat", FAIL), ("loop.wat", LOOP), ("ask.wat", ASK)] {
             std::fs::write(dir.path().join(name), text).expect("written");
         }
         let mut fixture = Fixture { dir, fake: Fake::new(), node: None };
@@ -217,4 +228,20 @@ async fn pods_survive_a_restart_of_the_node() {
         .await;
     assert_eq!(after["status"]["podIP"], before["status"]["podIP"]);
     assert!(status_of(&after, 1, "restartCount").as_i64() >= Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_says_whether_a_container_is_ready() {
+    let fixture = Fixture::new().await;
+    let probe =
+        |command: Value| json!({"exec": {"command": command}, "periodSeconds": 1, "timeoutSeconds": 10});
+    let container = |command: Value| json!({"containers": [{"name": "c", "image": "file:ask.wat", "readinessProbe": probe(command)}]});
+    fixture.create("well", container(json!(["a", "b"])));
+    fixture.create("ill", container(json!(["a", "b", "c"])));
+    fixture.until("well", |pod| condition(pod, "Ready") == "True").await;
+    let unhealthy =
+        |event: &Value| event["reason"] == "Unhealthy" && event["involvedObject"]["name"] == "ill";
+    fixture.fake.until_any("/api/v1/namespaces/default/events", unhealthy).await;
+    let ill = fixture.fake.get(&Fixture::path("ill")).expect("there");
+    assert_eq!(condition(&ill, "Ready"), "False");
 }

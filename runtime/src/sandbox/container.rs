@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::http::SharedHandler;
 use crate::net::PodNet;
 use crate::sandbox::cpu::CpuAccount;
+use crate::sandbox::input::Input;
 use crate::sandbox::memory::MemoryAccount;
 use crate::sandbox::output::Output;
 
@@ -27,6 +28,8 @@ pub struct ContainerSpec {
     pub env: Vec<(String, String)>,
     /// Directories it sees.
     pub preopens: Vec<Preopen>,
+    /// Its standard input.
+    pub stdin: Input,
     /// Its standard output.
     pub stdout: Output,
     /// Its standard error; also gets the message of a trap.

@@ -144,7 +144,8 @@ fn interrupt<T>(store: &mut Store<T>) {
 fn wasi(container: &Container) -> wasmtime::Result<WasiCtxBuilder> {
     let spec = &container.spec;
     let mut wasi = WasiCtxBuilder::new();
-    wasi.stdout(spec.stdout.clone())
+    wasi.stdin(spec.stdin.clone())
+        .stdout(spec.stdout.clone())
         .stderr(spec.stderr.clone())
         .max_random_size(MOST_RANDOM)
         // Sockets are ours; see `sandbox::sockets`. The stock ones stay shut behind them.

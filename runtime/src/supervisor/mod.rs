@@ -8,6 +8,7 @@ pub mod address;
 mod context;
 mod drain;
 pub mod env;
+pub mod exec;
 pub mod host;
 pub mod life;
 pub mod machine;
@@ -30,6 +31,7 @@ use tokio::task::JoinSet;
 use crate::image::Digest;
 use crate::log::pod_directory;
 use crate::supervisor::context::Mail;
+use crate::supervisor::exec::Residents;
 use crate::supervisor::host::Host;
 use crate::supervisor::machine::Event;
 use crate::supervisor::worker::Worker;
@@ -44,6 +46,7 @@ pub struct Supervisor {
     pods: HashMap<Key, Entry>,
     workers: JoinSet<()>,
     used: Arc<UsedImages>,
+    residents: Arc<Residents>,
 }
 
 /// The images that Pods of this node name.
@@ -66,12 +69,23 @@ struct Entry {
 impl Supervisor {
     /// No Pods yet.
     pub fn new(host: Arc<Host>) -> Supervisor {
-        Supervisor { host, pods: HashMap::new(), workers: JoinSet::new(), used: Arc::default() }
+        Supervisor {
+            host,
+            pods: HashMap::new(),
+            workers: JoinSet::new(),
+            used: Arc::default(),
+            residents: Arc::default(),
+        }
     }
 
     /// What is in use, for the garbage collection of images.
     pub fn used(&self) -> Arc<UsedImages> {
         self.used.clone()
+    }
+
+    /// Who lives here, for those who look in.
+    pub fn residents(&self) -> Arc<Residents> {
+        self.residents.clone()
     }
 
     /// Follows the changes until they end.
@@ -149,6 +163,7 @@ impl Supervisor {
         let images = pod.spec.all_containers().map(|container| container.image.clone()).collect();
         self.used.0.lock().insert(uid.clone(), images);
         let worker = Worker::new(self.host.clone(), pod.clone(), inbox, mail.clone());
+        self.residents.enter(worker.context());
         self.pods.insert(key, Entry { uid, mail, pod });
         self.workers.spawn(worker.run());
     }

@@ -15,7 +15,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::http::Body;
 use crate::net::Dialed;
+use crate::sandbox::{Input, Output};
 use crate::supervisor::context::Context;
+use crate::supervisor::exec::{self, Command};
 use crate::supervisor::machine::{Event, Probed};
 
 /// Runs all probes of a container for as long as it is polled.
@@ -37,11 +39,11 @@ pub async fn all(context: Arc<Context>, index: usize, container: Container) -> I
     std::future::pending().await
 }
 
-async fn startup(context: &Context, index: usize, container: &Container, probe: &Probe) {
+async fn startup(context: &Arc<Context>, index: usize, container: &Container, probe: &Probe) {
     let mut rounds = Rounds::begin(probe).await;
     let mut bad = 0;
     loop {
-        match ask(context, container, probe).await {
+        match ask(context, index, container, probe).await {
             Ok(()) => return context.send(Event::Probed(index, Probed::Up)),
             Err(problem) => {
                 bad += 1;
@@ -56,11 +58,11 @@ async fn startup(context: &Context, index: usize, container: &Container, probe: 
     }
 }
 
-async fn liveness(context: &Context, index: usize, container: &Container, probe: &Probe) {
+async fn liveness(context: &Arc<Context>, index: usize, container: &Container, probe: &Probe) {
     let mut rounds = Rounds::begin(probe).await;
     let mut bad = 0;
     loop {
-        match ask(context, container, probe).await {
+        match ask(context, index, container, probe).await {
             Ok(()) => bad = 0,
             Err(problem) => {
                 bad += 1;
@@ -74,11 +76,11 @@ async fn liveness(context: &Context, index: usize, container: &Container, probe:
     }
 }
 
-async fn readiness(context: &Context, index: usize, container: &Container, probe: &Probe) {
+async fn readiness(context: &Arc<Context>, index: usize, container: &Container, probe: &Probe) {
     let mut rounds = Rounds::begin(probe).await;
     let (mut good, mut bad, mut ready) = (0, 0, false);
     loop {
-        match ask(context, container, probe).await {
+        match ask(context, index, container, probe).await {
             Ok(()) => (good, bad) = (good + 1, 0),
             Err(problem) => {
                 (good, bad) = (0, bad + 1);
@@ -123,7 +125,12 @@ impl Rounds {
     }
 }
 
-async fn ask(context: &Context, container: &Container, probe: &Probe) -> Result<(), String> {
+async fn ask(
+    context: &Arc<Context>,
+    index: usize,
+    container: &Container,
+    probe: &Probe,
+) -> Result<(), String> {
     let patience = Duration::from_secs(u64::try_from(probe.timeout_seconds).unwrap_or(1).max(1));
     let question = async {
         if let Some(get) = &probe.http_get {
@@ -131,6 +138,8 @@ async fn ask(context: &Context, container: &Container, probe: &Probe) -> Result<
         } else if let Some(tcp) = &probe.tcp_socket {
             let to = target(context, container, &tcp.host, &tcp.port)?;
             dial(context, to).await.map(drop)
+        } else if let Some(action) = &probe.exec {
+            run(context, index, container, action.command.clone()).await
         } else {
             // What cannot be asked yet is taken for well.
             Ok(())
@@ -140,6 +149,36 @@ async fn ask(context: &Context, container: &Container, probe: &Probe) -> Result<
         Ok(answer) => answer,
         Err(_) => Err(format!("no answer within {patience:?}")),
     }
+}
+
+/// How many bytes of a command's output explain its failure.
+const WORDS: usize = 1024;
+
+/// A command in the container; its output explains its failure. It ends with the probe's patience.
+async fn run(
+    context: &Arc<Context>,
+    index: usize,
+    container: &Container,
+    args: Vec<String>,
+) -> Result<(), String> {
+    let (output, mut words) = Output::channel(8);
+    let command = Command { args, stdin: Input::empty(), stdout: output.clone(), stderr: output };
+    let execution =
+        exec::exec(context, index, container, command).await.map_err(|error| error.to_string())?;
+    let ending = async move {
+        let exit = execution.exited().await;
+        drop(execution);
+        exit
+    };
+    let listening = async {
+        let mut said = Vec::new();
+        while let Some(chunk) = words.recv().await {
+            said.extend_from_slice(&chunk[..chunk.len().min(WORDS - said.len())]);
+        }
+        said
+    };
+    let (exit, said) = tokio::join!(ending, listening);
+    if exit.code == 0 { Ok(()) } else { Err(String::from_utf8_lossy(&said).trim_end().to_owned()) }
 }
 
 async fn dial(context: &Context, to: SocketAddr) -> Result<Dialed, String> {

@@ -10,7 +10,8 @@ use tokio::task::JoinHandle;
 use crate::code::CodeError;
 use crate::image::{Image, ImageError, Presence, PullPolicy};
 use crate::log::LogKey;
-use crate::sandbox::{ContainerSpec, Exit, ExitReason, HttpOptions, LoadError, Output};
+use crate::net::PodNet;
+use crate::sandbox::{Code, ContainerSpec, Exit, ExitReason, HttpOptions, Input, LoadError, Output, Preopen};
 use crate::supervisor::context::{Active, Context};
 use crate::supervisor::env::{self, Variables};
 use crate::supervisor::life::Failure;
@@ -131,12 +132,54 @@ fn create(error: impl std::fmt::Display) -> Failure {
     Failure { reason: "CreateContainerError", message: error.to_string() }
 }
 
-async fn begin(
+/// What an instance of a container's module needs before it can be started.
+pub struct Prepared {
+    /// The module.
+    pub code: Code,
+    /// Directories that are held while it runs.
+    pub holds: Vec<std::os::fd::OwnedFd>,
+    pod: Arc<Pod>,
+    args: Vec<String>,
+    variables: Variables,
+    preopens: Vec<Preopen>,
+    net: PodNet,
+}
+
+impl Prepared {
+    /// An instance with these arguments and streams.
+    pub fn spec(
+        &self,
+        container: &Container,
+        args: Vec<String>,
+        stdin: Input,
+        stdout: Output,
+        stderr: Output,
+    ) -> ContainerSpec {
+        ContainerSpec {
+            name: container.name.clone(),
+            args,
+            env: self.variables.clone().into_pairs(),
+            preopens: self.preopens.clone(),
+            stdin,
+            stdout,
+            stderr,
+            net: self.net.clone(),
+            memory_limit: limit(container, "memory").map(Quantity::bytes).filter(|bytes| *bytes > 0),
+            cpu_limit: limit(container, "cpu")
+                .map(Quantity::milli)
+                .and_then(|milli| u32::try_from(milli).ok())
+                .filter(|milli| *milli > 0),
+            http: http_options(&self.pod),
+        }
+    }
+}
+
+/// Finds out what a container's instances get: code, arguments, variables, directories, network.
+pub async fn prepare(
     context: &Arc<Context>,
     index: usize,
     container: &Container,
-    run: u32,
-) -> Result<Begun, Failure> {
+) -> Result<Prepared, Failure> {
     let host = &context.host;
     let pod = context.pod.load_full();
     let image = context.images.lock()[index].clone().ok_or_else(|| create("the image is gone"))?;
@@ -150,33 +193,30 @@ async fn begin(
     let mounts =
         host.volumes.mounts(&context.name.uid, container, &pod.spec.volumes, expand).map_err(config)?;
     let code = host.code.load(&host.engine, &image.path).await.map_err(|error| unloadable(&error))?;
+    Ok(Prepared { code, holds: mounts.holds, pod, args, variables, preopens: mounts.preopens, net })
+}
+
+async fn begin(
+    context: &Arc<Context>,
+    index: usize,
+    container: &Container,
+    run: u32,
+) -> Result<Begun, Failure> {
+    let host = &context.host;
+    let prepared = prepare(context, index, container).await?;
     let writer = host.logs.writer(&log_key(context, container), run).map_err(create)?;
     let (stdout, out) = Output::channel(CHUNKS);
     let (stderr, err) = Output::channel(CHUNKS);
     let log = tokio::spawn(writer.run(out, err));
-    let spec = ContainerSpec {
-        name: container.name.clone(),
-        args,
-        env: variables.into_pairs(),
-        preopens: mounts.preopens,
-        stdout,
-        stderr,
-        net: net.clone(),
-        memory_limit: limit(container, "memory").map(Quantity::bytes).filter(|bytes| *bytes > 0),
-        cpu_limit: limit(container, "cpu")
-            .map(Quantity::milli)
-            .and_then(|milli| u32::try_from(milli).ok())
-            .filter(|milli| *milli > 0),
-        http: http_options(&pod),
-    };
+    let spec = prepared.spec(container, prepared.args.clone(), Input::empty(), stdout, stderr);
     let running = host
         .engine
-        .start(&code, spec)
+        .start(&prepared.code, spec)
         .map_err(|error| Failure { reason: "RunContainerError", message: chain(&error) })?;
     let serving = match running.http() {
         Some(handler) => {
             let port = http_port(container);
-            let serving = net.serve_http(port, handler).map_err(|error| Failure {
+            let serving = prepared.net.serve_http(port, handler).map_err(|error| Failure {
                 reason: "RunContainerError",
                 message: format!("cannot serve HTTP on port {port}: {error}"),
             })?;
@@ -185,7 +225,7 @@ async fn begin(
         None => None,
     };
     let serving = parking_lot::Mutex::new(serving);
-    Ok(Begun { active: Active { running, serving, holds: mounts.holds }, log })
+    Ok(Begun { active: Active { running, serving, holds: prepared.holds }, log })
 }
 
 fn environment(
@@ -216,7 +256,7 @@ fn unloadable(error: &CodeError) -> Failure {
 }
 
 /// An error with all that caused it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

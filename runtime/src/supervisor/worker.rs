@@ -65,6 +65,11 @@ impl Worker {
         }
     }
 
+    /// What the Pod's tasks share.
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
     /// Runs until the Pod is gone from this node.
     pub async fn run(mut self) {
         self.step(Event::Changed(self.machine.pod().clone()));

@@ -5,6 +5,7 @@ mod access;
 mod admission;
 mod apply;
 mod definitions;
+mod exec;
 mod follow;
 mod forms;
 mod garbage;

@@ -1,0 +1,127 @@
+//! `pods/exec` and `pods/attach`: a command in a container, and the container itself, over a WebSocket.
+//!
+//! The caller's messages (`v5.channel.k8s.io`, `v4.channel.k8s.io`) go to the node over its tunnel as they are, with
+//! their length before them, and the node's come back the same way; what the channels mean is the node's. The caller
+//! gets its `101` only when the command has begun. A container has no input, so who attaches listens to its log from
+//! now on.
+
+use std::io;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use edge_api::frames::{self, Frames};
+use edge_api::meta::text;
+use futures::StreamExt as _;
+use http::Method;
+use http::request::Parts;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use tokio::sync::mpsc;
+
+use crate::http::body::Response;
+use crate::http::connection::Shared;
+use crate::http::duplex::{self, Messages, WAITING};
+use crate::http::logs::{container, escape};
+use crate::http::query::Query;
+use crate::http::websocket::Handshake;
+use crate::registry::{ApiError, Context, Target};
+
+/// The protocols spoken, the best first.
+const PROTOCOLS: &[&str] = &["v5.channel.k8s.io", "v4.channel.k8s.io"];
+
+/// Runs a command, or attaches to the container, as the target's subresource says, and connects the caller with it.
+pub async fn session(
+    shared: &Shared,
+    cx: &Context,
+    target: &Target<'_>,
+    query: &Query<'_>,
+    parts: &Parts,
+    upgrade: Option<OnUpgrade>,
+) -> Result<Response, ApiError> {
+    shared.registry.authorise_for(cx, "create", target)?;
+    // Before the handshake: a client that is refused tries SPDY next, and shows what it hears then.
+    let place = place(shared, target, query)?;
+    let handshake = Handshake::read(&parts.headers, PROTOCOLS)?;
+    let upgrade = upgrade.ok_or_else(|| ApiError::bad_request("Upgrade request required"))?;
+    let (heard, messages) = mpsc::channel::<Bytes>(WAITING);
+    let framed = duplex::queued(messages).filter_map(|message| {
+        let framed = message.split_first().map(|(channel, bytes)| frames::frame(*channel, bytes));
+        std::future::ready(framed)
+    });
+    let answers = duplex::ask(&shared.tunnels, &place.node, (place.method, &place.path), framed).await?;
+    duplex::join(upgrade, heard, (place.answers)(answers), shared.draining.clone());
+    Ok(handshake.answer())
+}
+
+/// What a node is asked.
+struct Place {
+    node: String,
+    method: Method,
+    path: String,
+    answers: fn(Incoming) -> Messages,
+}
+
+fn place(shared: &Shared, target: &Target<'_>, query: &Query<'_>) -> Result<Place, ApiError> {
+    if !["stdin", "stdout", "stderr"].iter().any(|stream| query.truth(stream)) {
+        return Err(ApiError::bad_request("you must specify at least 1 of stdin, stdout, stderr"));
+    }
+    let attach = target.subresource == "attach";
+    if !attach && query.all("command").next().is_none() {
+        return Err(ApiError::bad_request("you must specify a command"));
+    }
+    let pod = shared.registry.current(&target.sub(""))?.value();
+    let container = container(&pod, query.get("container"))?;
+    let node = text(&pod, &["spec", "nodeName"]);
+    if node.is_empty() {
+        return Err(ApiError::bad_request(format!("pod {} does not have a host assigned", target.name)));
+    }
+    let node = node.to_owned();
+    let of = format!("{}/{}/{container}", target.namespace, target.name);
+    if attach {
+        let path = format!("http://node/containerLogs/{of}?follow=true&tailLines=0");
+        return Ok(Place { node, method: Method::GET, path, answers: output });
+    }
+    let mut path = format!("http://node/exec/{of}?");
+    for stream in ["stdin", "stdout", "stderr", "tty"].into_iter().filter(|stream| query.truth(stream)) {
+        path.push_str(stream);
+        path.push_str("=true&");
+    }
+    for word in query.all("command") {
+        path.push_str("command=");
+        path.push_str(&escape(word));
+        path.push('&');
+    }
+    Ok(Place { node, method: Method::POST, path, answers: messages })
+}
+
+fn message(channel: u8, bytes: &[u8]) -> Bytes {
+    let mut message = BytesMut::with_capacity(1 + bytes.len());
+    message.put_u8(channel);
+    message.put_slice(bytes);
+    message.freeze()
+}
+
+/// What a node's body says, message by message.
+fn messages(body: Incoming) -> Messages {
+    let state = (body.into_data_stream(), Frames::default());
+    let messages = futures::stream::try_unfold(state, |(mut body, mut frames)| async move {
+        loop {
+            if let Some((channel, bytes)) = frames.next_message().map_err(io::Error::other)? {
+                return Ok(Some((message(channel, &bytes), (body, frames))));
+            }
+            let Some(chunk) = body.next().await else { return Ok(None) };
+            frames.push(&chunk.map_err(io::Error::other)?);
+        }
+    });
+    Box::pin(messages)
+}
+
+/// What a container's log says from now on, as output, and its end.
+fn output(body: Incoming) -> Messages {
+    let chunks = body.into_data_stream().map(|chunk| match chunk {
+        Ok(chunk) => Ok(message(frames::STDOUT, &chunk)),
+        Err(error) => Err(io::Error::other(error)),
+    });
+    let ended = message(frames::ERROR, br#"{"metadata":{},"status":"Success"}"#);
+    Box::pin(chunks.chain(futures::stream::iter([Ok(ended)])))
+}
