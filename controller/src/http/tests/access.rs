@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use base64::Engine as _;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::Frame;
@@ -96,6 +97,32 @@ async fn account_tokens_end_with_what_they_are_bound_to() {
     assert_eq!(api.call(Method::POST, accounts, short).await.code, 422);
     let other = api.make(accounts, json!({"spec": {"audiences": ["vault"]}})).await;
     assert_eq!(with_token(&client, other["status"]["token"].as_str().unwrap(), "/apis").await, 401);
+}
+
+#[tokio::test]
+async fn a_secret_holds_a_token_as_long_as_it_is_there() {
+    let api = Api::with_roles().await;
+    let address = api.listen().await;
+    let client = tls(&api, address, None).await;
+    let secrets = "/api/v1/namespaces/default/secrets";
+    let of = |account: &str| {
+        json!({"metadata": {"name": account, "annotations": {"kubernetes.io/service-account.name": account}},
+            "type": "kubernetes.io/service-account-token"})
+    };
+    let made = api.make(secrets, of("default")).await;
+    let decode =
+        |text: &Value| base64::engine::general_purpose::STANDARD.decode(text.as_str().unwrap()).unwrap();
+    let token = String::from_utf8(decode(&made["data"]["token"])).unwrap();
+    assert_eq!(decode(&made["data"]["namespace"]), b"default");
+    assert!(decode(&made["data"]["ca.crt"]).starts_with(b"-----BEGIN CERTIFICATE-----"));
+    assert_eq!(made["metadata"]["ownerReferences"][0]["kind"], "ServiceAccount");
+    assert_eq!(with_token(&client, &token, "/apis").await, 200);
+    let again = api.merge(&format!("{secrets}/default"), json!({"metadata": {"labels": {"a": "b"}}})).await;
+    assert_eq!(again.expect(200)["data"], made["data"]);
+    api.call(Method::DELETE, &format!("{secrets}/default"), Value::Null).await.expect(200);
+    assert_eq!(with_token(&client, &token, "/apis").await, 401);
+    let nobody = api.make(secrets, of("nobody")).await;
+    assert_eq!(nobody.get("data"), None);
 }
 
 #[tokio::test]

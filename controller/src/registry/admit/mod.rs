@@ -17,6 +17,7 @@ mod pod_security;
 mod priority;
 mod resource_quota;
 mod service_account;
+mod token_secret;
 
 use futures::future::BoxFuture;
 use serde_json::Value;
@@ -63,6 +64,7 @@ static PLUGINS: &[Plugin] = &[
     namespace_lifecycle::PLUGIN,
     limit_ranger::PLUGIN,
     service_account::PLUGIN,
+    token_secret::PLUGIN,
     node_restriction::PLUGIN,
     pod_security::PLUGIN,
     priority::PLUGIN,
