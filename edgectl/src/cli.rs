@@ -28,6 +28,12 @@ pub struct Connection {
     /// The namespace of this request
     #[arg(long, short = 'n', global = true, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
+    /// Act as this user
+    #[arg(long = "as", global = true, value_name = "USER")]
+    pub as_user: Option<String>,
+    /// Act as a member of this group; repeatable
+    #[arg(long = "as-group", global = true, value_name = "GROUP")]
+    pub as_groups: Vec<String>,
 }
 
 /// The verbs.
@@ -55,6 +61,8 @@ pub enum Command {
     ApiResources(ApiResources),
     /// List the group versions the server knows
     ApiVersions,
+    /// Ask who one is and what one may do
+    Auth(Auth),
     /// Print the versions of client and server
     Version(Version),
     /// Print a shell's completion script
@@ -338,6 +346,43 @@ pub struct ApiResources {
     /// Show no header
     #[arg(long)]
     pub no_headers: bool,
+}
+
+/// `edgectl auth`.
+#[derive(Debug, Args)]
+pub struct Auth {
+    /// What to ask.
+    #[command(subcommand)]
+    pub verb: AuthVerb,
+}
+
+/// What `edgectl auth` can ask.
+#[derive(Debug, Subcommand)]
+pub enum AuthVerb {
+    /// May I do this?
+    CanI(CanI),
+    /// Who am I?
+    Whoami,
+}
+
+/// `edgectl auth can-i`.
+#[derive(Debug, Args)]
+pub struct CanI {
+    /// VERB and TYPE, TYPE/NAME or a path
+    #[arg(value_name = "VERB TYPE[/NAME]", required_unless_present = "list")]
+    pub words: Vec<String>,
+    /// Of this subresource, such as `log`
+    #[arg(long, value_name = "NAME")]
+    pub subresource: Option<String>,
+    /// In all namespaces
+    #[arg(long, short = 'A')]
+    pub all_namespaces: bool,
+    /// Show everything one may do in the namespace
+    #[arg(long, conflicts_with = "words")]
+    pub list: bool,
+    /// Answer by the exit code alone
+    #[arg(long, short = 'q')]
+    pub quiet: bool,
 }
 
 /// `edgectl version`.

@@ -11,6 +11,8 @@ pub enum Failure {
     Server(Box<Status>),
     /// Anything else.
     Other(anyhow::Error),
+    /// The answer to a question, and said already.
+    No,
 }
 
 impl Failure {
@@ -41,6 +43,7 @@ impl Failure {
                 Failure::Other(anyhow::anyhow!("{place}: {}", Failure::Server(status)))
             }
             Failure::Other(error) => Failure::Other(anyhow::anyhow!("{place}: {error:#}")),
+            Failure::No => Failure::No,
         }
     }
 }
@@ -50,6 +53,7 @@ impl fmt::Display for Failure {
         match self {
             Failure::Server(status) => server(status, out),
             Failure::Other(error) => write!(out, "{error:#}"),
+            Failure::No => out.write_str("no"),
         }
     }
 }

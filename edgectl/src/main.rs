@@ -5,6 +5,7 @@
 //! kinds exist and its `Table` replies say how they are shown, so no kind is built in here.
 
 mod apply;
+mod auth;
 mod cli;
 mod delete;
 mod describe;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
+        Err(Failure::No) => ExitCode::FAILURE,
         Err(failure) => {
             eprintln!("{failure}");
             ExitCode::FAILURE
@@ -71,6 +73,7 @@ async fn run(line: CommandLine) -> Result<(), Failure> {
         Command::Explain(options) => explain::explain(&session, &options).await,
         Command::ApiResources(options) => resources::api_resources(&session, &options).await,
         Command::ApiVersions => resources::api_versions(&session).await,
+        Command::Auth(options) => auth::auth(&session, &options).await,
         Command::Version(_) => version::version(&session).await,
         Command::Completion { .. } => Ok(()),
     }

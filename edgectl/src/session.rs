@@ -40,6 +40,12 @@ impl Session {
         // A watch or a followed log may be silent for hours.
         config.read_timeout = None;
         config.connect_timeout = Some(Duration::from_secs(10));
+        if let Some(user) = &connection.as_user {
+            config.auth_info.impersonate = Some(user.clone());
+        }
+        if !connection.as_groups.is_empty() {
+            config.auth_info.impersonate_groups = Some(connection.as_groups.clone());
+        }
         let namespace = connection.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         Ok(Session { client: Client::try_from(config)?, namespace, catalogue: tokio::sync::OnceCell::new() })
     }
