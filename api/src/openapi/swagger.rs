@@ -358,7 +358,7 @@ mod tests {
 
     #[test]
     fn no_definition_is_lost() {
-        let json = crate::openapi::v2();
+        let json = crate::openapi::v2(&[]);
         let document = encode(&json).unwrap();
         let names = text(&document, &[9, 1, 1]);
         let whole: serde_json::Value = serde_json::from_slice(&json).unwrap();
