@@ -380,10 +380,14 @@ fn owners(references: &At<'_>, errors: &mut Errors) {
     }
 }
 
+/// Finalizers of Kubernetes itself, whose names need no domain of their own.
+const STANDARD_FINALIZERS: &[&str] =
+    &["kubernetes", "orphan", "foregroundDeletion", "customresourcecleanup.apiextensions.k8s.io"];
+
 fn finalizers(finalizers: &At<'_>, errors: &mut Errors) {
     let has = |name: &str| finalizers.items().any(|item| item.text() == name);
     for item in finalizers.items() {
-        let known = ["kubernetes", "orphan", "foregroundDeletion"].contains(&item.text());
+        let known = STANDARD_FINALIZERS.contains(&item.text());
         match name::label_key(item.text()) {
             Err(why) => errors.push(FieldError::invalid(&finalizers.path, item.text(), &why)),
             Ok(()) if !known && !item.text().contains('/') => {

@@ -237,7 +237,7 @@ async fn apply_knows_the_lists_of_the_schema() {
     let both = apply("two", json!({"ports": [{"name": "b", "port": 2}]})).await;
     // Whoever applies must apply what is required only if it is not there.
     let both = both.expect(200);
-    assert_eq!(both["spec"]["ports"], json!([{"name": "a", "port": 1}, {"name": "b", "port": 2}]));
+    assert_eq!(both["spec"]["ports"], json!([{"name": "b", "port": 2}, {"name": "a", "port": 1}]));
     assert!(
         both["metadata"]["managedFields"].to_string().contains(r#"k:{\"name\":\"b\"}"#),
         "{}",
