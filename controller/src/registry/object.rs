@@ -120,6 +120,16 @@ impl Object {
     }
 }
 
+/// Whether Kubernetes does not write a field of the metadata that holds this.
+fn is_blank(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    }
+}
+
 /// The stored form of an object, without what is not stored.
 pub fn encode(object: impl Borrow<Value>) -> Bytes {
     let Some(fields) = object.borrow().as_object() else { return Bytes::new() };
@@ -132,7 +142,7 @@ pub fn encode(object: impl Borrow<Value>) -> Bytes {
     out.extend_from_slice(METADATA);
     let metadata = fields.get("metadata").and_then(Value::as_object);
     let kept = |(name, value): &(&String, &Value)| {
-        !value.is_null() && !matches!(name.as_str(), "resourceVersion" | "selfLink")
+        !is_blank(value) && !matches!(name.as_str(), "resourceVersion" | "selfLink")
     };
     for (name, value) in metadata.into_iter().flatten().filter(kept) {
         write_field(name, value, &mut out);
