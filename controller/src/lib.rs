@@ -2,6 +2,7 @@
 
 pub mod http;
 pub mod identity;
+pub mod outward;
 pub mod registry;
 pub mod store;
 pub mod tunnel;

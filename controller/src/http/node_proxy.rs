@@ -5,6 +5,7 @@
 use futures::TryStreamExt as _;
 use http::{Method, Request, header};
 use http_body_util::BodyExt as _;
+use serde_json::json;
 
 use crate::http::body::{Body, Response};
 use crate::registry::{ApiError, Context, Reason, Registry, Target};
@@ -20,7 +21,8 @@ pub async fn proxy(
     query: Option<&str>,
 ) -> Result<Response, ApiError> {
     let target = Target::one(&edge_api::kinds::node::KIND, "", node);
-    registry.authorise_for(cx, "get", &target.sub("proxy"))?;
+    let options = json!({"kind": "NodeProxyOptions", "apiVersion": "v1", "path": path});
+    registry.connect(cx, &target.sub("proxy"), options).await?;
     registry.current(&target)?;
     let question = query.map(|query| format!("?{query}")).unwrap_or_default();
     let request = Request::builder()

@@ -7,7 +7,7 @@ use crate::http::body::{Body, Response};
 use crate::registry::{ApiError, Details, Object, Reason, Target};
 
 /// The code and the wire name of a reason.
-fn wire(reason: Reason) -> (StatusCode, &'static str) {
+fn wire(reason: &Reason) -> (StatusCode, &str) {
     match reason {
         Reason::BadRequest => (StatusCode::BAD_REQUEST, "BadRequest"),
         Reason::Unauthorized => (StatusCode::UNAUTHORIZED, "Unauthorized"),
@@ -25,16 +25,22 @@ fn wire(reason: Reason) -> (StatusCode, &'static str) {
         Reason::Timeout => (StatusCode::GATEWAY_TIMEOUT, "Timeout"),
         Reason::ServiceUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
         Reason::InternalError => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+        Reason::Foreign { code, name } => {
+            (StatusCode::from_u16(*code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), name)
+        }
     }
 }
 
 /// A failure as a `Status` object.
 pub fn object(error: &ApiError) -> Value {
-    let (code, reason) = wire(error.reason);
+    let (code, reason) = wire(&error.reason);
     let mut status = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "message": error.message, "reason": reason, "code": code.as_u16(),
+        "message": error.message, "code": code.as_u16(),
     });
+    if !reason.is_empty() {
+        status["reason"] = reason.into();
+    }
     if let Some(details) = &error.details {
         status["details"] = details_of(details);
         if !details.continue_token.is_empty() {
@@ -46,7 +52,7 @@ pub fn object(error: &ApiError) -> Value {
 
 /// A failure as an answer.
 pub fn failure(error: &ApiError) -> Response {
-    let (code, _) = wire(error.reason);
+    let (code, _) = wire(&error.reason);
     let mut response = json_response(code, &object(error));
     let retry = error.details.as_ref().and_then(|details| details.retry_after_seconds);
     if let Some(seconds) = retry {

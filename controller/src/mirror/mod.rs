@@ -24,7 +24,7 @@ pub use selector::{Labels, Requirement, Selector};
 pub use shape::{
     Bare, ClusterRole, Condition, Deployment, EndpointSlice, IntOrPercent, Lease, Namespace, Node,
     NodeAffinity, NodeCondition, NodeTerm, Phase, Pod, PodPort, PreferredTerm, Quota, ReplicaSet, Resources,
-    Rolling, SERVICE_NAME, Service, ServicePort, Strategy, TEMPLATE_HASH, Taint, Toleration, fnv,
+    Rolling, SERVICE_NAME, Service, ServicePort, Signing, Strategy, TEMPLATE_HASH, Taint, Toleration, fnv,
     template_digest, tolerates,
 };
 pub use world::{Delta, Detail, Failure, NODE_LEASES, ROOT_CA, Settings, World};

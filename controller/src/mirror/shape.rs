@@ -41,6 +41,36 @@ impl Shape for Definition {
     }
 }
 
+/// A CertificateSigningRequest: what was decided about it, and whether it has its certificate.
+#[derive(Clone, Debug, Default)]
+pub struct Signing {
+    /// `Approved`, `Denied` and `Failed`.
+    pub conditions: Vec<Condition>,
+    /// Whether the certificate is there.
+    pub issued: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SigningForm {
+    status: SigningStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SigningStatus {
+    conditions: Vec<Condition>,
+    certificate: Option<String>,
+}
+
+impl Shape for Signing {
+    fn read(source: &[u8]) -> serde_json::Result<Signing> {
+        let SigningForm { status } = serde_json::from_slice(source)?;
+        let issued = status.certificate.is_some_and(|certificate| !certificate.is_empty());
+        Ok(Signing { conditions: status.conditions, issued })
+    }
+}
+
 /// A ResourceQuota: what it limits, as written and as its status repeats it.
 #[derive(Clone, Debug, Default)]
 pub struct Quota {

@@ -19,6 +19,7 @@ use crate::mirror::index::Mirror;
 use crate::mirror::object::{Meta, Name, Object, Shape, read};
 use crate::mirror::shape::{
     Bare, ClusterRole, Deployment, EndpointSlice, Lease, Namespace, Node, Pod, Quota, ReplicaSet, Service,
+    Signing,
 };
 
 /// What controllers know of the cluster beside its objects.
@@ -80,6 +81,8 @@ pub struct World {
     pub service_accounts: Mirror<Bare>,
     /// PersistentVolumeClaims.
     pub claims: Mirror<Bare>,
+    /// CertificateSigningRequests.
+    pub signings: Mirror<Signing>,
     /// ResourceQuotas.
     pub quotas: Mirror<Quota>,
     /// ClusterRoles.
@@ -155,6 +158,8 @@ pub enum Detail {
     ServiceAccount(Pair<Bare>),
     /// A PersistentVolumeClaim.
     Claim(Pair<Bare>),
+    /// A CertificateSigningRequest.
+    Signing(Pair<Signing>),
     /// A ResourceQuota.
     Quota(Pair<Quota>),
     /// A ClusterRole.
@@ -326,6 +331,9 @@ impl World {
             }
             ("", "serviceaccounts") => follow(&mut self.service_accounts, Detail::ServiceAccount, seen),
             ("", "persistentvolumeclaims") => follow(&mut self.claims, Detail::Claim, seen),
+            ("certificates.k8s.io", "certificatesigningrequests") => {
+                follow(&mut self.signings, Detail::Signing, seen)
+            }
             ("", "resourcequotas") => follow(&mut self.quotas, Detail::Quota, seen),
             ("rbac.authorization.k8s.io", "clusterroles") => {
                 follow(&mut self.cluster_roles, Detail::ClusterRole, seen)

@@ -19,6 +19,9 @@ mod namespace;
 mod resource_quota;
 mod root_ca;
 mod service_account;
+mod token_secret;
+
+mod signing;
 
 mod cluster_role;
 
@@ -66,6 +69,8 @@ pub static CONTROLLERS: &[Controller] = &[
     resource_quota::CONTROLLER,
     root_ca::CONTROLLER,
     service_account::CONTROLLER,
+    token_secret::CONTROLLER,
+    signing::CONTROLLER,
     cluster_role::CONTROLLER,
     definition::CONTROLLER,
     garbage::CONTROLLER,

@@ -25,14 +25,26 @@ impl Registry {
     /// Creates the object, answers it if it is a review, or posts to a subresource: `binding` and `eviction` answer the
     /// Pod, `token` the TokenRequest.
     pub async fn create(&self, cx: &Context, target: &Target<'_>, object: Value) -> Result<Object, ApiError> {
+        let object = match target.subresource {
+            "" if !target.kind.is_stored() => return self.review(cx, target, object),
+            "" => return self.create_object(cx, target, object, Owners::Recorded).await,
+            _ => self.posted(cx, target, object).await?,
+        };
         match target.subresource {
-            "" if !target.kind.is_stored() => self.review(cx, target, object),
-            "" => self.create_object(cx, target, object, Owners::Recorded).await,
             "binding" => self.bind(cx, target, object).await,
             "eviction" => self.evict(cx, target, object).await,
             "token" => self.request_token(cx, target, object).await,
             _ => Err(ApiError::not_supported(target.kind, "create")),
         }
+    }
+
+    /// What admission makes of something that is posted to a subresource.
+    async fn posted(&self, cx: &Context, target: &Target<'_>, mut object: Value) -> Result<Value, ApiError> {
+        self.authorise(&cx.user, "create", target, target.name)?;
+        let request = Request::create(self, cx, target);
+        request.mutate(&mut object).await?;
+        request.validate(&object).await?;
+        Ok(object)
     }
 
     /// Creates the object itself.

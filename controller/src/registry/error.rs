@@ -6,7 +6,7 @@ use edge_api::kind::Kind;
 use crate::store::{ReadError, Revision, WriteError};
 
 /// The machine-readable reason of a failed request; it decides the status code, which only the HTTP layer knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// The body, a parameter or a selector cannot be understood.
     BadRequest,
@@ -40,6 +40,13 @@ pub enum Reason {
     ServiceUnavailable,
     /// A fault of the server.
     InternalError,
+    /// What somebody else said, such as a webhook: its code, and its name for the reason, which may be empty.
+    Foreign {
+        /// The code.
+        code: u16,
+        /// The name.
+        name: std::sync::Arc<str>,
+    },
 }
 
 /// One of several causes of a failure.

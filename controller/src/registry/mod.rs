@@ -21,6 +21,7 @@ mod check;
 
 mod admit;
 
+mod connect;
 mod create;
 mod delete;
 mod patch;
@@ -77,15 +78,22 @@ struct Inner {
     services: Services,
     grants: Index,
     definitions: Definitions,
+    admission: admit::State,
 }
 
 impl Registry {
     /// The registry over a store.
     pub fn new(store: Store, pki: Arc<Pki>, config: Config) -> Registry {
-        let services = Services::of(&store, config.service_range);
-        let definitions = Definitions::of(&store);
-        let grants = Index::default();
-        Registry { inner: Arc::new(Inner { store, pki, config, services, grants, definitions }) }
+        let inner = Inner {
+            services: Services::of(&store, config.service_range),
+            definitions: Definitions::of(&store),
+            grants: Index::default(),
+            admission: admit::State::default(),
+            store,
+            pki,
+            config,
+        };
+        Registry { inner: Arc::new(inner) }
     }
 
     /// The store below, for readers that follow its history themselves.
@@ -101,6 +109,10 @@ impl Registry {
     /// The present.
     pub fn now(&self) -> Timestamp {
         (self.inner.config.now)()
+    }
+
+    fn admission(&self) -> &admit::State {
+        &self.inner.admission
     }
 
     fn services(&self) -> &Services {

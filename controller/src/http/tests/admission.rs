@@ -1,5 +1,7 @@
 //! What the cluster says to writes: limits, quotas, Pod security, priorities, classes.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -12,7 +14,7 @@ const PODS: &str = "/api/v1/namespaces/default/pods";
 const DEFAULT: &str = "/api/v1/namespaces/default";
 
 /// Puts an object into the store as it is.
-async fn put(api: &Api, group: &str, plural: &str, object: Value) {
+pub async fn put(api: &Api, group: &str, plural: &str, object: Value) {
     let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
     let key = Key::of(group, plural, &text("namespace"), &text("name"));
     let op = Op::Put(encode(object));
@@ -24,7 +26,8 @@ async fn create(api: &Api, path: &str, object: Value) -> Answer {
     api.call(Method::POST, path, object).await
 }
 
-fn warnings(answer: &Answer) -> Vec<String> {
+/// The warnings of an answer, as they are sent.
+pub fn warnings(answer: &Answer) -> Vec<String> {
     answer.headers.get_all("warning").iter().map(|value| value.to_str().unwrap().to_owned()).collect()
 }
 
@@ -309,4 +312,33 @@ async fn a_quota_counts_what_is_asked_for_and_only_what_is_written() {
     .await
     .expect(200);
     assert_eq!(used(&api)["services.nodeports"], "0");
+}
+
+#[tokio::test]
+async fn a_secret_that_asks_for_a_token_gets_one() {
+    let api = Api::new().await;
+    let secrets = format!("{DEFAULT}/secrets");
+    let secret = |account: &str| {
+        json!({"metadata": {"name": account, "annotations": {"kubernetes.io/service-account.name": account}},
+            "type": "kubernetes.io/service-account-token"})
+    };
+    let made = api.make(&secrets, secret("default")).await;
+    let read = |field: &str| {
+        let text = made["data"][field].as_str().unwrap();
+        String::from_utf8(STANDARD.decode(text).unwrap()).unwrap()
+    };
+    assert_eq!(read("namespace"), "default");
+    let registry = api.server.registry();
+    assert_eq!(read("ca.crt"), registry.pki().authority_pem());
+    let claims = registry.pki().signer().read(&read("token")).unwrap();
+    assert_eq!(claims.user().name, "system:serviceaccount:default:default");
+    assert!(registry.exists(&claims.bound));
+    let account = api.get(&format!("{DEFAULT}/serviceaccounts/default")).await.json();
+    assert_eq!(
+        made["metadata"]["annotations"]["kubernetes.io/service-account.uid"],
+        account["metadata"]["uid"]
+    );
+    api.call(Method::DELETE, &format!("{secrets}/default"), Value::Null).await.expect(200);
+    assert!(!registry.exists(&claims.bound), "the token goes with its Secret");
+    assert!(api.make(&secrets, secret("nobody")).await.get("data").is_none());
 }

@@ -8,6 +8,14 @@
 
 mod request;
 
+mod cache;
+mod scope;
+
+mod review;
+
+mod authorizer;
+mod expression;
+
 mod default_class;
 mod default_tolerations;
 mod limit_ranger;
@@ -18,6 +26,10 @@ mod priority;
 mod resource_quota;
 mod service_account;
 mod token_secret;
+
+mod policy;
+
+mod webhook;
 
 use futures::future::BoxFuture;
 use serde_json::Value;
@@ -71,12 +83,31 @@ static PLUGINS: &[Plugin] = &[
     default_tolerations::PLUGIN,
     default_class::STORAGE,
     default_class::INGRESS,
+    webhook::MUTATING,
+    policy::PLUGIN,
+    webhook::VALIDATING,
     resource_quota::PLUGIN,
 ];
 
+/// What admission keeps between requests.
+#[derive(Default)]
+pub(crate) struct State {
+    policies: policy::Policies,
+    webhooks: webhook::Webhooks,
+}
+
 impl Request<'_> {
-    /// Lets every plugin change the object; answers whether any had a look at it.
+    /// Lets every plugin change the object; answers whether any had a look at it. When others have changed it, all are
+    /// asked once more.
     pub(crate) async fn mutate(&self, object: &mut Value) -> Result<bool, ApiError> {
+        let looked = self.mutate_once(object).await?;
+        if self.is_again() {
+            self.mutate_once(object).await?;
+        }
+        Ok(looked)
+    }
+
+    async fn mutate_once(&self, object: &mut Value) -> Result<bool, ApiError> {
         let mut looked = false;
         for plugin in PLUGINS.iter().filter(|plugin| (plugin.concerns)(self)) {
             looked |= !matches!(plugin.mutate, Mutation::Never);

@@ -19,7 +19,7 @@ fn concerns(request: &Request<'_>) -> bool {
     match request.operation {
         Operation::Create => request.kind().is_namespaced() && request.target.subresource.is_empty(),
         Operation::Delete => request.is("", "namespaces"),
-        Operation::Update => false,
+        Operation::Update | Operation::Connect => false,
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) enum Operation {
     Update,
     /// It is deleted.
     Delete,
+    /// A connection to it is opened.
+    Connect,
 }
 
 /// What became of a write.
@@ -42,6 +44,19 @@ pub(crate) struct Request<'a> {
     pub old: &'a Value,
     when: Mutex<Vec<(Key, Condition)>>,
     charges: Mutex<Option<Charges>>,
+    asking: Mutex<Asking>,
+}
+
+/// How far the asking of others has come.
+#[derive(Default)]
+struct Asking {
+    /// Those asked so far that wish to be asked again.
+    asked: Vec<String>,
+    /// Those that are to be asked again.
+    again: Vec<String>,
+    /// What the last of them left, once somebody changed the object.
+    left: Option<Value>,
+    changed: bool,
 }
 
 impl<'a> Request<'a> {
@@ -70,6 +85,11 @@ impl<'a> Request<'a> {
         Request::new(registry, cx, Operation::Delete, target, old)
     }
 
+    /// A connection to the target.
+    pub(crate) fn connect(registry: &'a Registry, cx: &'a Context, target: &Target<'a>) -> Request<'a> {
+        Request::new(registry, cx, Operation::Connect, target, &Value::Null)
+    }
+
     fn new(
         registry: &'a Registry,
         cx: &'a Context,
@@ -85,6 +105,7 @@ impl<'a> Request<'a> {
             old,
             when: Mutex::default(),
             charges: Mutex::default(),
+            asking: Mutex::default(),
         }
     }
 
@@ -137,6 +158,43 @@ impl<'a> Request<'a> {
     /// What the write is bound to.
     pub(crate) fn bound_to(&self) -> Vec<(Key, Condition)> {
         std::mem::take(&mut *self.when.lock())
+    }
+
+    /// Whether others have changed the object, so that everybody is asked once more.
+    pub(super) fn is_again(&self) -> bool {
+        self.asking.lock().changed
+    }
+
+    /// Begins to ask others; whether for the second time.
+    pub(super) fn begin_asking(&self, object: &Value) -> bool {
+        let mut asking = self.asking.lock();
+        let Some(left) = &asking.left else { return false };
+        if left != object {
+            asking.again = asking.asked.clone();
+        }
+        true
+    }
+
+    /// Whether this one is to be asked again.
+    pub(super) fn asks_again(&self, id: &str) -> bool {
+        self.asking.lock().again.iter().any(|one| one == id)
+    }
+
+    /// Notes that somebody was asked. Those asked before are asked again if he changed the object and they wish so.
+    pub(super) fn asked(&self, id: &str, again: bool, changed: bool) {
+        let mut asking = self.asking.lock();
+        if changed {
+            asking.changed = true;
+            asking.again = asking.asked.clone();
+        }
+        if again && !asking.asked.iter().any(|one| one == id) {
+            asking.asked.push(id.to_owned());
+        }
+    }
+
+    /// All have been asked.
+    pub(super) fn end_asking(&self, object: &Value) {
+        self.asking.lock().left = Some(object.clone());
     }
 
     /// Notes what the write was charged.

@@ -34,7 +34,7 @@ fn concerns(request: &Request<'_>) -> bool {
     let costs = match request.operation {
         Operation::Create => request.target.subresource.is_empty(),
         Operation::Update => quota::varies(kind.group, kind.plural),
-        Operation::Delete => false,
+        Operation::Delete | Operation::Connect => false,
     };
     costs && kind.is_namespaced()
 }

@@ -1,5 +1,5 @@
-//! Secrets that hold a ServiceAccount's token: filled in when they are written, if the account is there. They go with
-//! the account, and their token with either.
+//! The token of a Secret that asks for one: `type: kubernetes.io/service-account-token`, as it was done before tokens
+//! ended with a Pod. The token lives as long as its Secret and its account.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,51 +10,59 @@ use crate::identity::{Bound, Reference};
 use crate::registry::ApiError;
 use crate::registry::admit::{Mutation, Operation, Plugin, Request, Validation};
 
-/// The type of such a Secret.
+/// The type of such Secrets.
 const TYPE: &str = "kubernetes.io/service-account-token";
-/// Which account it is of.
+/// Whose token it is.
 const NAME: &str = "kubernetes.io/service-account.name";
-/// Which incarnation of it.
+/// Which incarnation of the account.
 const UID: &str = "kubernetes.io/service-account.uid";
-/// How long the token lives if nothing ends it before, in seconds: a century.
-const LIFETIME: i64 = 100 * 365 * 86_400;
+/// How long such a token counts, in seconds: the Secret's end is its end.
+const SECONDS: i64 = 1 << 32;
 
 /// The table's entry.
 pub(super) const PLUGIN: Plugin = Plugin {
-    name: "ServiceAccountTokenSecret",
+    name: "ServiceAccountToken",
     concerns: |request| request.is("", "secrets") && request.operation != Operation::Delete,
     mutate: Mutation::Now(fill),
     validate: Validation::Never,
 };
 
+/// Writes token, authority and namespace into the Secret if its account exists.
 fn fill(request: &Request<'_>, secret: &mut Value) -> Result<(), ApiError> {
-    if text(secret, &["type"]) != TYPE || meta::at(secret, &["data", "token"]).is_some() {
+    if text(secret, &["type"]) != TYPE {
         return Ok(());
     }
-    let namespace = request.target.namespace;
     let name = annotation(secret, NAME).unwrap_or_default().to_owned();
+    let namespace = request.target.namespace;
     let Some(account) = request.stored("core", "serviceaccounts", namespace, &name) else { return Ok(()) };
     let uid = account.header().uid.into_owned();
-    if annotation(secret, UID).is_some_and(|wished| wished != uid) {
+    if annotation(secret, UID).is_some_and(|other| other != uid) {
         return Ok(());
     }
-    let bound = Bound {
-        namespace: namespace.to_owned(),
-        serviceaccount: Reference { name: name.clone(), uid: uid.clone() },
-        secret: Some(Reference { name: meta::name(secret).to_owned(), uid: meta::uid(secret).to_owned() }),
-        ..Bound::default()
-    };
-    let (pki, now) = (request.registry.pki(), request.registry.now().as_seconds());
-    let token = pki.signer().sign(bound, Vec::new(), now, LIFETIME).map_err(ApiError::internal)?;
-    meta::set_annotation(secret, UID, &uid);
-    let owner = json!({"apiVersion": "v1", "kind": "ServiceAccount", "name": name, "uid": uid});
-    if meta::owner_references(secret).is_empty() {
-        meta::set(secret, "ownerReferences", json!([owner]));
+    let pki = request.registry.pki();
+    let has = |field: &str| !text(secret, &["data", field]).is_empty();
+    let mut data = Vec::new();
+    if !has("token") {
+        let bound = Bound {
+            namespace: namespace.to_owned(),
+            serviceaccount: Reference { name, uid: uid.clone() },
+            secret: Some(Reference { name: meta::name(secret).into(), uid: meta::uid(secret).into() }),
+            ..Bound::default()
+        };
+        let now = request.registry.now().as_seconds();
+        let token = pki.signer().sign(bound, Vec::new(), now, SECONDS).map_err(ApiError::internal)?;
+        data.push(("token", token));
     }
-    let data = meta::object_mut(secret, "data");
-    for (key, value) in [("token", token.as_str()), ("namespace", namespace), ("ca.crt", pki.authority_pem())]
-    {
-        data.insert(key.to_owned(), STANDARD.encode(value).into());
+    if !has("ca.crt") {
+        data.push(("ca.crt", pki.authority_pem().to_owned()));
+    }
+    if !has("namespace") {
+        data.push(("namespace", namespace.to_owned()));
+    }
+    meta::set_annotation(secret, UID, &uid);
+    let fields = meta::object_mut(secret, "data");
+    for (field, value) in data {
+        fields.insert(field.to_owned(), json!(STANDARD.encode(value)));
     }
     Ok(())
 }
