@@ -105,6 +105,32 @@ impl Schedule {
             Schedule::At(clock) => clock.after(time, zone),
         }
     }
+
+    /// The last time after `begin` and not after `end`; none if there is none.
+    pub fn latest(&self, begin: Timestamp, end: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+        if let Schedule::Every(step) = self {
+            let step = i64::try_from(step.as_secs()).unwrap_or(i64::MAX).max(1);
+            let steps = (end.as_seconds() - begin.as_seconds()).div_euclid(step);
+            return (steps > 0).then(|| Timestamp::from_seconds(begin.as_seconds() + steps * step));
+        }
+        // Looks back further and further, so that a long absence costs no walk through all of it.
+        let reach = end.as_seconds() - begin.as_seconds();
+        let mut back = 60;
+        loop {
+            let from = Timestamp::from_seconds(end.as_seconds() - back.min(reach)).max(begin);
+            let mut found = self.after(from, zone).filter(|time| *time <= end);
+            while let Some(time) = found {
+                match self.after(time, zone).filter(|next| *next <= end) {
+                    Some(next) => found = Some(next),
+                    None => return Some(time),
+                }
+            }
+            if back >= reach {
+                return None;
+            }
+            back *= 2;
+        }
+    }
 }
 
 impl Clock {
@@ -336,6 +362,26 @@ mod tests {
             assert_eq!(times(schedule, zone, after, expected.len()), *expected, "{schedule} {zone}");
         }
         assert!(zone("Mars/Base").is_none());
+    }
+
+    #[test]
+    fn the_latest_time_is_found_however_long_ago_it_was() {
+        let latest = |schedule: &str, begin: &str, end: &str| {
+            let time = |text: &str| Timestamp::parse(text).expect(text);
+            let found =
+                Schedule::parse(schedule).expect(schedule).latest(time(begin), time(end), &TimeZone::UTC);
+            found.map(|time| time.seconds()).unwrap_or_default()
+        };
+        for (schedule, begin, end, expected) in [
+            ("* * * * *", "2020-01-01T00:00:00Z", "2026-01-01T00:00:30Z", "2026-01-01T00:00:00Z"),
+            ("0 0 1 1 *", "2020-01-01T00:00:00Z", "2025-12-31T00:00:00Z", "2025-01-01T00:00:00Z"),
+            ("0 0 1 1 *", "2025-01-01T00:00:00Z", "2025-12-31T00:00:00Z", ""),
+            ("0 0 * * *", "2025-01-01T00:00:00Z", "2025-01-02T00:00:00Z", "2025-01-02T00:00:00Z"),
+            ("@every 1h", "2025-01-01T00:10:00Z", "2025-01-01T02:30:00Z", "2025-01-01T02:10:00Z"),
+            ("@every 1h", "2025-01-01T00:10:00Z", "2025-01-01T01:00:00Z", ""),
+        ] {
+            assert_eq!(latest(schedule, begin, end), expected, "{schedule} {begin} {end}");
+        }
     }
 
     #[test]

@@ -22,9 +22,10 @@ pub use index::Mirror;
 pub use object::{LAST_APPLIED, Meta, Name, Object, Owner, Shape, tree};
 pub use selector::{Labels, Requirement, Selector};
 pub use shape::{
-    Bare, ClusterRole, Condition, Deployment, EndpointSlice, IntOrPercent, Lease, Namespace, Node,
-    NodeAffinity, NodeCondition, NodeTerm, Phase, Pod, PodPort, PreferredTerm, Quota, ReplicaSet, Resources,
-    Rolling, SERVICE_NAME, Service, ServicePort, Signing, Strategy, TEMPLATE_HASH, Taint, Toleration, fnv,
+    Bare, Budget, ClusterRole, Completion, Concurrency, Condition, CronJob, DaemonSet, Deployment,
+    EndpointSlice, IntOrPercent, Job, Lease, Namespace, Node, NodeAffinity, NodeCondition, NodeTerm, Phase,
+    Pod, PodPort, PreferredTerm, Quota, Replacement, ReplicaSet, Resources, Revision, Rolling, SERVICE_NAME,
+    Service, ServicePort, Signing, StatefulSet, Strategy, TEMPLATE_HASH, Taint, Toleration, fnv,
     template_digest, tolerates,
 };
 pub use world::{Delta, Detail, Failure, NODE_LEASES, ROOT_CA, Settings, World};

@@ -58,6 +58,17 @@ impl Selector {
         Selector(selector)
     }
 
+    /// The selector of a value as objects carry it: one of labels and expressions, or plain pairs.
+    pub fn read(value: &serde_json::Value) -> Selector {
+        let plain = value.as_object().is_some_and(|map| map.values().all(serde_json::Value::is_string));
+        match (plain, value.as_object()) {
+            (true, Some(map)) if !map.is_empty() => {
+                Selector::of_pairs(Labels::deserialize(value).unwrap_or_default())
+            }
+            _ => Selector(Option::deserialize(value).unwrap_or_default()),
+        }
+    }
+
     /// The selector of plain pairs, as Services have it; no pairs select nothing.
     pub fn of_pairs(pairs: Labels) -> Selector {
         Selector(

@@ -10,11 +10,16 @@ mod resources;
 mod role;
 mod workload;
 
+mod batch;
+mod sets;
+
+pub use batch::{Completion, Concurrency, CronJob, Job};
 pub use network::{EndpointSlice, SERVICE_NAME, Service, ServicePort};
 pub use node::{Lease, Node, NodeCondition, Taint, tolerates};
 pub use pod::{NodeAffinity, NodeTerm, Phase, Pod, PodPort, PreferredTerm, Toleration};
 pub use resources::Resources;
 pub use role::ClusterRole;
+pub use sets::{Budget, DaemonSet, Replacement, Revision, StatefulSet};
 pub use workload::{
     Condition, Deployment, IntOrPercent, ReplicaSet, Rolling, Strategy, TEMPLATE_HASH, fnv, template_digest,
 };

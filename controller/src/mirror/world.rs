@@ -18,8 +18,8 @@ use crate::mirror::graph::{Entry, Graph};
 use crate::mirror::index::Mirror;
 use crate::mirror::object::{Meta, Name, Object, Shape, read};
 use crate::mirror::shape::{
-    Bare, ClusterRole, Deployment, EndpointSlice, Lease, Namespace, Node, Pod, Quota, ReplicaSet, Service,
-    Signing,
+    Bare, Budget, ClusterRole, CronJob, DaemonSet, Deployment, EndpointSlice, Job, Lease, Namespace, Node,
+    Pod, Quota, ReplicaSet, Revision, Service, Signing, StatefulSet,
 };
 
 /// What controllers know of the cluster beside its objects.
@@ -69,6 +69,20 @@ pub struct World {
     pub replica_sets: Mirror<ReplicaSet>,
     /// Deployments.
     pub deployments: Mirror<Deployment>,
+    /// ReplicationControllers, which are ReplicaSets with a plainer selector.
+    pub replication_controllers: Mirror<ReplicaSet>,
+    /// StatefulSets.
+    pub stateful_sets: Mirror<StatefulSet>,
+    /// DaemonSets.
+    pub daemon_sets: Mirror<DaemonSet>,
+    /// ControllerRevisions.
+    pub revisions: Mirror<Revision>,
+    /// Jobs.
+    pub jobs: Mirror<Job>,
+    /// CronJobs.
+    pub cron_jobs: Mirror<CronJob>,
+    /// PodDisruptionBudgets.
+    pub budgets: Mirror<Budget>,
     /// Services.
     pub services: Mirror<Service>,
     /// EndpointSlices.
@@ -146,6 +160,20 @@ pub enum Detail {
     ReplicaSet(Pair<ReplicaSet>),
     /// A Deployment.
     Deployment(Pair<Deployment>),
+    /// A ReplicationController.
+    ReplicationController(Pair<ReplicaSet>),
+    /// A StatefulSet.
+    StatefulSet(Pair<StatefulSet>),
+    /// A DaemonSet.
+    DaemonSet(Pair<DaemonSet>),
+    /// A ControllerRevision.
+    Revision(Pair<Revision>),
+    /// A Job.
+    Job(Pair<Job>),
+    /// A CronJob.
+    CronJob(Pair<CronJob>),
+    /// A PodDisruptionBudget.
+    Budget(Pair<Budget>),
     /// A Service.
     Service(Pair<Service>),
     /// An EndpointSlice.
@@ -323,6 +351,15 @@ impl World {
             ("", "pods") => follow(&mut self.pods, Detail::Pod, seen),
             ("apps", "replicasets") => follow(&mut self.replica_sets, Detail::ReplicaSet, seen),
             ("apps", "deployments") => follow(&mut self.deployments, Detail::Deployment, seen),
+            ("", "replicationcontrollers") => {
+                follow(&mut self.replication_controllers, Detail::ReplicationController, seen)
+            }
+            ("apps", "statefulsets") => follow(&mut self.stateful_sets, Detail::StatefulSet, seen),
+            ("apps", "daemonsets") => follow(&mut self.daemon_sets, Detail::DaemonSet, seen),
+            ("apps", "controllerrevisions") => follow(&mut self.revisions, Detail::Revision, seen),
+            ("batch", "jobs") => follow(&mut self.jobs, Detail::Job, seen),
+            ("batch", "cronjobs") => follow(&mut self.cron_jobs, Detail::CronJob, seen),
+            ("policy", "poddisruptionbudgets") => follow(&mut self.budgets, Detail::Budget, seen),
             ("", "services") => follow(&mut self.services, Detail::Service, seen),
             ("discovery.k8s.io", "endpointslices") => follow(&mut self.slices, Detail::EndpointSlice, seen),
             ("", "endpoints") => follow(&mut self.endpoints, Detail::Endpoints, seen),

@@ -9,9 +9,21 @@ mod queue;
 
 mod condition;
 mod ownership;
+mod template;
 
 mod deployment;
 mod replicaset;
+
+mod revision;
+
+mod daemonset;
+mod statefulset;
+
+mod cronjob;
+mod job;
+mod ttl;
+
+mod disruption;
 
 mod endpoints;
 
@@ -64,6 +76,13 @@ pub struct Controller {
 pub static CONTROLLERS: &[Controller] = &[
     deployment::CONTROLLER,
     replicaset::CONTROLLER,
+    replicaset::LEGACY,
+    daemonset::CONTROLLER,
+    statefulset::CONTROLLER,
+    job::CONTROLLER,
+    cronjob::CONTROLLER,
+    ttl::CONTROLLER,
+    disruption::CONTROLLER,
     endpoints::CONTROLLER,
     namespace::CONTROLLER,
     resource_quota::CONTROLLER,

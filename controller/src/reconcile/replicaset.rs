@@ -1,6 +1,6 @@
-//! ReplicaSets: as many Pods as wanted.
+//! ReplicaSets and ReplicationControllers: as many Pods as wanted.
 //!
-//! Reads the ReplicaSet and the Pods it owns or could adopt; writes Pods and the ReplicaSet's status.
+//! Reads the set and the Pods it owns or could adopt; writes Pods and the set's status.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -9,61 +9,77 @@ use std::sync::Arc;
 use edge_api::kind::Kind;
 use edge_api::kinds;
 use edge_api::time::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::mirror::{Delta, Detail, Name, Object, Phase, Pod, ReplicaSet, World, fnv};
+use crate::mirror::{Delta, Detail, Mirror, Name, Object, Phase, Pod, ReplicaSet, World};
 use crate::reconcile::Controller;
 use crate::reconcile::condition;
-use crate::reconcile::ownership::{claim, generated_name, owner_key, reference};
-use crate::reconcile::plan::{Note, Plan, Write};
+use crate::reconcile::ownership::{claim, owner_key};
+use crate::reconcile::plan::{Plan, Write};
+use crate::reconcile::template;
 
 const KIND: &Kind = &kinds::replica_set::KIND;
+const LEGACY_KIND: &Kind = &kinds::replication_controller::KIND;
 const POD: &Kind = &kinds::pod::KIND;
 
 /// The most Pods that one plan makes or deletes.
 const BURST: usize = 500;
 
 /// The table's entry.
-pub const CONTROLLER: Controller =
-    Controller { name: "replicaset-controller", begins: &[], wakes, reconcile };
-
-fn wakes(delta: &Delta, world: &World, wake: &mut dyn FnMut(Name)) {
-    match &delta.detail {
+pub const CONTROLLER: Controller = Controller {
+    name: "replicaset-controller",
+    begins: &[],
+    wakes: |delta, world, wake| match &delta.detail {
         Detail::ReplicaSet(_) => wake(delta.key.clone()),
-        Detail::Pod((_, after)) => {
-            let old = owner_key(KIND, delta.before.as_ref());
-            let new = owner_key(KIND, delta.after.as_ref());
-            if let Some(pod) = after
-                && pod.meta.controller().is_none()
-            {
-                let sets = world.replica_sets.in_namespace(&pod.meta.namespace);
-                sets.filter(|set| set.body.selector.matches(&pod.meta.labels))
-                    .for_each(|set| wake(set.key()));
-            }
-            if old != new {
-                old.into_iter().for_each(&mut *wake);
-            }
-            new.into_iter().for_each(wake);
-        }
-        _ => {}
+        _ => wakes(KIND, &world.replica_sets, delta, wake),
+    },
+    reconcile: |key, world| reconcile(KIND, &world.replica_sets, key, world),
+};
+
+/// The table's entry for ReplicationControllers.
+pub const LEGACY: Controller = Controller {
+    name: "replication-controller",
+    begins: &[],
+    wakes: |delta, world, wake| match &delta.detail {
+        Detail::ReplicationController(_) => wake(delta.key.clone()),
+        _ => wakes(LEGACY_KIND, &world.replication_controllers, delta, wake),
+    },
+    reconcile: |key, world| reconcile(LEGACY_KIND, &world.replication_controllers, key, world),
+};
+
+fn wakes(kind: &Kind, sets: &Mirror<ReplicaSet>, delta: &Delta, wake: &mut dyn FnMut(Name)) {
+    let Detail::Pod((_, after)) = &delta.detail else { return };
+    let old = owner_key(kind, delta.before.as_ref());
+    let new = owner_key(kind, delta.after.as_ref());
+    if let Some(pod) = after
+        && pod.meta.controller().is_none()
+    {
+        let sets = sets.in_namespace(&pod.meta.namespace);
+        sets.filter(|set| set.body.selector.matches(&pod.meta.labels)).for_each(|set| wake(set.key()));
     }
+    if old != new {
+        old.into_iter().for_each(&mut *wake);
+    }
+    new.into_iter().for_each(wake);
 }
 
-fn reconcile(key: &Name, world: &World) -> Plan {
-    let Some(set) = world.replica_sets.at(key) else { return Plan::nothing() };
-    let claimed = claim(KIND, &set.meta, &set.body.selector, POD, &world.pods);
+fn reconcile(kind: &'static Kind, sets: &Mirror<ReplicaSet>, key: &Name, world: &World) -> Plan {
+    let Some(set) = sets.at(key) else { return Plan::nothing() };
+    let claimed = claim(kind, &set.meta, &set.body.selector, POD, &world.pods);
     let mut plan = Plan::nothing();
     if !claimed.writes.is_empty() {
         plan.together(claimed.writes);
         return plan;
     }
     let active: Vec<Arc<Object<Pod>>> = claimed.own.into_iter().filter(|pod| is_active(pod)).collect();
-    update_status(set, &active, world, &mut plan);
+    update_status(kind, set, &active, world, &mut plan);
     if !set.meta.deleting() {
         let wanted = usize::try_from(set.body.replicas).unwrap_or(0);
         match active.len().cmp(&wanted) {
-            Ordering::Less => create_pods(set, (wanted - active.len()).min(BURST), world, &mut plan),
-            Ordering::Greater => delete_pods(set, active, wanted, world, &mut plan),
+            Ordering::Less => {
+                create_pods(kind, set, (wanted - active.len()).min(BURST), world, &mut plan);
+            }
+            Ordering::Greater => delete_pods(kind, set, active, wanted, world, &mut plan),
             Ordering::Equal => {}
         }
     }
@@ -75,47 +91,19 @@ pub fn is_active(pod: &Object<Pod>) -> bool {
     !pod.body.finished() && !pod.meta.deleting()
 }
 
-/// Slow start: one Pod, then two, then four, so that what cannot succeed fails once and not five hundred times.
-fn create_pods(set: &Object<ReplicaSet>, count: usize, world: &World, plan: &mut Plan) {
+fn create_pods(kind: &'static Kind, set: &Object<ReplicaSet>, count: usize, world: &World, plan: &mut Plan) {
     let tree = set.tree();
     let template = tree.pointer("/spec/template").cloned().unwrap_or_default();
-    let (mut made, mut batch) = (0, 1);
-    while made < count {
-        let end = count.min(made + batch);
-        plan.together((made..end).map(|index| create_pod(set, &template, index, world)).collect());
-        made = end;
-        batch *= 2;
-    }
-}
-
-fn create_pod(set: &Object<ReplicaSet>, template: &Value, index: usize, world: &World) -> Write {
     let prefix = format!("{}-", set.meta.name);
-    let namespace = &set.meta.namespace;
-    let name = (0_u32..)
-        .map(|salt| {
-            generated_name(
-                &prefix,
-                fnv(format!("{} {} {index} {salt}", set.meta.uid, world.revision).as_bytes()),
-            )
-        })
-        .find(|name| world.pods.get(namespace, name).is_none())
-        .expect("there are more names than Pods");
-    let mut metadata = template.get("metadata").cloned().unwrap_or_else(|| json!({}));
-    metadata["name"] = json!(name);
-    metadata["generateName"] = json!(prefix);
-    metadata["namespace"] = json!(&**namespace);
-    metadata["ownerReferences"] = json!([reference(KIND, &set.meta)]);
-    if let Some(metadata) = metadata.as_object_mut() {
-        metadata.remove("creationTimestamp");
-    }
-    let spec = template.get("spec").cloned().unwrap_or_default();
-    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec});
-    Write::create(POD, Name::new(namespace, &name), pod)
-        .saying(Note::normal(KIND, &set.meta, "SuccessfulCreate", format!("Created pod: {name}")))
-        .failing(Note::warning(KIND, &set.meta, "FailedCreate", "Error creating: ".to_owned()))
+    let create = |index: usize| {
+        let name = template::fresh_name(&prefix, &set.meta, &index.to_string(), world);
+        template::create(kind, &set.meta, template::pod(kind, &set.meta, &template, &name, Some(&prefix)))
+    };
+    plan.stages.extend(template::slowly((0..count).map(create).collect()));
 }
 
 fn delete_pods(
+    kind: &'static Kind,
     set: &Object<ReplicaSet>,
     mut active: Vec<Arc<Object<Pod>>>,
     wanted: usize,
@@ -128,17 +116,7 @@ fn delete_pods(
         active.sort_by(|a, b| deletion_order(a, b, &related, world.now));
     }
     let chosen = active.into_iter().take(surplus.min(BURST));
-    let writes = chosen.map(|pod| {
-        Write::delete(POD, &pod.meta)
-            .planned_on(pod.revision)
-            .saying(Note::normal(
-                KIND,
-                &set.meta,
-                "SuccessfulDelete",
-                format!("Deleted pod: {}", pod.meta.name),
-            ))
-            .failing(Note::warning(KIND, &set.meta, "FailedDelete", "Error deleting: ".to_owned()))
-    });
+    let writes = chosen.map(|pod| template::delete(kind, &set.meta, &pod.meta).planned_on(pod.revision));
     plan.together(writes.collect());
 }
 
@@ -211,7 +189,13 @@ fn younger_first(
     rank(a).cmp(&rank(b)).then_with(|| pod_a.meta.uid.cmp(&pod_b.meta.uid))
 }
 
-fn update_status(set: &Object<ReplicaSet>, active: &[Arc<Object<Pod>>], world: &World, plan: &mut Plan) {
+fn update_status(
+    kind: &'static Kind,
+    set: &Object<ReplicaSet>,
+    active: &[Arc<Object<Pod>>],
+    world: &World,
+    plan: &mut Plan,
+) {
     let wanted = &set.body.template_labels;
     let labelled = |pod: &&Arc<Object<Pod>>| wanted.iter().all(|(k, v)| pod.meta.labels.get(k) == Some(v));
     let mut available = 0;
@@ -252,13 +236,15 @@ fn update_status(set: &Object<ReplicaSet>, active: &[Arc<Object<Pod>>], world: &
     if status != set.body.status {
         let mut tree = set.tree();
         tree["status"] = status;
-        plan.then(Write::status(KIND, set.key(), set.revision, tree));
+        plan.then(Write::status(kind, set.key(), set.revision, tree));
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use serde_json::Value;
 
     use super::*;
     use crate::mirror::Failure;
@@ -305,7 +291,7 @@ mod tests {
     }
 
     fn plan(world: &World) -> Plan {
-        reconcile(&Name::new("default", "web"), world)
+        (CONTROLLER.reconcile)(&Name::new("default", "web"), world)
     }
 
     fn deleted(plan: &Plan) -> Vec<String> {
@@ -432,5 +418,26 @@ mod tests {
             );
         }
         assert_eq!(owners, [("orphan".to_owned(), 1), ("stranger".to_owned(), 0)].into());
+    }
+
+    #[test]
+    fn a_replication_controller_is_a_replica_set_with_a_plainer_selector() {
+        let controller = json!({
+            "apiVersion": "v1", "kind": "ReplicationController",
+            "metadata": {"name": "web", "namespace": "default", "uid": "c"},
+            "spec": {"replicas": 2, "selector": {"app": "web"},
+                "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": []}}},
+        });
+        let key = Name::new("default", "web");
+        let mut orphan = pod("orphan", json!({}));
+        orphan["metadata"].as_object_mut().unwrap().remove("ownerReferences");
+        let plan = (LEGACY.reconcile)(&key, &world(&[controller.clone(), orphan]));
+        let Act::Patch(patch) = &plan.writes().next().unwrap().act else { panic!("{plan:#?}") };
+        assert_eq!(patch["metadata"]["ownerReferences"][0]["kind"], "ReplicationController");
+        let plan = (LEGACY.reconcile)(
+            &key,
+            &world(&[controller, pod("other", json!({"metadata": {"labels": {"app": "x"}}}))]),
+        );
+        assert_eq!(plan.writes().filter(|w| matches!(w.act, Act::Create(_))).count(), 2);
     }
 }

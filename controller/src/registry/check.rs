@@ -99,7 +99,9 @@ fn judge(cx: &Context, kind: &str, object: &Value, problems: &[Problem]) -> Resu
                 let message = format!("strict decoding error: {told}{more}");
                 return Err(unreadable(kind, object, &message));
             }
-            FieldValidation::Warn => all.iter().take(MOST_PROBLEMS).for_each(|problem| cx.warnings.add(problem)),
+            FieldValidation::Warn => {
+                all.iter().take(MOST_PROBLEMS).for_each(|problem| cx.warnings.add(problem))
+            }
             FieldValidation::Ignore => {}
         }
     }

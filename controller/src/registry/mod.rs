@@ -29,6 +29,7 @@ mod read;
 mod update;
 mod watch;
 
+mod budget;
 mod pod;
 mod review;
 mod token;

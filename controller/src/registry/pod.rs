@@ -100,7 +100,7 @@ impl Registry {
         }
     }
 
-    /// Deletes the Pod as its budget allows; there are no budgets yet.
+    /// Deletes the Pod if its budget allows it.
     pub(crate) async fn evict(
         &self,
         cx: &Context,
@@ -120,6 +120,7 @@ impl Registry {
         };
         let dry = !items(sent, &["dryRun"]).is_empty();
         let cx = Context { dry_run: cx.dry_run || dry, ..cx.clone() };
+        self.spend_budget(&cx, &Target { subresource: "", ..*target }).await?;
         match self.remove(&cx, &Target { subresource: "", ..*target }, &options).await? {
             Deleted::Gone(pod) | Deleted::Waiting(pod) => Ok(pod),
         }

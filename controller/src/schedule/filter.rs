@@ -1,6 +1,6 @@
 //! Which nodes can take a Pod. One entry for each rule; the first rule that refuses a node says why.
 
-use crate::mirror::{NodeTerm, Pod, Requirement, Taint, tolerates};
+use crate::mirror::{NodeTerm, Pod, Taint, tolerates};
 use crate::schedule::Place;
 
 /// Why a node cannot take a Pod.
@@ -77,16 +77,7 @@ fn affinity(pod: &Pod, place: &Place<'_>) -> Vec<String> {
 
 /// Whether a node meets all of a term; a term that demands nothing matches nothing.
 pub fn term_matches(term: &NodeTerm, place: &Place<'_>) -> bool {
-    if term.match_expressions.is_empty() && term.match_fields.is_empty() {
-        return false;
-    }
-    let name = &*place.node.meta.name;
-    let field = |requirement: &Requirement| {
-        let fields = [("metadata.name".to_owned(), name.to_owned())].into();
-        requirement.matches(&fields)
-    };
-    term.match_expressions.iter().all(|requirement| requirement.matches(&place.node.meta.labels))
-        && term.match_fields.iter().all(field)
+    term.matches(&place.node.meta)
 }
 
 fn ports(pod: &Pod, place: &Place<'_>) -> Vec<String> {

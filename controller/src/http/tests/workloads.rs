@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::http::tests::harness::Api;
+use crate::http::tests::harness::{Api, pod};
 
 fn template() -> Value {
     json!({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}})
@@ -88,4 +88,52 @@ async fn nobody_keeps_component_statuses() {
     let refused =
         api.call(Method::POST, "/api/v1/componentstatuses", json!({"metadata": {"name": "a"}})).await;
     assert_eq!(refused.code, 405);
+}
+
+#[tokio::test]
+async fn an_eviction_is_taken_from_the_budget_or_refused_with_429() {
+    let api = Api::new().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    let evict = json!({"metadata": {"name": "web"}});
+    let make = async || {
+        let mut web = pod("web");
+        web["metadata"]["labels"] = json!({"app": "web"});
+        web["spec"]["nodeName"] = json!("n");
+        api.make(pods, web).await;
+        let status = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
+        api.merge(&format!("{pods}/web/status"), json!({ "status": status })).await.expect(200);
+    };
+    make().await;
+    let spec = json!({"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}});
+    api.make(budgets, json!({"metadata": {"name": "b"}, "spec": spec})).await;
+    let path = format!("{pods}/web/eviction");
+    let unsure = api.call(Method::POST, &path, evict.clone()).await;
+    assert_eq!(unsure.code, 429);
+    assert_eq!(unsure.message(), "Cannot evict pod as it would violate the pod's disruption budget.");
+    assert_eq!(unsure.json()["details"]["retryAfterSeconds"], 10);
+    let allow = async |allowed: i64| {
+        let status = json!({"observedGeneration": 1, "disruptionsAllowed": allowed, "currentHealthy": 1,
+            "desiredHealthy": 1, "expectedPods": 1});
+        api.merge(&format!("{budgets}/b/status"), json!({ "status": status })).await.expect(200);
+    };
+    allow(0).await;
+    let refused = api.call(Method::POST, &path, evict.clone()).await;
+    assert_eq!(refused.code, 429);
+    let cause = &refused.json()["details"]["causes"][0];
+    assert_eq!(cause["reason"], "DisruptionBudget");
+    assert_eq!(cause["message"], "The disruption budget b needs 1 healthy pods and has 1 currently");
+    allow(1).await;
+    api.call(Method::POST, &path, evict.clone()).await.expect(201);
+    let budget = api.get(&format!("{budgets}/b")).await.expect(200);
+    assert_eq!(budget["status"]["disruptionsAllowed"], 0);
+    assert!(budget["status"]["disruptedPods"]["web"].is_string());
+    assert!(api.get(&format!("{pods}/web")).await.expect(200)["metadata"]["deletionTimestamp"].is_string());
+    let second = json!({"metadata": {"name": "c"}, "spec": {"selector": {"matchLabels": {"app": "web"}}}});
+    api.call(Method::DELETE, &format!("{pods}/web?gracePeriodSeconds=0"), Value::Null).await.expect(200);
+    make().await;
+    api.make(budgets, second).await;
+    let many = api.call(Method::POST, &path, evict).await;
+    assert_eq!(many.code, 500);
+    assert!(many.message().starts_with("This pod has more than one PodDisruptionBudget"));
 }

@@ -3,7 +3,7 @@
 use edge_api::time::Timestamp;
 use serde::Deserialize;
 
-use crate::mirror::object::Shape;
+use crate::mirror::object::{Meta, Shape};
 use crate::mirror::selector::{Labels, Requirement};
 use crate::mirror::shape::resources::{ContainerForm, Resources, effective};
 
@@ -63,6 +63,18 @@ pub struct NodeTerm {
     pub match_expressions: Vec<Requirement>,
     /// About `metadata.name`.
     pub match_fields: Vec<Requirement>,
+}
+
+impl NodeTerm {
+    /// Whether a node meets all of it; a term that demands nothing matches nothing.
+    pub fn matches(&self, node: &Meta) -> bool {
+        if self.match_expressions.is_empty() && self.match_fields.is_empty() {
+            return false;
+        }
+        let fields = [("metadata.name".to_owned(), node.name.to_string())].into();
+        self.match_expressions.iter().all(|requirement| requirement.matches(&node.labels))
+            && self.match_fields.iter().all(|requirement| requirement.matches(&fields))
+    }
 }
 
 /// A term that is liked, and how much.

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::mirror::object::Shape;
-use crate::mirror::selector::{LabelSelector, Labels, Selector};
+use crate::mirror::selector::{Labels, Selector};
 
 /// A condition of any kind's status.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -36,7 +36,8 @@ pub enum IntOrPercent {
 }
 
 impl IntOrPercent {
-    fn read(value: &Value) -> Option<IntOrPercent> {
+    /// As an object carries it.
+    pub fn read(value: &Value) -> Option<IntOrPercent> {
         match value {
             Value::Number(number) => number.as_i64().map(IntOrPercent::Count),
             Value::String(text) => text.strip_suffix('%')?.parse().ok().map(IntOrPercent::Percent),
@@ -110,7 +111,7 @@ pub struct Deployment {
     pub observed_generation: i64,
 }
 
-/// A ReplicaSet.
+/// A ReplicaSet or a ReplicationController.
 #[derive(Clone, Debug)]
 pub struct ReplicaSet {
     /// How many Pods are wanted.
@@ -148,7 +149,7 @@ struct Form {
 #[serde(default, rename_all = "camelCase")]
 struct Spec {
     replicas: Option<i64>,
-    selector: Option<LabelSelector>,
+    selector: Value,
     min_ready_seconds: i64,
     paused: bool,
     revision_history_limit: Option<i64>,
@@ -196,7 +197,8 @@ pub fn fnv(bytes: &[u8]) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-fn conditions(status: &Value) -> Vec<Condition> {
+/// The conditions of a status.
+pub fn conditions(status: &Value) -> Vec<Condition> {
     let list = status.get("conditions").cloned().unwrap_or_default();
     serde_json::from_value(list).unwrap_or_default()
 }
@@ -224,7 +226,7 @@ impl Shape for Deployment {
         };
         Ok(Deployment {
             replicas: spec.replicas.unwrap_or(1),
-            selector: Selector::of(spec.selector),
+            selector: Selector::read(&spec.selector),
             strategy,
             min_ready_seconds: spec.min_ready_seconds,
             paused: spec.paused,
@@ -245,7 +247,7 @@ impl Shape for ReplicaSet {
         let Form { spec, status } = serde_json::from_slice(source)?;
         Ok(ReplicaSet {
             replicas: spec.replicas.unwrap_or(1),
-            selector: Selector::of(spec.selector),
+            selector: Selector::read(&spec.selector),
             min_ready_seconds: spec.min_ready_seconds,
             template: template_digest(&spec.template),
             template_labels: labels(&spec.template),

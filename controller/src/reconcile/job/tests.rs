@@ -1,0 +1,421 @@
+//! What Kubernetes' documentation says of Jobs.
+
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::reconcile::Act;
+use crate::reconcile::job::count::{FAILURES, INDEX};
+use crate::reconcile::ledger::Ledger;
+
+fn job(change: Value) -> Value {
+    let mut job = json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "pi", "namespace": "default", "uid": "j"},
+        "spec": {"parallelism": 1, "completions": 1, "backoffLimit": 6, "completionMode": "NonIndexed",
+            "selector": {"matchLabels": {"batch.kubernetes.io/controller-uid": "j"}},
+            "template": {"metadata": {"labels": {"batch.kubernetes.io/controller-uid": "j", "batch.kubernetes.io/job-name": "pi"}},
+                "spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "i"}]}}},
+        "status": {},
+    });
+    for (field, value) in change.as_object().into_iter().flatten() {
+        job["spec"][field] = value.clone();
+    }
+    job
+}
+
+/// A cluster in which nodes run Pods when told to.
+struct Cluster(Ledger);
+
+impl Cluster {
+    fn new(change: Value) -> Cluster {
+        Cluster(Ledger::with(Timestamp::parse("2026-01-01T00:00:00Z").unwrap(), &[job(change)]))
+    }
+
+    /// Carries out plans until there is nothing to do; answers how many Pods were made and deleted.
+    fn settle(&self) -> (usize, usize) {
+        let (mut made, mut gone) = (0, 0);
+        for _ in 0..50 {
+            let plan = reconcile(&Name::new("default", "pi"), &self.0.world());
+            if plan.is_idle() {
+                return (made, gone);
+            }
+            made += plan.writes().filter(|write| matches!(write.act, Act::Create(_))).count();
+            gone += plan.writes().filter(|write| matches!(write.act, Act::Delete { .. })).count();
+            self.0.carry_out(&plan);
+        }
+        panic!("does not settle");
+    }
+
+    fn pods(&self) -> Vec<Value> {
+        self.0.all(POD)
+    }
+
+    fn running(&self) -> Vec<Value> {
+        let runs =
+            |pod: &Value| pod["status"]["phase"].is_null() && pod["metadata"]["deletionTimestamp"].is_null();
+        self.pods().into_iter().filter(runs).collect()
+    }
+
+    /// The first Pod that runs ends so; of this index, if one is given.
+    fn end(&self, index: Option<i64>, phase: &str, code: i64) {
+        let of = |pod: &&Value| {
+            index.is_none_or(|index| pod["metadata"]["annotations"][INDEX] == index.to_string())
+        };
+        let running = self.running();
+        let name = running.iter().find(of).unwrap()["metadata"]["name"].as_str().unwrap().to_owned();
+        let now = self.0.now();
+        self.0.edit(POD, "default", &name, |pod| {
+            pod["status"] = json!({"phase": phase, "containerStatuses": [{"name": "main",
+                "state": {"terminated": {"exitCode": code, "finishedAt": now}}}]});
+        });
+    }
+
+    /// All Pods get a node, which has to end them.
+    fn bind(&self) {
+        for pod in self.pods() {
+            let name = pod["metadata"]["name"].as_str().unwrap();
+            self.0.edit(POD, "default", name, |pod| pod["spec"]["nodeName"] = json!("n"));
+        }
+    }
+
+    /// Nodes have ended what was deleted.
+    fn bury(&self) {
+        for pod in self.pods().iter().filter(|pod| !pod["metadata"]["deletionTimestamp"].is_null()) {
+            let held = pod["metadata"]["finalizers"].as_array().is_some_and(|all| !all.is_empty());
+            if !held {
+                self.0.remove(POD, "default", pod["metadata"]["name"].as_str().unwrap());
+            }
+        }
+    }
+
+    fn edit(&self, change: Value) {
+        self.0.edit(KIND, "default", "pi", |job| {
+            for (field, value) in change.as_object().into_iter().flatten() {
+                job["spec"][field] = value.clone();
+            }
+        });
+    }
+
+    fn status(&self) -> Value {
+        self.0.get(KIND, "default", "pi").unwrap()["status"].clone()
+    }
+
+    /// The reason of a condition that holds.
+    fn reason(&self, kind: &str) -> String {
+        let status = self.status();
+        let all = status["conditions"].as_array().cloned().unwrap_or_default();
+        let holds = all.iter().find(|one| one["type"] == kind && one["status"] == "True");
+        holds.map(|one| one["reason"].as_str().unwrap().to_owned()).unwrap_or_default()
+    }
+
+    fn indexes(&self) -> Vec<String> {
+        let mut all: Vec<String> = self
+            .running()
+            .iter()
+            .map(|pod| pod["metadata"]["annotations"][INDEX].as_str().unwrap().to_owned())
+            .collect();
+        all.sort();
+        all
+    }
+}
+
+#[test]
+fn a_job_is_complete_when_its_pod_has_succeeded() {
+    let cluster = Cluster::new(json!({}));
+    assert_eq!(cluster.settle(), (1, 0));
+    assert_eq!(cluster.status()["active"], 1);
+    assert!(cluster.status()["startTime"].is_string());
+    cluster.end(None, "Succeeded", 0);
+    assert_eq!(cluster.settle(), (0, 0));
+    assert_eq!(cluster.reason("SuccessCriteriaMet"), "CompletionsReached");
+    assert_eq!(cluster.reason("Complete"), "CompletionsReached");
+    let status = cluster.status();
+    assert_eq!((&status["succeeded"], &status["uncountedTerminatedPods"]), (&json!(1), &json!({})));
+    assert!(status["completionTime"].is_string() && status["active"].is_null());
+    assert!(
+        cluster.pods().iter().all(|pod| pod["metadata"]["finalizers"] == json!([])),
+        "nothing holds its Pods"
+    );
+}
+
+#[test]
+fn completions_are_reached_with_so_many_pods_at_a_time() {
+    let cluster = Cluster::new(json!({"completions": 5, "parallelism": 2}));
+    assert_eq!(cluster.settle(), (2, 0));
+    for left in (0..4_usize).rev() {
+        cluster.end(None, "Succeeded", 0);
+        assert_eq!(cluster.settle().0, usize::from(left > 0), "{left} more after those that run");
+    }
+    assert_eq!(cluster.running().len(), 1);
+    cluster.end(None, "Succeeded", 0);
+    cluster.settle();
+    assert_eq!(
+        (cluster.reason("Complete").as_str(), &cluster.status()["succeeded"]),
+        ("CompletionsReached", &json!(5))
+    );
+}
+
+#[test]
+fn without_completions_one_success_means_that_the_work_is_done() {
+    let cluster = Cluster::new(json!({"completions": null, "parallelism": 3}));
+    assert_eq!(cluster.settle(), (3, 0));
+    cluster.end(None, "Succeeded", 0);
+    assert_eq!(cluster.settle(), (0, 0), "no new ones");
+    assert_eq!(cluster.reason("Complete"), "");
+    cluster.end(None, "Succeeded", 0);
+    cluster.end(None, "Failed", 1);
+    cluster.settle();
+    assert_eq!(cluster.reason("Complete"), "CompletionsReached");
+}
+
+#[test]
+fn more_or_less_parallelism_makes_and_deletes_pods_without_counting_them_failed() {
+    let cluster = Cluster::new(json!({"completions": 10, "parallelism": 4}));
+    cluster.settle();
+    cluster.edit(json!({"parallelism": 1}));
+    assert_eq!(cluster.settle(), (0, 3));
+    cluster.bury();
+    cluster.edit(json!({"parallelism": 2}));
+    assert_eq!(cluster.settle(), (1, 0));
+    assert_eq!(cluster.status()["failed"], Value::Null);
+}
+
+#[test]
+fn failed_pods_are_tried_again_later_and_later() {
+    let cluster = Cluster::new(json!({}));
+    cluster.settle();
+    for seconds in [10.0, 20.0, 40.0] {
+        cluster.end(None, "Failed", 1);
+        assert_eq!(cluster.settle(), (0, 0));
+        cluster.0.pass(seconds - 1.0);
+        assert_eq!(cluster.settle(), (0, 0), "{seconds}");
+        cluster.0.pass(1.0);
+        assert_eq!(cluster.settle(), (1, 0), "{seconds}");
+    }
+    assert_eq!(cluster.status()["failed"], 3);
+}
+
+#[test]
+fn beyond_the_backoff_limit_the_job_has_failed_and_its_pods_go() {
+    let cluster = Cluster::new(json!({"backoffLimit": 0, "completions": 2, "parallelism": 2}));
+    cluster.settle();
+    cluster.bind();
+    cluster.end(None, "Failed", 1);
+    assert_eq!(cluster.settle(), (0, 1));
+    assert_eq!(cluster.reason("FailureTarget"), "BackoffLimitExceeded");
+    assert_eq!(cluster.reason("Failed"), "", "not before all Pods are gone");
+    cluster.bury();
+    cluster.settle();
+    assert_eq!(cluster.reason("Failed"), "BackoffLimitExceeded");
+    assert_eq!(cluster.status()["failed"], 2, "the one that was ended counts too");
+}
+
+#[test]
+fn restarts_in_place_count_against_the_backoff_limit() {
+    let cluster = Cluster::new(json!({"backoffLimit": 2}));
+    cluster.0.edit(KIND, "default", "pi", |job| {
+        job["spec"]["template"]["spec"]["restartPolicy"] = json!("OnFailure")
+    });
+    cluster.settle();
+    let name = cluster.pods()[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    let restarts = |count: i64| {
+        cluster.0.edit(POD, "default", &name, |pod| {
+            pod["status"]["containerStatuses"] = json!([{"restartCount": count}])
+        });
+    };
+    restarts(1);
+    assert_eq!(cluster.settle(), (0, 0));
+    restarts(2);
+    assert_eq!(cluster.settle(), (0, 1));
+    assert_eq!(cluster.reason("FailureTarget"), "BackoffLimitExceeded");
+}
+
+#[test]
+fn a_job_that_is_active_for_too_long_has_failed() {
+    let cluster = Cluster::new(json!({"activeDeadlineSeconds": 60}));
+    cluster.settle();
+    let plan = reconcile(&Name::new("default", "pi"), &cluster.0.world());
+    assert_eq!(plan.wake_at.unwrap().seconds(), "2026-01-01T00:01:00Z");
+    cluster.0.pass(60.0);
+    assert_eq!(cluster.settle(), (0, 1));
+    cluster.bury();
+    cluster.settle();
+    assert_eq!(cluster.reason("Failed"), "DeadlineExceeded");
+}
+
+#[test]
+fn each_index_runs_until_it_has_succeeded_and_never_again() {
+    let cluster = Cluster::new(json!({"completionMode": "Indexed", "completions": 4, "parallelism": 2}));
+    cluster.settle();
+    assert_eq!(cluster.indexes(), ["0", "1"]);
+    let pod = &cluster.pods()[0];
+    assert_eq!(pod["spec"]["hostname"], "pi-0");
+    assert_eq!(pod["spec"]["containers"][0]["env"][0]["name"], "JOB_COMPLETION_INDEX");
+    assert!(pod["metadata"]["name"].as_str().unwrap().starts_with("pi-0-"));
+    cluster.end(Some(1), "Succeeded", 0);
+    cluster.settle();
+    assert_eq!(cluster.indexes(), ["0", "2"]);
+    cluster.end(Some(0), "Failed", 1);
+    cluster.settle();
+    cluster.0.pass(10.0);
+    cluster.settle();
+    assert_eq!(cluster.indexes(), ["0", "2"], "a failed one is tried again");
+    // The Pods of what has succeeded are gone, and so is what this process knew.
+    for pod in cluster.pods().iter().filter(|pod| pod["status"]["phase"] == "Succeeded") {
+        cluster.0.remove(POD, "default", pod["metadata"]["name"].as_str().unwrap());
+    }
+    cluster.end(Some(2), "Succeeded", 0);
+    cluster.settle();
+    assert_eq!(cluster.indexes(), ["0", "3"]);
+    assert_eq!(cluster.status()["completedIndexes"], "1,2");
+    cluster.end(Some(0), "Succeeded", 0);
+    cluster.end(Some(3), "Succeeded", 0);
+    cluster.settle();
+    assert_eq!(cluster.status()["completedIndexes"], "0-3");
+    assert_eq!(cluster.reason("Complete"), "CompletionsReached");
+}
+
+#[test]
+fn with_a_limit_per_index_others_go_on_when_one_has_failed() {
+    let cluster = Cluster::new(json!({"completionMode": "Indexed", "completions": 2, "parallelism": 2,
+        "backoffLimit": i32::MAX, "backoffLimitPerIndex": 1}));
+    cluster.settle();
+    cluster.end(Some(0), "Failed", 1);
+    cluster.settle();
+    cluster.0.pass(10.0);
+    cluster.settle();
+    let again =
+        cluster.running().into_iter().find(|pod| pod["metadata"]["annotations"][INDEX] == "0").unwrap();
+    assert_eq!(again["metadata"]["annotations"][FAILURES], "1");
+    cluster.end(Some(0), "Failed", 1);
+    cluster.settle();
+    assert_eq!((&cluster.status()["failedIndexes"], cluster.indexes()), (&json!("0"), vec!["1".to_owned()]));
+    cluster.end(Some(1), "Succeeded", 0);
+    cluster.settle();
+    assert_eq!(cluster.reason("Failed"), "FailedIndexes");
+    assert_eq!(cluster.status()["completedIndexes"], "1");
+}
+
+#[test]
+fn too_many_failed_indexes_end_the_job() {
+    let cluster = Cluster::new(json!({"completionMode": "Indexed", "completions": 5, "parallelism": 5,
+        "backoffLimit": i32::MAX, "backoffLimitPerIndex": 0, "maxFailedIndexes": 1}));
+    cluster.settle();
+    cluster.end(Some(0), "Failed", 1);
+    assert_eq!(cluster.settle(), (0, 0));
+    cluster.end(Some(1), "Failed", 1);
+    assert_eq!(cluster.settle(), (0, 3));
+    assert_eq!(cluster.reason("FailureTarget"), "MaxFailedIndexesExceeded");
+}
+
+#[test]
+fn a_pod_failure_policy_ignores_counts_and_fails() {
+    let policy = json!({"rules": [
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [42]}}]});
+    let cluster = Cluster::new(
+        json!({"podFailurePolicy": policy, "podReplacementPolicy": "Failed", "backoffLimit": 1}),
+    );
+    cluster.settle();
+    let name = cluster.running()[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    cluster.0.edit(POD, "default", &name, |pod| {
+        pod["status"] =
+            json!({"phase": "Failed", "conditions": [{"type": "DisruptionTarget", "status": "True"}]});
+    });
+    cluster.settle();
+    assert_eq!(cluster.status()["failed"], Value::Null);
+    cluster.0.pass(10.0);
+    cluster.settle();
+    cluster.end(None, "Failed", 42);
+    cluster.settle();
+    assert_eq!(cluster.reason("Failed"), "PodFailurePolicy");
+}
+
+#[test]
+fn a_success_policy_ends_the_job_early() {
+    let policy = json!({"rules": [{"succeededIndexes": "0"}]});
+    let cluster = Cluster::new(
+        json!({"completionMode": "Indexed", "completions": 3, "parallelism": 3, "successPolicy": policy}),
+    );
+    cluster.settle();
+    cluster.bind();
+    cluster.end(Some(1), "Succeeded", 0);
+    assert_eq!(cluster.settle(), (0, 0));
+    cluster.end(Some(0), "Succeeded", 0);
+    assert_eq!(cluster.settle(), (0, 1));
+    assert_eq!(
+        (cluster.reason("SuccessCriteriaMet"), cluster.reason("Complete")),
+        ("SuccessPolicy".to_owned(), String::new())
+    );
+    cluster.bury();
+    cluster.settle();
+    assert_eq!(cluster.reason("Complete"), "SuccessPolicy");
+}
+
+#[test]
+fn a_suspended_job_has_no_pods_and_begins_anew_when_it_is_resumed() {
+    let cluster = Cluster::new(json!({"suspend": true}));
+    assert_eq!(cluster.settle(), (0, 0));
+    assert_eq!(cluster.reason("Suspended"), "JobSuspended");
+    assert!(cluster.status()["startTime"].is_null());
+    cluster.0.pass(100.0);
+    cluster.edit(json!({"suspend": false}));
+    assert_eq!(cluster.settle(), (1, 0));
+    assert_eq!(
+        (cluster.reason("Suspended").as_str(), &cluster.status()["startTime"]),
+        ("", &json!("2026-01-01T00:01:40Z"))
+    );
+    cluster.edit(json!({"suspend": true}));
+    assert_eq!(cluster.settle(), (0, 1));
+    cluster.bury();
+    cluster.settle();
+    assert_eq!(cluster.status()["failed"], Value::Null, "what is suspended has not failed");
+}
+
+#[test]
+fn a_pod_is_replaced_when_it_begins_to_end_or_when_it_has_ended() {
+    for (policy, made) in [("TerminatingOrFailed", 1), ("Failed", 0)] {
+        let cluster = Cluster::new(json!({"podReplacementPolicy": policy}));
+        cluster.settle();
+        let name = cluster.pods()[0]["metadata"]["name"].as_str().unwrap().to_owned();
+        cluster.bind();
+        cluster.0.delete(POD, "default", &name);
+        let first = cluster.settle().0;
+        cluster.0.pass(30.0);
+        assert_eq!(first + cluster.settle().0, made, "{policy}");
+    }
+}
+
+#[test]
+fn what_breaks_off_between_any_two_stages_is_counted_once() {
+    for stop in 0..8 {
+        let cluster = Cluster::new(json!({"completions": 3, "parallelism": 3}));
+        cluster.settle();
+        (0..3).for_each(|_| cluster.end(None, "Succeeded", 0));
+        // Each stage is the last thing that a process does.
+        for _ in 0..stop {
+            let plan = reconcile(&Name::new("default", "pi"), &cluster.0.world());
+            let Some(stage) = plan.stages.first() else { break };
+            cluster.0.carry_out(&Plan { stages: vec![stage.clone()], ..Plan::default() });
+        }
+        cluster.settle();
+        assert_eq!(cluster.status()["succeeded"], 3, "broken off after {stop}");
+        assert_eq!(cluster.reason("Complete"), "CompletionsReached");
+        assert_eq!(cluster.pods().len(), 3);
+    }
+}
+
+#[test]
+fn nothing_holds_the_pods_of_a_job_that_is_gone() {
+    let cluster = Cluster::new(json!({}));
+    cluster.settle();
+    cluster.0.remove(KIND, "default", "pi");
+    cluster.settle();
+    assert!(cluster.pods().iter().all(|pod| pod["metadata"]["finalizers"] == json!([])));
+}
+
+#[test]
+fn a_job_that_somebody_else_cares_for_is_left_alone() {
+    let cluster = Cluster::new(json!({"managedBy": "example.com/queue"}));
+    assert_eq!(cluster.settle(), (0, 0));
+    assert_eq!(cluster.status(), json!({}));
+}
