@@ -4,7 +4,6 @@
 //! was made, so that none is made twice, wherever this breaks off.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use edge_api::cron::{self, Schedule};
 use edge_api::kind::Kind;

@@ -6,7 +6,6 @@ use edge_api::selector;
 use serde_json::{Value, json};
 
 use crate::registry::apply::Owners;
-use crate::registry::read::stamp;
 use crate::registry::update::{ATTEMPTS, Outcome};
 use crate::registry::{ApiError, Cause, Context, Details, Object, Reason, Registry, Target};
 use crate::store::RangeOptions;
@@ -36,7 +35,7 @@ impl Registry {
             if !is_ready(&current) && lets_unhealthy_go(&object) {
                 return Ok(());
             }
-            let spent = spend(object, pod.name, &stamp(self.now()))?;
+            let spent = spend(object, pod.name, &self.now().seconds())?;
             let name = meta::name(&spent).to_owned();
             let target = Target::one(BUDGET, pod.namespace, &name).sub("status");
             match self.replace(cx, &target, budget, spent, Owners::Settled).await? {
