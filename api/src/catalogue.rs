@@ -67,7 +67,7 @@ impl Interner {
 
     fn kind(&self, identity: Identity) -> &'static Kind {
         let Ok(mut made) = self.0.lock() else { return &Kind::PLAIN };
-        *made.entry(identity).or_insert_with_key(make)
+        made.entry(identity).or_insert_with_key(make)
     }
 }
 

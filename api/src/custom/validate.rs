@@ -103,8 +103,8 @@ impl Validator {
         match schema.list_type {
             Some(ListType::Set) => self.distinct(path, items, Value::clone),
             Some(ListType::Map) => self.distinct(path, items, |item| {
-                let key = |key: &Box<str>| Some((key.to_string(), item.get(&**key)?.clone()));
-                Value::Object(schema.list_keys.iter().filter_map(key).collect())
+                let key = |key: &str| Some((key.to_owned(), item.get(key)?.clone()));
+                Value::Object(schema.list_keys.iter().filter_map(|name| key(name)).collect())
             }),
             _ => {}
         }
@@ -243,7 +243,8 @@ impl Validator {
     fn junctors(&mut self, limits: &Limits, schema: &Structural, path: &str, value: &Value) {
         let nowhere = |what: &str| FieldError::invalid("<nil>", "", &format!("{path:?} must {what}"));
         // That an int-or-string is an integer or a string is known already.
-        if !limits.any_of.is_empty() && !(schema.int_or_string && is_int_or_string(&limits.any_of)) {
+        let known = schema.int_or_string && is_int_or_string(&limits.any_of);
+        if !(known || limits.any_of.is_empty()) {
             let mut failures: Option<Vec<FieldError>> = None;
             let fits = limits.any_of.iter().any(|branch| {
                 let errors = self.tried(branch, path, value);

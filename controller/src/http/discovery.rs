@@ -235,7 +235,10 @@ enum Part {
 
 /// The four aggregated documents, of the kinds that were served when they were last asked for.
 #[derive(Default)]
-pub struct Discovered(Mutex<Option<(Arc<Catalogue>, Arc<[Document; 4]>)>>);
+pub struct Discovered(Mutex<Option<Known>>);
+
+/// Documents, and of which kinds.
+type Known = (Arc<Catalogue>, Arc<[Document; 4]>);
 
 impl Discovered {
     fn documents(&self, catalogue: &Arc<Catalogue>) -> Arc<[Document; 4]> {

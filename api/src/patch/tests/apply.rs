@@ -167,10 +167,12 @@ fn owned(fields: &Value, prefix: &str, out: &mut BTreeSet<String>) {
 
 /// The parts of an object that are chosen independently.
 type Parts = BTreeMap<&'static str, Value>;
+/// What makes a part.
+type Make = fn(&mut Rng) -> Value;
 
 fn random_parts(rng: &mut Rng) -> Parts {
     let mut parts = Parts::new();
-    let all: [(&'static str, fn(&mut Rng) -> Value); 6] = [
+    let all: [(&'static str, Make); 6] = [
         ("replicas", |rng| json!(rng.u8(1..3))),
         ("paused", |rng| json!(rng.bool())),
         ("selector", |rng| json!({"matchLabels": {"a": rng.choice(["1", "2"])}})),

@@ -69,7 +69,8 @@ async fn write(api: Arc<Api>, seed: u64, progress: watch::Sender<Progress>) -> B
         let name = format!("p{}", rng.u8(0..8));
         let path = format!("{PODS}/{name}");
         let label = rng.choice([None, Some("1"), Some("2"), Some("3")]).unwrap();
-        if pods.contains_key(&name) {
+        let known = pods.contains_key(&name);
+        if known {
             match rng.u8(0..5) {
                 0 => {
                     api.call(Method::DELETE, &format!("{path}?gracePeriodSeconds=0"), Value::Null)

@@ -33,7 +33,7 @@ pub(super) fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// The names of containers of which something is true.
-pub(super) fn bad<'a>(pod: &'a Value, is_bad: impl Fn(&Value) -> bool) -> Vec<&'a str> {
+pub(super) fn bad(pod: &Value, is_bad: impl Fn(&Value) -> bool) -> Vec<&str> {
     containers(pod)
         .filter(|container| is_bad(container))
         .map(|container| text(container, &["name"]))
