@@ -216,7 +216,11 @@ async fn a_missing_config_map_is_waited_for() {
 async fn pods_survive_a_restart_of_the_node() {
     let mut fixture = Fixture::new().await;
     fixture.create("p", json!({"containers": [{"name": "c", "image": "file:loop.wat"}, {"name": "d", "image": "file:fail.wat"}]}));
-    let before = fixture.until("p", |pod| *status_of(pod, 1, "restartCount") == json!(1)).await;
+    let before = fixture
+        .until("p", |pod| {
+            *status_of(pod, 0, "ready") == json!(true) && *status_of(pod, 1, "restartCount") == json!(1)
+        })
+        .await;
     fixture.stop().await;
     std::fs::remove_file(fixture.dir.path().join("loop.wat")).expect("removed");
     fixture.start().await;
