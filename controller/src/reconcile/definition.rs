@@ -274,7 +274,7 @@ mod tests {
         let delta = world.apply("/example.com/widgets/default/w", 9, Some(&bytes)).unwrap();
         let mut woken = Vec::new();
         wakes(&delta, &world, &mut |name| woken.push(name));
-        assert_eq!(woken, [key.clone()]);
+        assert_eq!(woken, std::slice::from_ref(&key));
         let plan = reconcile(&key, &world);
         let deleted: Vec<&Write> =
             plan.writes().filter(|write| matches!(write.act, Act::Delete { .. })).collect();

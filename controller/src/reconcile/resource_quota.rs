@@ -86,11 +86,10 @@ mod tests {
             object("Event", "x"),
         ];
         let plan = reconcile(&Name::new("n", "q"), &Ledger::with(Timestamp::from_seconds(0), &all).world());
-        let status = plan.writes().next().map(|write| match &write.act {
+        plan.writes().next().map(|write| match &write.act {
             Act::Status(quota) => quota["status"].clone(),
             other => panic!("{other:?}"),
-        });
-        status
+        })
     }
 
     #[test]

@@ -58,7 +58,9 @@ impl Cluster {
     /// The first Pod that runs ends so; of this index, if one is given.
     fn end(&self, index: Option<i64>, phase: &str, code: i64) {
         let of = |pod: &&Value| {
-            index.is_none_or(|index| pod["metadata"]["annotations"][INDEX] == index.to_string())
+            index.is_none_or(|index| {
+                pod["metadata"]["annotations"][INDEX].as_str() == Some(&index.to_string())
+            })
         };
         let running = self.running();
         let name = running.iter().find(of).unwrap()["metadata"]["name"].as_str().unwrap().to_owned();
