@@ -207,3 +207,66 @@ fn dig_gets_the_records_of_the_specification() {
         assert_eq!(ask(&[&reverse(&pod_ip), "PTR", transport]), endpoint);
     }
 }
+
+#[test]
+fn the_hosts_ports_lead_to_pods_in_one_process() {
+    the_hosts_ports_lead_to_pods(Shape::Whole, "127.0.53.1");
+}
+
+#[test]
+fn the_hosts_ports_lead_to_pods_split() {
+    the_hosts_ports_lead_to_pods(Shape::Split, "127.0.53.2");
+}
+
+/// An address of its own, so that no port of another story is in the way.
+fn the_hosts_ports_lead_to_pods(shape: Shape, address: &str) {
+    let cluster = Cluster::with(Options::new(shape).flag("--node-port-address", address));
+    let pod = |name: &str, more: &str| {
+        Pod::new(name, "hello-http")
+            .label("app: hello")
+            .container(&format!("ports: [{{name: web, containerPort: 8080{more}}}]"))
+            .yaml()
+    };
+    let sticky = "type: NodePort\n  sessionAffinity: ClientIP";
+    cluster.apply(
+        &(pod("one", ", hostPort: 7080")
+            + &pod("two", "")
+            + &service("any", "type: NodePort").replace("app: any", "app: hello")
+            + &service("sticky", sticky).replace("app: sticky", "app: hello")),
+    );
+    cluster.edgectl(&["wait", "--for=condition=ready", "pod/one", "pod/two", "--timeout=60s"]).ok();
+    let port = |service: &str| -> u16 {
+        let path = "jsonpath={.spec.ports[0].nodePort}";
+        cluster.edgectl(&["get", "service", service, "-o", path]).ok().parse().unwrap()
+    };
+    let who = |port: u16| {
+        let answer = web::get(format!("{address}:{port}").parse().unwrap(), "any.example", "/")?;
+        let known =
+            ["one", "two"].into_iter().find(|name| answer.body.contains(&format!("hello from {name}")));
+        known.ok_or_else(|| format!("{answer:?}"))
+    };
+    assert_eq!(eventually("the hostPort answers", || who(7080)), "one");
+    let any = port("any");
+    for wanted in ["one", "two"] {
+        eventually(&format!("the NodePort leads to {wanted}"), || match who(any) {
+            Ok(name) if name == wanted => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+    }
+    let sticky = port("sticky");
+    let first = eventually("the sticky NodePort answers", || who(sticky));
+    for _ in 0..20 {
+        assert_eq!(who(sticky), Ok(first), "one client stays with one Pod");
+    }
+    cluster.edgectl(&["delete", "pod", first, "--timeout=60s"]).ok();
+    let other = if first == "one" { "two" } else { "one" };
+    eventually("who has lost his Pod gets the other", || match who(sticky) {
+        Ok(name) if name == other => Ok(()),
+        seen => Err(format!("{seen:?}")),
+    });
+    cluster.edgectl(&["delete", "service", "any", "sticky"]).ok();
+    eventually("the NodePorts are closed", || match std::net::TcpStream::connect((address, any)) {
+        Ok(_) => Err("it still listens".to_owned()),
+        Err(_) => Ok(()),
+    });
+}

@@ -109,11 +109,14 @@ async fn bind_tcp(
 /// may change while the connection stays.
 async fn connect(door: &Door, port: Port, stream: TcpStream, peer: SocketAddr) {
     let network = &door.forwarder.network;
+    let mut looked = None;
     let dialed = match port {
         Port::Node(protocol, number) => {
             let found = network.tables().load().node_port(protocol, number).cloned();
             let Some(found) = found else { return };
-            network.dial_service(&found, peer, Origin::Outside).await
+            let dialed = network.dial_service(&found, peer, Origin::Outside).await;
+            looked = Some(found);
+            dialed
         }
         Port::Host(host_port) => {
             let found = network.tables().load().host_port(&host_port);
@@ -123,7 +126,13 @@ async fn connect(door: &Door, port: Port, stream: TcpStream, peer: SocketAddr) {
     };
     match dialed {
         Ok(Dialed::Stream(far)) => splice::both_ways(stream, far).await,
-        Ok(Dialed::Http(_)) => serve_http(door, port, stream, peer).await,
+        Ok(Dialed::Http(_)) => {
+            // Each request takes a turn of its own.
+            if let Some(port) = looked {
+                port.give_back();
+            }
+            serve_http(door, port, stream, peer).await;
+        }
         Err(error) => tracing::debug!(%peer, %error, "nobody takes the connection"),
     }
 }

@@ -192,6 +192,11 @@ impl ServicePort {
         rotated(&self.endpoints.local, turn).chain(rotated(remote, turn))
     }
 
+    /// Gives back the turn that [`ServicePort::candidates`] took, for who looked what is there and sent nothing.
+    pub fn give_back(&self) {
+        self.turn.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// Whether the address still is one of the endpoints.
     pub fn has(&self, endpoint: SocketAddr) -> bool {
         self.endpoints.local.contains(&endpoint) || self.endpoints.remote.contains(&endpoint)
@@ -231,6 +236,9 @@ mod tests {
         let second: Vec<String> = port.candidates(Origin::Inside).map(|a| a.to_string()).collect();
         assert_eq!(first, ["10.42.0.2:80", "10.42.0.3:80", "10.42.1.2:80"]);
         assert_eq!(second, ["10.42.0.3:80", "10.42.0.2:80", "10.42.1.2:80"]);
+        port.give_back();
+        let again: Vec<String> = port.candidates(Origin::Inside).map(|a| a.to_string()).collect();
+        assert_eq!(again, second, "who only looks takes no turn");
         assert_eq!(port.candidates(Origin::Outside).count(), 2, "local policy");
     }
 
