@@ -106,7 +106,11 @@ fn edgectl_drives_the_quickstart() {
     assert!(run("rollout history deployment/hello -n quickstart").contains("REVISION"));
     run("rollout undo deployment/hello -n quickstart");
     run("rollout status deployment/hello -n quickstart --timeout=60s");
-    assert_eq!(run("get pods -n quickstart -o name").lines().count(), 1);
+    // A rollout is done when the new Pods are available; the old ones may still be draining.
+    eventually("only the new Pod is left", || {
+        let names = run("get pods -n quickstart -o name");
+        if names.lines().count() == 1 { Ok(()) } else { Err(names) }
+    });
 
     run("delete -f manifests/quickstart");
     assert!(cluster.edgectl(&["get", "namespace", "quickstart"]).refused().contains("NotFound"));

@@ -54,6 +54,7 @@ pub static KIND: Kind = Kind {
         Subresource::Exec,
         Subresource::Attach,
         Subresource::PortForward,
+        Subresource::Proxy,
     ],
     generation: Generation::Spec,
     columns: cells::COLUMNS,

@@ -131,7 +131,7 @@ pub static KIND: Kind = Kind {
     short_names: &["svc"],
     categories: &["all"],
     schema: "io.k8s.api.core.v1.Service",
-    subresources: &[Subresource::Status],
+    subresources: &[Subresource::Status, Subresource::Proxy],
     name_rule: NameRule::Label1035,
     columns: &[
         Column::NAME,

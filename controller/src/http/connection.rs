@@ -25,7 +25,9 @@ use crate::http::objects::{Call, Verb};
 use crate::http::query::Query;
 use crate::http::reconcilers::Reconcilers;
 use crate::http::route::Route;
-use crate::http::{discovery, exec, impersonate, issuer, join, node_proxy, openapi, port_forward, reply};
+use crate::http::{
+    discovery, exec, impersonate, issuer, join, node_proxy, openapi, pod_proxy, port_forward, reply,
+};
 use crate::identity::User;
 use crate::registry::{Action, ApiError, Context, Reason, Registry};
 use crate::tunnel::{self, Tunnels};
@@ -184,6 +186,12 @@ async fn dispatch(
             *labels = Labels { verb: "get", group: "", resource: "nodes", code: 0 };
             let (cx, query) = (Context::new(user), parts.uri.query());
             return node_proxy::proxy(&shared.registry, &shared.tunnels, &cx, node, path, query).await;
+        }
+        Route::PodProxy(passage) => {
+            let verb = pod_proxy::verb(&parts.method);
+            *labels = Labels { verb, group: "", resource: passage.kind.plural, code: 0 };
+            let cx = Context::new(user);
+            return pod_proxy::proxy(&shared.registry, &shared.tunnels, &cx, passage, &parts, body).await;
         }
         Route::Tunnel(node) => return tunnel_to(shared, &user, node, &parts, upgrade),
         other if parts.method == Method::GET || parts.method == Method::HEAD => {

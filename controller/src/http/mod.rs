@@ -39,6 +39,7 @@ mod node_proxy;
 mod usage;
 
 mod objects;
+mod pod_proxy;
 
 mod connection;
 mod server;

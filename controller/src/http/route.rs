@@ -35,6 +35,19 @@ impl Place<'_> {
     }
 }
 
+/// Where a request is to go.
+#[derive(Clone)]
+pub struct Passage<'a> {
+    /// Pod or Service.
+    pub kind: &'static Kind,
+    /// The namespace.
+    pub namespace: Cow<'a, str>,
+    /// The name with what may stand around it: `scheme:name:port`.
+    pub name: Cow<'a, str>,
+    /// The path as it was sent; none if not even its slash was.
+    pub path: Option<&'a str>,
+}
+
 /// What a path means.
 pub enum Route<'a> {
     /// `/`
@@ -67,6 +80,8 @@ pub enum Route<'a> {
     IssuerKeys,
     /// `/api/v1/nodes/<name>/proxy/<path>`: the node, and the path as it was sent.
     NodeProxy(Cow<'a, str>, &'a str),
+    /// `/api/v1/namespaces/<namespace>/{pods,services}/<name>/proxy/<path>`
+    PodProxy(Passage<'a>),
     /// `/debug/reconcilers`
     Reconcilers,
     /// `/edgectl.dev/v1/join`
@@ -92,6 +107,12 @@ impl<'a> Route<'a> {
             ["api", _] => Route::Resources(Cow::Borrowed(""), at(1)),
             ["apis", _, _] => Route::Resources(at(1), at(2)),
             ["api", "v1", "nodes", _, "proxy", ..] => Route::NodeProxy(at(3), after(path, 5)),
+            ["api", "v1", "namespaces", _, resource @ ("pods" | "services"), _, "proxy", ..] => {
+                let kind = if *resource == "pods" { &kinds::pod::KIND } else { &kinds::service::KIND };
+                let bare = words.len() == 7 && !path.ends_with('/');
+                let path = Some(after(path, 7)).filter(|_| !bare);
+                Route::PodProxy(Passage { kind, namespace: at(3), name: at(5), path })
+            }
             ["api", version, ..] => objects(catalogue, "", version, &parts[2..]),
             ["apis", group, version, ..] => objects(catalogue, group, version, &parts[3..]),
             ["openapi", "v3"] => Route::OpenApiIndex,
@@ -179,6 +200,9 @@ mod tests {
             Route::Health(which, check) => format!("{which} {check}"),
             Route::Tunnel(node) => format!("tunnel {node}"),
             Route::NodeProxy(node, path) => format!("proxy {node} {path}"),
+            Route::PodProxy(p) => {
+                format!("proxy {} {}/{} {:?}", p.kind.kind, p.namespace, p.name, p.path)
+            }
             Route::Nothing => "nothing".to_owned(),
             Route::Root => "root".to_owned(),
             _ => "other".to_owned(),
@@ -213,6 +237,9 @@ mod tests {
             ("/api/v1/nodes/n/proxy", "proxy n "),
             ("/", "root"),
             ("/nothing", "nothing"),
+            ("/api/v1/namespaces/a/pods/b:80/proxy/c%2fd/", "proxy Pod a/b:80 Some(\"c%2fd/\")"),
+            ("/api/v1/namespaces/a/services/http:b:web/proxy/", "proxy Service a/http:b:web Some(\"\")"),
+            ("/api/v1/namespaces/a/services/b/proxy", "proxy Service a/b None"),
         ] {
             assert_eq!(read(path), expected, "{path}");
         }

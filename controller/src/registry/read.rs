@@ -92,6 +92,12 @@ impl Registry {
             .ok_or_else(|| ApiError::not_found(target.kind, target.name))
     }
 
+    /// The objects of a collection with these labels, without asking who wants them.
+    pub(crate) fn labelled(&self, target: &Target<'_>, labels: &str) -> Result<Vec<Object>, ApiError> {
+        let selection = Selection::parse(target.kind, labels, "")?;
+        Ok(self.select(target, &selection, &ListOptions::default())?.items)
+    }
+
     /// A list without asking who wants it.
     pub(crate) fn select(
         &self,

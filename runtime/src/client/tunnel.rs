@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::combinators::BoxBody;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -31,7 +31,7 @@ const PING: Duration = Duration::from_secs(30);
 const ANSWER: Duration = Duration::from_secs(15);
 
 /// The body of what the node answers.
-pub type Body = BoxBody<Bytes, io::Error>;
+pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 /// What answers the server's calls.
 pub type Answer = Arc<dyn Fn(Request<Incoming>) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
 
@@ -113,7 +113,7 @@ async fn open(client: &Client, name: &str) -> Result<hyper::upgrade::Upgraded, T
 /// A short text answer.
 pub fn text(status: StatusCode, message: &str) -> Response<Body> {
     let body = http_body_util::Full::new(Bytes::copy_from_slice(message.as_bytes()));
-    let mut response = Response::new(body.map_err(|never| match never {}).boxed());
+    let mut response = Response::new(body.map_err(|never| match never {}).boxed_unsync());
     *response.status_mut() = status;
     response
         .headers_mut()

@@ -10,6 +10,7 @@ mod forward;
 mod janitor;
 mod join;
 mod metrics;
+mod pod_proxy;
 mod routes;
 mod serve;
 mod summary;

@@ -1,5 +1,5 @@
-//! What the server asks over the tunnel: logs, commands, connections, metrics, what is in use, and whether the node is
-//! there.
+//! What the server asks over the tunnel: logs, commands, connections, metrics, what is in use, what Pods serve, and
+//! whether the node is there.
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use crate::client::tunnel::{Answer, Body, text};
 use crate::log::{LogKey, LogReader, Logs, ReadError, ReadOptions};
 use crate::node::summary::Summary;
-use crate::node::{exec, forward, metrics};
+use crate::node::{exec, forward, metrics, pod_proxy};
 use crate::supervisor::exec::Residents;
 use crate::supervisor::host::Host;
 use crate::sync::{Key, Mirror};
@@ -28,6 +28,9 @@ pub fn answer(node: String, host: Arc<Host>, pods: Arc<Mirror<Pod>>, residents: 
         let residents = residents.clone();
         Box::pin(async move {
             match *request.method() {
+                _ if request.uri().path().starts_with(pod_proxy::PREFIX) => {
+                    pod_proxy::forward(request, &host, &pods).await
+                }
                 Method::GET => read(&request, &host, &pods, &summary).await,
                 Method::POST => act(request, &host, &pods, &residents).await,
                 _ => text(StatusCode::METHOD_NOT_ALLOWED, "only GET and POST"),

@@ -253,6 +253,44 @@ async fn administrators_reach_what_a_node_serves() {
 }
 
 #[tokio::test]
+async fn pods_and_services_are_reached_through_the_nodes_tunnel() {
+    let api = Api::new().await;
+    let mut web = pod("p");
+    web["spec"]["containers"][0]["ports"] = json!([{"name": "web", "containerPort": 8080}]);
+    api.make(PODS, web).await;
+    let path = format!("{PODS}/p:web/proxy/a%2Fb?c=d");
+    assert!(api.get(&path).await.message().contains("does not have an address"));
+    let binding = json!({"target": {"kind": "Node", "name": "n1"}});
+    api.call(Method::POST, &format!("{PODS}/p/binding"), binding).await.expect(201);
+    api.merge(&format!("{PODS}/p/status"), json!({"status": {"podIP": "10.42.0.5"}})).await.expect(200);
+    assert_eq!(api.get(&path).await.code, 503, "the node is not connected");
+    assert_eq!(echoing_node(&api, "n1", "n1").await, StatusCode::SWITCHING_PROTOCOLS);
+    for method in [Method::GET, Method::POST, Method::DELETE] {
+        let answer = api.call(method, &path, json!({"a": 1})).await;
+        assert_eq!((answer.code, &answer.bytes[..]), (200, &b"/podProxy/10.42.0.5/8080/a%2Fb?c=d"[..]));
+    }
+    let bare = api.get(&format!("{PODS}/p/proxy")).await;
+    assert_eq!((bare.code, bare.headers["location"].to_str().unwrap()), (301, &*format!("{PODS}/p/proxy/")));
+    let services = "/api/v1/namespaces/default/services";
+    let ports = json!([{"name": "http", "port": 80, "targetPort": "web"}]);
+    api.make(services, json!({"metadata": {"name": "s"}, "spec": {"ports": ports}})).await;
+    let through = format!("{services}/s:80/proxy/x");
+    assert_eq!(api.get(&through).await.message(), "no endpoints available for service \"s\"");
+    let slice = json!({
+        "metadata": {"name": "s-1", "labels": {"kubernetes.io/service-name": "s"}}, "addressType": "IPv4",
+        "ports": [{"name": "http", "port": 8080}],
+        "endpoints": [{"addresses": ["10.42.0.5"], "nodeName": "n1"}],
+    });
+    api.make("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", slice).await;
+    assert_eq!(api.get(&through).await.bytes, "/podProxy/10.42.0.5/8080/x");
+    assert!(
+        api.get(&format!("{services}/s:other/proxy/x")).await.message().contains("no service port \"other\"")
+    );
+    assert_eq!(api.get(&format!("{services}/https:s:80/proxy/x")).await.code, 400);
+    assert_eq!(api.client(User::node("n1")).await.get(&path, &[]).await.code, 403);
+}
+
+#[tokio::test]
 async fn administrators_see_what_the_controllers_do() {
     let api = Api::new().await;
     assert_eq!(api.get("/debug/reconcilers").await.expect(200), json!(null));
