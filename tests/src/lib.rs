@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod cluster;
+pub mod kubectl;
 pub mod registry;
 pub mod tool;
 pub mod wait;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::run::{run, target_dir};
+use crate::run::{command, output, run, target_dir};
 use crate::{build, check, tool};
 
 /// Which suites to run.
@@ -25,6 +25,9 @@ enum Tier {
     /// And format, lints, documentation and dependency checks: what CI runs
     Full,
 }
+
+/// Stories that are told once more with control plane and node apart, which only root can do.
+const SPLIT: &[&str] = &["images", "kubectl_node", "network"];
 
 /// Runs the suites of a tier; the last line counts them and names what was skipped.
 ///
@@ -56,6 +59,16 @@ pub fn test(options: &Options) -> Result<()> {
             // One story after the other: each has a node of its own and the machine to itself.
             stories.args(["--test", "*", "--no-fail-fast", "--", "--test-threads=2"]);
             stories.env("EDGE_BINARIES", target_dir().join(build::QUICK));
+            run(stories)
+        });
+    }
+    if options.tier >= Tier::System && output(command("id", &["-u"])).is_ok_and(|uid| uid.trim() == "0") {
+        let _ = outcome.suite("split", || {
+            let mut stories = build::quick("test", build::AROUND);
+            stories.args(SPLIT.iter().flat_map(|name| ["--test", name]));
+            // An ordinary user cannot start another one's process.
+            stories.args(["--no-fail-fast", "--", "--test-threads=2", "--skip", "ordinary_user"]);
+            stories.env("EDGE_BINARIES", target_dir().join(build::QUICK)).env("EDGE_SHAPE", "split");
             run(stories)
         });
     }

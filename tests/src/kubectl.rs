@@ -1,0 +1,94 @@
+//! The real kubectl of every pinned version, in a namespace of its own.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use crate::cluster::{Cluster, Output};
+use crate::tool;
+
+/// The versions that are driven: the oldest that is promised and the newest there is.
+pub const VERSIONS: [&str; 2] = ["kubectl-1_32", "kubectl-1_37"];
+
+/// One version of kubectl at one cluster.
+pub struct Kubectl<'a> {
+    pub cluster: &'a Cluster,
+    pub name: &'static str,
+    pub namespace: String,
+    program: PathBuf,
+}
+
+/// Tells a story with every version that is there.
+pub fn with_each(cluster: &Cluster, story: impl Fn(&Kubectl<'_>)) {
+    for name in VERSIONS {
+        let Some(program) = tool::find(name) else { continue };
+        let namespace = name.replace('_', "-");
+        let kubectl = Kubectl { cluster, name, namespace, program };
+        kubectl.run(&format!("create namespace {}", kubectl.namespace));
+        story(&kubectl);
+    }
+}
+
+impl Kubectl<'_> {
+    /// What a command line prints; single quotes keep words together. Panics if it fails.
+    #[track_caller]
+    pub fn run(&self, line: &str) -> String {
+        self.output(line).checked().unwrap_or_else(|text| panic!("{} {line}: {text}", self.name))
+    }
+
+    /// What a command line that must fail complains of.
+    #[track_caller]
+    pub fn refused(&self, line: &str) -> String {
+        let output = self.output(line);
+        assert!(!output.status.success(), "{} {line} succeeded: {}", self.name, output.stdout);
+        output.stderr
+    }
+
+    /// What a command line prints and how it ends.
+    pub fn output(&self, line: &str) -> Output {
+        self.cluster.run(&mut self.command(line))
+    }
+
+    /// The same for a command that runs on; its output is piped.
+    pub fn start(&self, line: &str) -> Child {
+        let mut command = self.command(line);
+        self.cluster.prepare(&mut command);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    }
+
+    /// Runs `edit` with a program in the place of an editor.
+    pub fn edit(&self, line: &str, editor: &std::path::Path) -> Output {
+        self.cluster.run(self.command(line).env("KUBE_EDITOR", editor))
+    }
+
+    /// Lets it read `text` from a file; gives the path.
+    pub fn file(&self, text: &str) -> String {
+        let path = self.cluster.folder().join(format!("{}.yaml", fastrand::u64(..)));
+        std::fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("--cache-dir").arg(self.cluster.folder().join("kubectl-cache").join(self.name));
+        command.arg("--namespace").arg(&self.namespace).args(words(line));
+        command.env("HOME", self.cluster.folder());
+        command
+    }
+}
+
+/// The words of a line; what is in single quotes is one.
+fn words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quoted = false;
+    for letter in line.chars() {
+        match letter {
+            '\'' => quoted = !quoted,
+            ' ' if !quoted => words.push(String::new()),
+            other => words.last_mut().unwrap().push(other),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}

@@ -1,0 +1,433 @@
+//! What people do with kubectl's oldest and newest version, against a control plane alone: outcome, words, exit code.
+#![allow(clippy::unwrap_used)]
+
+use std::io::BufRead as _;
+
+use edge_tests::kubectl::with_each;
+use edge_tests::{Cluster, Options, Shape, eventually};
+
+fn control_plane() -> Cluster {
+    Cluster::with(Options::new(Shape::Whole).flag("--no-node", "true"))
+}
+
+const DEPLOYMENT: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, labels: {app: web}}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - name: main
+        image: file:one.wasm
+        ports: [{name: http, containerPort: 8080}]
+";
+
+fn settings(data: &str) -> String {
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: settings}}\ndata: {data}\n")
+}
+
+#[test]
+fn discovery_schema_and_health_are_read() {
+    with_each(&control_plane(), |kubectl| {
+        assert!(kubectl.run("version").contains("Server Version: v1.37."));
+        let versions = kubectl.run("api-versions");
+        for version in ["v1", "apps/v1", "events.k8s.io/v1"] {
+            assert!(versions.lines().any(|line| line == version), "{version}: {versions}");
+        }
+        let names = kubectl.run("api-resources --namespaced=true --verbs=list,watch -o name");
+        assert!(names.lines().any(|line| line == "deployments.apps") && !names.contains("nodes"), "{names}");
+        let wide = kubectl.run("api-resources -o wide");
+        let pods = wide.lines().find(|line| line.starts_with("pods ")).unwrap();
+        assert!(
+            pods.contains(" po ") && pods.contains("deletecollection") && pods.ends_with("all"),
+            "{pods}"
+        );
+
+        let field = kubectl.run("explain pods.spec.containers.image");
+        assert!(field.contains("FIELD: image <string>") && field.contains("DESCRIPTION:"), "{field}");
+        assert!(kubectl.run("explain deployment --recursive").contains("maxUnavailable\t<IntOrString>"));
+        assert!(kubectl.refused("explain pods.spec.nothing").contains("field \"nothing\" does not exist"));
+
+        assert_eq!(kubectl.run("get --raw /healthz"), "ok");
+        let checks = kubectl.run("get --raw '/readyz?verbose'");
+        assert!(
+            checks.contains("[+]ping ok") && checks.trim_end().ends_with("readyz check passed"),
+            "{checks}"
+        );
+        assert!(kubectl.run("get --raw '/readyz?verbose&exclude=ping'").contains("[+]ping excluded: ok"));
+        assert_eq!(kubectl.run("get --raw /livez/ping"), "ok");
+        assert!(kubectl.run("get --raw /metrics").contains("apiserver_request"));
+        assert!(kubectl.run("get --raw /openapi/v2").starts_with("{\"swagger\":\"2.0\""));
+        assert!(kubectl.run("get --raw /").contains("\"/apis/apps/v1\""));
+        assert!(kubectl.refused("get --raw /nothing").contains("NotFound"));
+        assert!(kubectl.run("cluster-info").contains("Kubernetes control plane"));
+    });
+}
+
+#[test]
+fn objects_are_shown_in_every_form() {
+    with_each(&control_plane(), |kubectl| {
+        for name in ["a", "b", "c", "d", "e"] {
+            kubectl.run(&format!("create configmap {name} --from-literal=k={name}"));
+        }
+        kubectl.run("label configmap a b tier=front");
+        let table = kubectl.run("get configmap a");
+        let words = |line: usize| table.lines().nth(line).unwrap().split_whitespace().collect::<Vec<_>>();
+        assert_eq!(words(0), ["NAME", "DATA", "AGE"]);
+        assert_eq!(words(1)[..2], ["a", "1"]);
+        let names = |line: &str| -> Vec<String> {
+            let listed = kubectl.run(&format!("get configmap -o name {line}"));
+            let names = listed.lines().map(|name| name.trim_start_matches("configmap/").to_owned());
+            names.filter(|name| name != "kube-root-ca.crt").collect()
+        };
+        assert_eq!(names("--chunk-size=2"), ["a", "b", "c", "d", "e"]);
+        assert_eq!(names("-l tier=front"), ["a", "b"]);
+        assert_eq!(names("-l 'tier notin (front)'"), ["c", "d", "e"]);
+        assert_eq!(names("-l '!tier'"), ["c", "d", "e"]);
+        assert_eq!(names("--field-selector metadata.name=c"), ["c"]);
+        assert_eq!(names("-l tier --field-selector metadata.name!=a"), ["b"]);
+        assert!(kubectl.run("get configmaps -A --chunk-size=2").contains("kube-system"));
+        assert!(kubectl.run("get cm a --show-labels").contains("tier=front"));
+        assert!(kubectl.run("get cm -L tier").contains("TIER"));
+        assert!(kubectl.run("get cm a -o yaml").contains("\nkind: ConfigMap\n"));
+        assert!(kubectl.run("get cm -o json").contains("\"kind\": \"List\""));
+        assert_eq!(kubectl.run("get cm a -o jsonpath={.data.k}"), "a");
+        assert_eq!(kubectl.run("get cm a -o custom-columns=N:.metadata.name --no-headers").trim(), "a");
+        assert_eq!(kubectl.run("get cm b -o 'go-template={{.data.k}}'"), "b");
+        assert!(kubectl.run("get cm --sort-by=.metadata.name -o name").starts_with("configmap/a\n"));
+        assert!(kubectl.run("get ns,cm -o name").contains("namespace/default"));
+        assert!(kubectl.run("describe configmap a").contains("tier=front"));
+
+        let nothing = kubectl.output("get all");
+        assert!(nothing.status.success() && nothing.stderr.contains("No resources found in"), "{nothing:?}");
+        let missing = kubectl.refused("get configmap none");
+        assert_eq!(missing.trim(), "Error from server (NotFound): configmaps \"none\" not found");
+        assert!(kubectl.run("get configmap none --ignore-not-found").is_empty());
+        let unknown = kubectl.refused("get gadgets");
+        assert!(unknown.contains("the server doesn't have a resource type \"gadgets\""), "{unknown}");
+        assert!(kubectl.refused("get cm -l 'a=b=c'").contains("BadRequest"));
+        let field = kubectl.refused("get cm --field-selector spec.x=1");
+        assert!(field.contains("\"spec.x\" is not a known field selector"), "{field}");
+
+        let mut watch = kubectl.start("get configmap --watch --output-watch-events -o name");
+        let mut lines = std::io::BufReader::new(watch.stdout.take().unwrap()).lines();
+        let mut told = |wanted: &str| lines.by_ref().any(|line| line.unwrap().contains(wanted));
+        assert!(told("configmap/e"));
+        kubectl.run("create configmap late --from-literal=k=1");
+        assert!(told("configmap/late"));
+        kubectl.run("delete configmap late");
+        assert!(told("configmap/late"));
+        watch.kill().unwrap();
+        watch.wait().unwrap();
+    });
+}
+
+#[test]
+fn manifests_are_applied_compared_and_replaced() {
+    with_each(&control_plane(), |kubectl| {
+        let first = kubectl.file(&settings("{a: '1'}"));
+        let second = kubectl.file(&settings("{a: '2', b: '2'}"));
+        assert_eq!(kubectl.run(&format!("apply -f {first}")), "configmap/settings created\n");
+        assert_eq!(kubectl.run(&format!("apply -f {first}")), "configmap/settings unchanged\n");
+        let last = kubectl.run("apply view-last-applied configmap settings -o json");
+        assert!(last.contains("\"a\": \"1\""), "{last}");
+
+        let compared = kubectl.output(&format!("diff -f {second}"));
+        assert_eq!(compared.status.code(), Some(1), "{compared:?}");
+        assert!(compared.stdout.contains("+  b: \"2\""), "{compared:?}");
+        let compared = kubectl.output(&format!("diff --server-side --force-conflicts -f {second}"));
+        assert_eq!(compared.status.code(), Some(1), "{compared:?}");
+        let dry = kubectl.run(&format!("apply --dry-run=server -f {second}"));
+        assert_eq!(dry, "configmap/settings configured (server dry run)\n");
+        assert_eq!(kubectl.run("get cm settings -o jsonpath={.data}"), "{\"a\":\"1\"}");
+        assert_eq!(kubectl.run(&format!("apply -f {second}")), "configmap/settings configured\n");
+        assert_eq!(kubectl.output(&format!("diff -f {second}")).status.code(), Some(0));
+        kubectl.run(&format!("apply -f {first}"));
+        assert_eq!(kubectl.run("get cm settings -o jsonpath={.data}"), "{\"a\":\"1\"}", "b was taken away");
+
+        let unknown = kubectl.file(&settings("{a: '1'}\ndta: {}"));
+        let strict = kubectl.refused(&format!("apply -f {unknown}"));
+        assert!(strict.contains("strict decoding error: unknown field \"dta\""), "{strict}");
+        let warned = kubectl.output(&format!("apply --validate=warn -f {unknown}"));
+        assert!(warned.status.success(), "{warned:?}");
+        assert!(warned.stderr.contains("unknown field \"dta\""), "{warned:?}");
+
+        let list = kubectl.file(
+            "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: ConfigMap\n  metadata: {name: l1}\n\
+             - apiVersion: v1\n  kind: Secret\n  metadata: {name: l2}\n  stringData: {a: b}\n",
+        );
+        let made = kubectl.run(&format!("create -f {list}"));
+        assert_eq!(made, "configmap/l1 created\nsecret/l2 created\n");
+        let again = kubectl.refused(&format!("create -f {list}"));
+        assert!(again.contains("Error from server (AlreadyExists)"), "{again}");
+        assert!(kubectl.run(&format!("delete -f {list}")).contains("secret \"l2\" deleted"));
+
+        let generated = kubectl.file("apiVersion: v1\nkind: ConfigMap\nmetadata: {generateName: gen-}\n");
+        let name = kubectl.run(&format!("create -f {generated} -o name"));
+        assert_eq!(name.trim().len(), "configmap/gen-".len() + 5, "{name}");
+
+        kubectl.run(&format!("replace -f {second}"));
+        assert_eq!(kubectl.run("get cm settings -o jsonpath={.data.b}"), "2");
+        let stale =
+            kubectl.file(&settings("{}").replace("name: settings", "name: settings, resourceVersion: '1'"));
+        let conflict = kubectl.refused(&format!("replace -f {stale}"));
+        assert!(conflict.contains("Error from server (Conflict)"), "{conflict}");
+        assert!(conflict.contains("the object has been modified"), "{conflict}");
+        assert!(kubectl.run(&format!("replace --force -f {first}")).contains("replaced"));
+
+        let editor = kubectl.cluster.folder().join("editor");
+        std::fs::write(&editor, "#!/bin/sh\nsed -i 's/a: \"1\"/a: \"edited\"/' \"$1\"\n").unwrap();
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(&editor, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let edited = kubectl.edit("edit configmap settings", &editor).ok();
+        assert_eq!(edited, "configmap/settings edited\n");
+        assert_eq!(kubectl.run("get cm settings -o jsonpath={.data.a}"), "edited");
+    });
+}
+
+#[test]
+fn server_side_apply_knows_who_owns_what() {
+    with_each(&control_plane(), |kubectl| {
+        let web = kubectl.file(DEPLOYMENT);
+        let made = kubectl.run(&format!("apply --server-side -f {web}"));
+        assert_eq!(made, "deployment.apps/web serverside-applied\n");
+        let three = kubectl.file(&DEPLOYMENT.replace("replicas: 2", "replicas: 3"));
+        let conflict = kubectl.refused(&format!("apply --server-side --field-manager=other -f {three}"));
+        assert!(conflict.contains("Apply failed with 1 conflict"), "{conflict}");
+        assert!(conflict.contains("conflict with \"kubectl\": .spec.replicas"), "{conflict}");
+        kubectl.run(&format!("apply --server-side --force-conflicts --field-manager=other -f {three}"));
+        assert_eq!(kubectl.run("get deploy web -o jsonpath={.spec.replicas}"), "3");
+        let owners = kubectl
+            .run("get deploy web --show-managed-fields -o jsonpath={.metadata.managedFields[*].manager}");
+        assert!(owners.contains("other") && owners.contains("kubectl"), "{owners}");
+        // From client-side apply over to server-side apply, and back.
+        kubectl.run("delete deploy web");
+        kubectl.run(&format!("apply -f {web}"));
+        kubectl.run(&format!("apply --server-side -f {three}"));
+        assert_eq!(kubectl.run("get deploy web -o jsonpath={.spec.replicas}"), "3");
+    });
+}
+
+#[test]
+fn generators_write_what_they_promise() {
+    with_each(&control_plane(), |kubectl| {
+        let literal = kubectl.file("from a file");
+        for (line, told) in [
+            ("create configmap c --from-literal=a=1", "configmap/c created"),
+            ("create secret generic s --from-literal=a=1", "secret/s created"),
+            (
+                "create secret docker-registry d --docker-username=u --docker-password=p --docker-email=e",
+                "secret/d created",
+            ),
+            ("create serviceaccount robot", "serviceaccount/robot created"),
+            ("create deployment web --image=file:a.wasm --port=8080", "deployment.apps/web created"),
+            ("create service clusterip one --tcp=80:8080", "service/one created"),
+            ("create service nodeport two --tcp=80:8080", "service/two created"),
+            ("create service externalname three --external-name=example.com", "service/three created"),
+            ("create ingress way --rule=example.com/=one:80", "ingress.networking.k8s.io/way created"),
+            ("run lone --image=file:a.wasm --labels=app=lone --port=80", "pod/lone created"),
+            ("expose deployment web --port=80 --target-port=8080 --name=front", "service/front exposed"),
+            ("expose pod lone --port=80", "service/lone exposed"),
+            ("create job once --image=file:a.wasm", "job.batch/once created"),
+            (
+                "create cronjob often --image=file:a.wasm --schedule='*/5 * * * *'",
+                "cronjob.batch/often created",
+            ),
+            ("create quota few --hard=configmaps=20", "resourcequota/few created"),
+            (
+                "create role reader --verb=get --resource=pods",
+                "role.rbac.authorization.k8s.io/reader created",
+            ),
+            (
+                "create rolebinding reads --role=reader --user=eve",
+                "rolebinding.rbac.authorization.k8s.io/reads created",
+            ),
+            (
+                "create poddisruptionbudget kept --selector=app=web --min-available=1",
+                "poddisruptionbudget.policy/kept created",
+            ),
+            ("autoscale deployment web --max=3", "horizontalpodautoscaler.autoscaling/web autoscaled"),
+        ] {
+            assert_eq!(kubectl.run(line).trim(), told, "{line}");
+        }
+        kubectl.run(&format!("create configmap f --from-file=key={literal}"));
+        assert_eq!(kubectl.run("get cm f -o jsonpath={.data.key}"), "from a file");
+        assert_eq!(kubectl.run("get secret s -o jsonpath={.data.a}"), "MQ==");
+        assert_eq!(kubectl.run("get secret d -o jsonpath={.type}"), "kubernetes.io/dockerconfigjson");
+        assert_eq!(kubectl.run("get service front -o jsonpath={.spec.selector.app}"), "web");
+        assert_eq!(
+            kubectl.run("get deploy web -o jsonpath={.spec.template.spec.containers[0].name}"),
+            "file"
+        );
+        let token = kubectl.run("create token robot --duration=10m");
+        assert_eq!(token.trim().split('.').count(), 3, "a token has three parts");
+        assert_eq!(kubectl.run("get hpa web -o jsonpath={.spec.maxReplicas}"), "3");
+        let class = format!("create priorityclass {} --value=7", kubectl.namespace);
+        assert!(kubectl.run(&class).contains("priorityclass.scheduling.k8s.io/"));
+        let again = kubectl.refused("create configmap c");
+        assert_eq!(again.trim(), "error: failed to create configmap: configmaps \"c\" already exists");
+        let dry = kubectl.run("create configmap never --dry-run=server -o yaml");
+        assert!(dry.contains("name: never") && dry.contains("uid: "), "{dry}");
+        assert!(kubectl.refused("get configmap never").contains("NotFound"));
+        let bad = kubectl.refused("run Bad_Name --image=file:a.wasm");
+        assert!(bad.contains("metadata.name: Invalid value: \"Bad_Name\""), "{bad}");
+    });
+}
+
+#[test]
+fn people_learn_who_they_are_and_what_they_may() {
+    with_each(&control_plane(), |kubectl| {
+        assert!(kubectl.run("auth whoami").contains("Username"));
+        assert_eq!(kubectl.run("auth can-i create pods"), "yes\n");
+        assert!(kubectl.run("auth can-i --list").contains("*.*"));
+        let no = kubectl.output("auth can-i get pods --as=eve");
+        assert_eq!((no.status.code(), no.stdout.as_str()), (Some(1), "no\n"));
+        kubectl.run("create role reader --verb=get,list --resource=pods");
+        kubectl.run("create rolebinding reads --role=reader --user=eve");
+        eventually("the binding counts", || match kubectl.output("auth can-i get pods --as=eve") {
+            yes if yes.status.success() => Ok(()),
+            no => Err(format!("{no:?}")),
+        });
+        kubectl.run("get pods --as=eve");
+        let refused = kubectl.refused("delete pod any --as=eve");
+        assert!(refused.contains("Error from server (Forbidden)"), "{refused}");
+        assert!(
+            refused.contains("User \"eve\" cannot delete resource \"pods\" in API group \"\""),
+            "{refused}"
+        );
+    });
+}
+
+#[test]
+fn objects_are_changed_in_every_way() {
+    with_each(&control_plane(), |kubectl| {
+        kubectl.run(&format!("create -f {}", kubectl.file(DEPLOYMENT)));
+        let field = |path: &str| kubectl.run(&format!("get deploy web -o 'jsonpath={{{path}}}'"));
+        assert_eq!(kubectl.run("label deploy web tier=front"), "deployment.apps/web labeled\n");
+        assert_eq!(kubectl.run("label deploy web tier=front"), "deployment.apps/web not labeled\n");
+        assert!(kubectl.refused("label deploy web tier=back").contains("already has a value (front)"));
+        kubectl.run("label deploy web tier=back --overwrite");
+        assert_eq!(kubectl.run("label deploy web tier-"), "deployment.apps/web unlabeled\n");
+        kubectl.run("annotate deploy web note='several words'");
+        assert_eq!(field(".metadata.annotations.note"), "several words");
+
+        let image = ".spec.template.spec.containers[0].image";
+        let strategic =
+            r#"{"spec":{"template":{"spec":{"containers":[{"name":"main","image":"file:two.wasm"}]}}}}"#;
+        kubectl.run(&format!("patch deploy web -p {strategic}"));
+        assert_eq!(
+            (field(image).as_str(), field(".spec.template.spec.containers[0].ports[0].name").as_str()),
+            ("file:two.wasm", "http")
+        );
+        kubectl.run(r#"patch deploy web --type=merge -p {"spec":{"replicas":4}}"#);
+        kubectl
+            .run(r#"patch deploy web --type=json -p [{"op":"replace","path":"/spec/replicas","value":5}]"#);
+        assert_eq!(field(".spec.replicas"), "5");
+        assert!(kubectl.run("patch deploy web -p {}").contains("patched (no change)"));
+        let refused = kubectl.refused(r#"patch deploy web --type=merge -p {"spec":{"replicas":-1}}"#);
+        assert!(refused.contains("spec.replicas: Invalid value: -1"), "{refused}");
+        let refused = kubectl
+            .refused(r#"patch deploy web --type=merge -p {"spec":{"selector":{"matchLabels":{"a":"b"}}}}"#);
+        assert!(refused.contains("field is immutable"), "{refused}");
+        kubectl
+            .run(r#"patch deploy web --subresource=status --type=merge -p {"status":{"collisionCount":7}}"#);
+        assert_eq!(
+            kubectl.run("get deploy web --subresource=status -o jsonpath={.status.collisionCount}"),
+            "7"
+        );
+
+        assert_eq!(kubectl.run("scale deploy web --replicas=3"), "deployment.apps/web scaled\n");
+        assert!(
+            kubectl
+                .refused("scale deploy web --replicas=1 --current-replicas=9")
+                .contains("Expected replicas to be 9, was 3")
+        );
+        assert_eq!(kubectl.run("get deploy web --subresource=scale -o jsonpath={.spec.replicas}"), "3");
+        kubectl.run("set image deploy web main=file:three.wasm");
+        assert_eq!(field(image), "file:three.wasm");
+        kubectl.run("set env deploy web COLOUR=red");
+        assert!(kubectl.run("set env deploy web --list").contains("COLOUR=red"));
+        kubectl.run("set resources deploy web --limits=memory=64Mi");
+        kubectl.run("set serviceaccount deploy web default");
+        kubectl.run("create service clusterip web --tcp=80:8080");
+        kubectl.run("set selector service web app=other");
+        assert_eq!(kubectl.run("get service web -o jsonpath={.spec.selector.app}"), "other");
+        kubectl.run("rollout pause deploy web");
+        assert!(kubectl.refused("rollout restart deploy web").contains("can't restart paused deployment"));
+        kubectl.run("rollout resume deploy web");
+        assert!(kubectl.run("rollout restart deploy web").contains("restarted"));
+    });
+}
+
+#[test]
+fn objects_end_as_they_are_told_to() {
+    with_each(&control_plane(), |kubectl| {
+        let web = kubectl.file(DEPLOYMENT);
+        let replica_sets = |selector: &str| kubectl.run(&format!("get rs -o name {selector}"));
+        let start = || {
+            kubectl.run(&format!("create -f {web}"));
+            eventually("the Deployment has its ReplicaSet", || match replica_sets("-l app=web") {
+                names if names.is_empty() => Err("none yet".to_owned()),
+                names => Ok(names),
+            })
+        };
+        let gone = || {
+            eventually("the ReplicaSet goes with its Deployment", || match replica_sets("-l app=web") {
+                names if names.is_empty() => Ok(()),
+                names => Err(names),
+            });
+        };
+        start();
+        assert!(kubectl.run("delete deploy web").starts_with("deployment.apps \"web\" deleted"));
+        gone();
+        start();
+        kubectl.run("delete deploy web --cascade=foreground --timeout=60s");
+        assert!(replica_sets("-l app=web").is_empty(), "what it owns goes first");
+        start();
+        kubectl.run("delete deploy web --cascade=orphan --timeout=60s");
+        let left = replica_sets("-l app=web");
+        assert_eq!(left.lines().count(), 1);
+        assert_eq!(
+            kubectl.run(&format!("get {} -o jsonpath={{.metadata.ownerReferences}}", left.trim())),
+            ""
+        );
+        kubectl.run(&format!("delete {}", left.trim()));
+
+        for name in ["a", "b", "c"] {
+            kubectl.run(&format!("create configmap {name}"));
+            kubectl
+                .run(&format!("label configmap {name} kind={}", if name == "c" { "other" } else { "this" }));
+        }
+        assert_eq!(kubectl.run("delete cm -l kind=this").lines().count(), 2);
+        assert!(kubectl.run("delete cm c --dry-run=server").contains("deleted (server dry run)"));
+        assert!(kubectl.run("delete cm c --now --wait=false").contains("deleted"));
+        assert!(kubectl.refused("delete cm c").contains("NotFound"));
+        assert!(kubectl.run("delete cm c --ignore-not-found").is_empty());
+        kubectl.run("run lone --image=file:a.wasm");
+        let forced = kubectl.output("delete pod lone --force --grace-period=0");
+        assert!(forced.stdout.contains("force deleted") || forced.stdout.contains("deleted"), "{forced:?}");
+
+        kubectl.run("create configmap held");
+        kubectl.run(r#"patch cm held --type=merge -p {"metadata":{"finalizers":["example.com/hold"]}}"#);
+        let waiting = kubectl.refused("delete cm held --timeout=1s");
+        assert!(waiting.contains("timed out waiting for the condition"), "{waiting}");
+        let mut wait = kubectl.start("wait --for=delete cm/held --timeout=60s");
+        kubectl.run(r#"patch cm held --type=json -p [{"op":"remove","path":"/metadata/finalizers"}]"#);
+        assert!(wait.wait().unwrap().success());
+        kubectl.run("create configmap told --from-literal=state=new");
+        let mut wait = kubectl.start("wait --for=jsonpath={.data.state}=done cm/told --timeout=60s");
+        kubectl.run(r#"patch cm told --type=merge -p {"data":{"state":"done"}}"#);
+        assert!(wait.wait().unwrap().success());
+        let late = kubectl.refused("wait --for=jsonpath={.data.state}=never cm/told --timeout=1s");
+        assert!(late.contains("timed out waiting for the condition on configmaps/told"), "{late}");
+        kubectl.run(&format!("create namespace {}-more", kubectl.namespace));
+        kubectl.run(&format!("create configmap inside -n {}-more", kubectl.namespace));
+        kubectl.run(&format!("delete namespace {}-more --timeout=60s", kubectl.namespace));
+        let gone = kubectl.refused(&format!("get ns {}-more", kubectl.namespace));
+        assert!(gone.contains("NotFound"), "{gone}");
+    });
+}
