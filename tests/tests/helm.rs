@@ -1,4 +1,4 @@
-//! helm's two living versions through the life of a release: a chart with hooks.
+//! helm's two living versions through the life of a release: a chart with a CRD, an object of it, and hooks.
 #![allow(clippy::unwrap_used)]
 
 use std::process::Command;
@@ -53,8 +53,9 @@ fn a_release_lives(name: &str) {
     let installed = helm.run(&format!("install web {CHART} --create-namespace --wait --timeout 60s"));
     assert!(installed.contains("STATUS: deployed") && installed.contains("REVISION: 1"), "{installed}");
     assert_eq!(field("deployment/web", ".status.readyReplicas"), "1", "helm waited for it");
+    assert_eq!(field("greetings/web", ".spec.text"), "hello");
     assert_eq!(field("configmap/web-after", ".data.revision"), "1");
-    assert_eq!(field("pod/web-check", ".status.phase"), "Succeeded");
+    assert_eq!(field("job/web-check", ".status.succeeded"), "1");
     let taken = helm.output(&format!("install web {CHART}")).refused();
     assert!(
         taken.contains("cannot re-use a name that is still in use") || taken.contains("cannot reuse a name"),
@@ -68,16 +69,17 @@ fn a_release_lives(name: &str) {
     assert!(upgraded.contains("REVISION: 2"), "{upgraded}");
     assert_eq!(field("deployment/web", greeting), "servus");
     assert_eq!(field("deployment/web", ".status.readyReplicas"), "2");
+    assert_eq!(field("greetings/web", ".spec.text"), "servus");
     assert!(helm.run("get values web").contains("greeting: servus"));
-    assert!(helm.run("get manifest web").contains("kind: Deployment"));
+    assert!(helm.run("get manifest web").contains("kind: Greeting"));
 
     // A hook that fails ends the upgrade; what ran goes on running.
     let failed = helm.output(&format!("upgrade web {CHART} --set check=3 --wait --timeout 60s")).refused();
     assert!(failed.contains("pre-upgrade hooks failed"), "{failed}");
     assert_eq!(field("deployment/web", greeting), "servus");
-    // So does what the server refuses.
-    let failed = helm.output(&format!("upgrade web {CHART} --set replicas=-1 --timeout 60s")).refused();
-    assert!(failed.contains("spec.replicas"), "{failed}");
+    // So does a value that the schema of the CRD refuses.
+    let failed = helm.output(&format!("upgrade web {CHART} --set greeting= --timeout 60s")).refused();
+    assert!(failed.contains("spec.text"), "{failed}");
 
     let back = helm.run("rollback web 1 --wait --timeout 60s");
     assert!(back.contains("Rollback was a success"), "{back}");
@@ -93,6 +95,8 @@ fn a_release_lives(name: &str) {
 
     helm.run("uninstall web --wait --timeout 60s");
     assert!(cluster.get(&["deployment", "web", "-n", "releases"]).is_err());
+    assert!(cluster.get(&["greetings", "web", "-n", "releases"]).is_err());
+    assert!(cluster.get(&["crd", "greetings.charts.example.com"]).is_ok(), "helm leaves CRDs alone");
     assert!(!helm.run("list").contains("web"));
     let status = helm.output("status web").refused();
     assert!(status.contains("not found"), "{status}");

@@ -44,14 +44,14 @@ pub fn test(options: &Options) -> Result<()> {
         skipped.extend(report.missing.into_keys());
     }
     let _ = outcome.suite("unit", || {
-        for names in [build::DAEMON, build::AROUND] {
+        let of = |names, which: &[&str]| {
             let mut tests = build::quick("test", names);
-            tests.args(["--lib", "--bins"]);
-            run(tests)?;
-        }
-        let mut whole_crates = build::quick("test", build::DAEMON);
-        whole_crates.args(["--test", "*"]);
-        run(whole_crates)
+            tests.args(which).arg("--no-fail-fast");
+            run(tests)
+        };
+        let units = [build::DAEMON, build::AROUND].map(|names| of(names, &["--lib", "--bins"]));
+        let whole_crates = of(build::DAEMON, &["--test", "*"]);
+        units.into_iter().chain([whole_crates]).collect()
     });
     if options.tier >= Tier::System {
         let _ = outcome.suite("system", || {
