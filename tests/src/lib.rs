@@ -5,6 +5,7 @@
 //! story takes a fixed port, a program from `PATH`, or anything another story left behind.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+pub mod agent;
 pub mod api;
 pub mod cluster;
 pub mod kubectl;

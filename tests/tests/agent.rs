@@ -1,51 +1,15 @@
 //! A second process joins as a second Node, over TLS that it dials itself.
 #![allow(clippy::unwrap_used)]
 
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
+use edge_tests::agent::Agent;
 use edge_tests::{Cluster, Options, Shape, eventually};
-
-/// An `edged agent`; dropped, it is killed.
-struct Agent(Child);
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn join(cluster: &Cluster, name: &str) -> Agent {
-    let data = cluster.folder().join(name);
-    let log = std::fs::File::create(cluster.folder().join(format!("{name}.log"))).unwrap();
-    let child = Command::new(edge_tests::binaries().join("edged"))
-        .args(["agent", "--server", &format!("https://{}", cluster.api()), "--token-file"])
-        .arg(cluster.data_dir().join("agent-token"))
-        .args(["--node-name", name, "--data-dir"])
-        .arg(data)
-        .args([
-            "--dns-address",
-            "127.0.0.1:0",
-            "--http-address",
-            "127.0.0.1:0",
-            "--https-address",
-            "127.0.0.1:0",
-        ])
-        .current_dir(edge_tests::root())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .unwrap();
-    Agent(child)
-}
 
 #[test]
 fn an_agent_runs_the_pods_that_are_bound_to_it_and_its_logs_come_back() {
     let cluster = Cluster::with(Options::new(Shape::Whole).flag("--no-node", "true"));
-    let _agent = join(&cluster, "shelf-7");
-    cluster.edgectl(&["wait", "--for=create", "node/shelf-7", "--timeout=60s"]).ok();
-    cluster.edgectl(&["wait", "--for=condition=ready", "node/shelf-7", "--timeout=60s"]).ok();
+    let _agent = Agent::join(&cluster, "shelf-7");
     cluster.apply(
         "apiVersion: v1\nkind: Pod\nmetadata: {name: far}\nspec:\n  containers:\n  - name: ticker\n    image: file:guests/dist/ticker.wasm\n",
     );
@@ -60,9 +24,7 @@ fn an_agent_runs_the_pods_that_are_bound_to_it_and_its_logs_come_back() {
 #[test]
 fn two_nodes_of_one_cluster_keep_apart_what_is_bound_to_them() {
     let cluster = Cluster::with(Options::new(Shape::Whole).flag("--node-name", "desk"));
-    let _agent = join(&cluster, "shelf");
-    cluster.edgectl(&["wait", "--for=create", "node/shelf", "--timeout=60s"]).ok();
-    cluster.edgectl(&["wait", "--for=condition=ready", "node/shelf", "--timeout=60s"]).ok();
+    let _agent = Agent::join(&cluster, "shelf");
     for (pod, node) in [("a", "desk"), ("b", "shelf")] {
         cluster.apply(&format!(
             "apiVersion: v1\nkind: Pod\nmetadata: {{name: {pod}}}\nspec:\n  nodeSelector: {{kubernetes.io/hostname: {node}}}\n  containers:\n  - name: ticker\n    image: file:guests/dist/ticker.wasm\n"

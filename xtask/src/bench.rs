@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::run::run;
+use crate::run::{command, run, target_dir};
 use crate::{build, tool};
 
 /// Which benchmarks to run.
@@ -21,7 +21,11 @@ pub fn bench(options: &Options) -> Result<()> {
     build::guests()?;
     tool::fetch_all()?.print();
     let binaries = build::release()?;
-    let mut bench = build::quick("run", &["edge-bench"]);
-    bench.args(["--quiet", "--"]).args(&options.names).env("EDGE_BINARIES", binaries);
+    let mut around = build::quick("build", build::AROUND);
+    around.arg("--bins");
+    run(around)?;
+    let program = target_dir().join(build::QUICK).join("edge-bench");
+    let mut bench = command(&program.to_string_lossy(), &[]);
+    bench.args(&options.names).env("EDGE_BINARIES", binaries);
     run(bench)
 }

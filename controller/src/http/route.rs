@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use edge_api::catalogue::Catalogue;
 use edge_api::kind::{Kind, Subresource};
+use edge_api::kinds;
 
 use crate::http::query::{Plus, decode};
 use crate::registry::Target;

@@ -103,7 +103,7 @@ pub async fn answer(
     let messages = futures::stream::unfold((receiver, task), |(mut receiver, task)| async move {
         receiver.recv().await.map(|bytes| (Ok::<_, io::Error>(Frame::data(bytes)), (receiver, task)))
     });
-    Response::new(BodyExt::boxed(StreamBody::new(messages)))
+    Response::new(BodyExt::boxed_unsync(StreamBody::new(messages)))
 }
 
 async fn session(execution: Execution, ends: Ends, body: Incoming, sender: mpsc::Sender<Bytes>) {

@@ -47,7 +47,7 @@ pub async fn answer(host: &Host, ip: Option<IpAddr>, port: &str, body: Incoming)
     let chunks = futures::stream::unfold((receiver, task), |(mut receiver, task)| async move {
         receiver.recv().await.map(|bytes| (Ok::<_, io::Error>(Frame::data(bytes)), (receiver, task)))
     });
-    Response::new(BodyExt::boxed(StreamBody::new(chunks)))
+    Response::new(BodyExt::boxed_unsync(StreamBody::new(chunks)))
 }
 
 /// Passes bytes both ways until the Pod's side has said its last.

@@ -124,7 +124,7 @@ fn stream(reader: LogReader) -> Response<Body> {
     let pieces = futures::stream::try_unfold(reader, |mut reader| async move {
         Ok::<_, io::Error>(reader.next().await?.map(|piece: Bytes| (Frame::data(piece), reader)))
     });
-    let mut response = Response::new(StreamBody::new(pieces).boxed());
+    let mut response = Response::new(StreamBody::new(pieces).boxed_unsync());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
 }
