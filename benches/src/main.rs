@@ -5,6 +5,9 @@
 //! for release and runs them; each is one file and one line of [`BENCHES`].
 
 mod api;
+mod client;
+mod dense;
+mod hollow;
 mod idle;
 mod ingress;
 mod pods;
@@ -26,6 +29,8 @@ const BENCHES: &[Bench] = &[
     ("idle", "memory, CPU and bytes written while nothing changes", idle::run),
     ("ingress", "requests through the Ingress beside wasmtime serve", ingress::run),
     ("pods", "500 Pods created → Ready; memory of one more idle Pod", pods::run),
+    ("dense", "10,000 idle Pods on one node, and who still answers meanwhile", dense::run),
+    ("hollow", "1,000 nodes that run nothing and 100,000 Pods: what the control plane needs", hollow::run),
     ("restart", "a node with 100 Pods starts again", restart::run),
 ];
 

@@ -47,7 +47,7 @@ pub fn deployment(name: &str, replicas: u32) -> String {
 /// Waits until all are Ready.
 pub fn ready(cluster: &Cluster, name: &str, replicas: u32) {
     let wanted = replicas.to_string();
-    eventually_within(Duration::from_secs(180), &format!("{replicas} Pods of {name} are Ready"), || {
+    eventually_within(Duration::from_secs(300), &format!("{replicas} Pods of {name} are Ready"), || {
         let ready = cluster
             .edgectl(&["get", "deployment", name, "-o", "jsonpath={.status.readyReplicas}"])
             .checked()?;

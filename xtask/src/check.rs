@@ -2,15 +2,16 @@
 
 use anyhow::Result;
 
-use crate::build;
 use crate::run::{cargo, run};
+use crate::{build, rings};
 
-/// Format, lints on all targets, documentation with warnings as errors.
+/// Format, module rings, lints on all targets, documentation with warnings as errors.
 ///
 /// # Errors
 /// With the first that fails.
 pub fn check() -> Result<()> {
     run(cargo(&["fmt", "--all", "--check"]))?;
+    rings::check()?;
     for names in [build::DAEMON, build::AROUND] {
         let mut clippy = build::quick("clippy", names);
         clippy.args(["--all-targets", "--quiet", "--", "-D", "warnings"]);

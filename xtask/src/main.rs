@@ -7,6 +7,7 @@
 mod bench;
 mod build;
 mod check;
+mod rings;
 mod run;
 mod suite;
 mod tool;

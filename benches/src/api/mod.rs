@@ -4,7 +4,6 @@
 //! What cannot run here, kube-apiserver, stands beside as it was measured once on a machine of the
 //! same kind (1.36.2 with etcd 3.5, two quiet cores, client on the same cores, HTTP/1.1, JSON over TLS).
 
-mod client;
 mod disk;
 mod etcd;
 
@@ -20,8 +19,8 @@ use hyper::Method;
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
-use crate::api::client::{Connection, MAPS};
 use crate::api::etcd::Etcd;
+use crate::client::{Connection, MAPS};
 use crate::process::totals;
 use crate::report::{line, median, percentile};
 

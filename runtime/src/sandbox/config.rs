@@ -24,6 +24,8 @@ const WIDE_ADDRESS_SPACE: u64 = 9 << 40;
 const MOST_PODS: u64 = 11_000;
 /// Memory maps a pooled instance needs (measured).
 const MAPS_PER_POD: u64 = 6;
+/// Open files a Pod needs: its log, a volume and the directory of its last message.
+const FILES_PER_POD: u64 = 3;
 /// Memory maps kept back for the process itself.
 const MAPS_KEPT: u64 = 8_192;
 
@@ -59,7 +61,7 @@ impl Machine {
     /// our own allocations would be what fails.
     pub fn pods(&self) -> u64 {
         let by_maps = self.map_count.saturating_sub(MAPS_KEPT) / MAPS_PER_POD;
-        let by_files = self.open_files.saturating_sub(1_024) / 2;
+        let by_files = self.open_files.saturating_sub(1_024) / FILES_PER_POD;
         MOST_PODS.min(by_maps).min(by_files).max(1)
     }
 }
@@ -162,7 +164,7 @@ mod tests {
         let cases = [
             (machine(1 << 47, 65_530, 1 << 20), 9_556),
             (machine(1 << 47, 1 << 20, 1 << 20), 11_000),
-            (machine(1 << 47, 1 << 20, 4_096), 1_536),
+            (machine(1 << 47, 1 << 20, 4_096), 1_024),
             (machine(1 << 47, 100, 100), 1),
         ];
         for (machine, pods) in cases {

@@ -1,6 +1,7 @@
 //! What the tasks of one Pod share.
 
 use std::net::IpAddr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -35,6 +36,8 @@ pub struct Active {
     pub running: Running,
     /// Its place in the Pod's network, if it serves HTTP.
     pub serving: Mutex<Option<HttpServing>>,
+    /// Its `preStop` has begun.
+    pub let_go: AtomicBool,
     /// Directories that a handler opens anew for each instance.
     #[allow(dead_code, reason = "held for its drop")]
     pub holds: Vec<std::os::fd::OwnedFd>,

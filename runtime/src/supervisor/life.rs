@@ -67,6 +67,8 @@ pub enum Life {
         /// When the next one is due.
         retry: Duration,
     },
+    /// It runs; its `postStart` is not done yet.
+    Opening(Run),
     /// It runs.
     Running(Run),
     /// It was told to end and has not yet.
@@ -175,7 +177,7 @@ impl Slot {
 
     /// Whether it runs (being stopped is running).
     pub fn is_alive(&self) -> bool {
-        matches!(self.life, Life::Starting | Life::Running(_) | Life::Stopping(_))
+        matches!(self.life, Life::Starting | Life::Opening(_) | Life::Running(_) | Life::Stopping(_))
     }
 
     /// Whether it may be sent requests.

@@ -17,6 +17,8 @@ use crate::supervisor::life::{Failure, Life, Now, Role, Run, Slot, SlotRecord};
 const DEFAULT_GRACE: i64 = 30;
 /// Exit code of what was killed.
 const KILLED: i32 = 137;
+/// What a Pod gets on top of its grace period when its `preStop` has taken all of it.
+pub const EXTENSION: Duration = Duration::from_secs(2);
 
 /// Something happened.
 #[derive(Debug, Clone)]
@@ -31,12 +33,16 @@ pub enum Event {
     Image(usize, Result<ImageFound, Failure>),
     /// A container was started, or not.
     Started(usize, Result<Started, Failure>),
+    /// A container's `postStart` has ended.
+    PostStart(usize, Hook),
     /// A probe changed its mind.
     Probed(usize, Probed),
     /// A container's run has ended.
     Exited(usize, Exit),
     /// What the Pod's variables and volumes are made of has changed.
     Refreshed,
+    /// The `preStop` of every container that has one has ended.
+    Hooked,
     /// Nothing is routed to the Pod any more and nothing is under way.
     Drained,
     /// Time has passed.
@@ -55,10 +61,21 @@ pub struct ImageFound {
 pub struct Started {
     /// `edgectl://…`
     pub id: String,
+    /// It has a `postStart` to go through.
+    pub has_hook: bool,
     /// It has a startup probe to pass.
     pub has_startup: bool,
     /// It has a readiness probe to pass.
     pub has_readiness: bool,
+}
+
+/// How a hook ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// Well.
+    Done,
+    /// Not well.
+    Failed,
 }
 
 /// What a probe found.
@@ -86,11 +103,22 @@ pub enum Effect {
     Start(usize),
     /// End a container's run now.
     Kill(usize),
-    /// Take the Pod out of routing, run what comes before the end, let finish what is under way, until then at the
-    /// latest; answers [`Event::Drained`].
+    /// Give up a container's start, or end its run if it has begun meanwhile.
+    Abort(usize),
+    /// Run a container's `preStop`, until then at the latest, and then end its run.
+    Stop {
+        /// Which container.
+        container: usize,
+        /// By when, on the clock of delays.
+        by: Duration,
+    },
+    /// Take the Pod out of routing, run what comes before the end ([`Event::Hooked`]), let finish what is under way,
+    /// until then at the latest; answers [`Event::Drained`].
     Drain {
         /// By when, on the clock of delays.
         by: Duration,
+        /// Whether there is time for hooks.
+        hooks: bool,
     },
     /// Tell about it.
     Tell(Tale),
@@ -130,6 +158,8 @@ enum Stage {
         why: Ending,
         /// When patience ends.
         by: Duration,
+        /// A `preStop` is under way.
+        hooks: bool,
         /// Everything alive was told to end.
         killed: bool,
     },
@@ -146,6 +176,8 @@ enum Ending {
     Deleted,
     /// It was active for too long.
     Deadline,
+    /// Its main containers have ended for good, its sidecars have not.
+    Finished,
     /// It is gone from the API already.
     Removed,
 }
@@ -187,8 +219,8 @@ pub struct Machine {
     prepared: bool,
     deleted: bool,
     reason: String,
-    /// When it became active, for its deadline.
-    active_since: Option<Duration>,
+    /// When it became active and how old it was then, for its deadline.
+    active_since: Option<(Duration, Duration)>,
 }
 
 impl Machine {
@@ -292,7 +324,11 @@ impl Machine {
             return Phase::Pending;
         }
         let mut mains = self.slots.iter().filter(|slot| slot.role == Role::Main);
-        if mains.any(|slot| !slot.ran && slot.ended().is_none()) { Phase::Pending } else { Phase::Running }
+        let pending = |slot: &Slot| {
+            let opening = matches!(slot.life, Life::Opening(_)) && slot.last.is_none();
+            opening || !slot.ran && slot.ended().is_none()
+        };
+        if mains.any(pending) { Phase::Pending } else { Phase::Running }
     }
 
     /// What to remember.
@@ -333,13 +369,14 @@ impl Machine {
                 self.prepared = true;
                 if self.stage == Stage::Preparing {
                     self.stage = Stage::Active;
-                    self.active_since = Some(now.mono);
+                    self.active_since = Some((now.mono, now.wall.since(self.start_time)));
                     effects.push(Effect::Remember);
                 }
             }
             Event::Image(index, result) => self.image(index, result, now, effects),
             Event::Started(index, result) => self.started(index, result, now, effects),
-            Event::Probed(index, probed) => self.probed(index, &probed, effects),
+            Event::PostStart(index, hook) => self.post_start(index, hook, now, effects),
+            Event::Probed(index, probed) => self.probed(index, &probed, now, effects),
             Event::Exited(index, exit) => self.exited(index, exit, now, effects),
             Event::Refreshed => {
                 for slot in &mut self.slots {
@@ -350,9 +387,14 @@ impl Machine {
                     }
                 }
             }
+            Event::Hooked => {
+                if let Stage::Ending { hooks, .. } = &mut self.stage {
+                    *hooks = false;
+                }
+            }
             Event::Drained => {
-                if let Stage::Ending { by, .. } = &mut self.stage {
-                    *by = now.mono;
+                if let Stage::Ending { by, hooks, .. } = &mut self.stage {
+                    (*by, *hooks) = (now.mono, false);
                 }
             }
             Event::Tick => {}
@@ -380,21 +422,23 @@ impl Machine {
             Stage::Released => {}
             Stage::Over(_) if why == Ending::Removed => self.release(effects),
             Stage::Over(_) => {}
-            Stage::Ending { why: old, by: deadline, .. } => {
+            Stage::Ending { why: old, by: deadline, hooks, .. } => {
                 *deadline = by.min(*deadline);
-                if why != Ending::Deadline {
+                *hooks &= why != Ending::Removed;
+                if !matches!(why, Ending::Deadline | Ending::Finished) {
                     *old = why;
                 }
             }
             Stage::New | Stage::Preparing | Stage::Active => {
                 let alive: Vec<usize> =
                     (0..self.slots.len()).filter(|index| self.slots[*index].is_alive()).collect();
-                self.stage = Stage::Ending { why, by, killed: false };
+                let hooks = by > now.mono && alive.iter().any(|index| has_pre_stop(self.container(*index)));
+                self.stage = Stage::Ending { why, by, hooks, killed: false };
                 for index in alive {
                     let message = format!("Stopping container {}", self.slots[index].name);
                     effects.push(tell(Some(index), "Killing", message));
                 }
-                effects.push(Effect::Drain { by });
+                effects.push(Effect::Drain { by, hooks });
             }
         }
     }
@@ -403,9 +447,13 @@ impl Machine {
         let seconds = match why {
             Ending::Removed => 0,
             Ending::Deleted => self.pod.metadata.deletion_grace_period_seconds.unwrap_or(DEFAULT_GRACE),
-            Ending::Deadline => self.pod.spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE),
+            Ending::Deadline | Ending::Finished => self.own_grace(),
         };
         Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+    }
+
+    fn own_grace(&self) -> i64 {
+        self.pod.spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE)
     }
 
     fn image(
@@ -451,13 +499,14 @@ impl Machine {
                 let fresh = !slot.begun;
                 slot.begun = true;
                 slot.ran = true;
-                slot.life = Life::Running(Run {
+                let run = Run {
                     id: started.id,
                     since: now.wall,
                     began: now.mono,
                     started: !started.has_startup,
                     ready: !started.has_startup && !started.has_readiness,
-                });
+                };
+                slot.life = if started.has_hook { Life::Opening(run) } else { Life::Running(run) };
                 effects.push(tell(Some(index), "Created", format!("Created container: {}", slot.name)));
                 effects.push(tell(Some(index), "Started", format!("Started container {}", slot.name)));
                 if fresh {
@@ -472,8 +521,38 @@ impl Machine {
         }
     }
 
-    fn probed(&mut self, index: usize, probed: &Probed, effects: &mut Vec<Effect>) {
-        let has_readiness = self.container(index).readiness_probe.is_some();
+    fn post_start(&mut self, index: usize, hook: Hook, now: Now, effects: &mut Vec<Effect>) {
+        let slot = &mut self.slots[index];
+        let Life::Opening(run) = &slot.life else { return };
+        let run = run.clone();
+        if hook == Hook::Done {
+            slot.life = Life::Running(run);
+            return;
+        }
+        slot.life = Life::Stopping(run);
+        // What it said stays out of the Event, as in Kubernetes: it may be secret.
+        effects.push(warn(Some(index), "FailedPostStartHook", "PostStartHook failed".to_owned()));
+        effects.push(tell(Some(index), "Killing", "FailedPostStartHook".to_owned()));
+        effects.push(self.stop(index, None, now));
+    }
+
+    /// What ends a run, with its `preStop` before it.
+    fn stop(&self, index: usize, grace: Option<i64>, now: Now) -> Effect {
+        if !has_pre_stop(self.container(index)) {
+            return Effect::Kill(index);
+        }
+        let seconds = u64::try_from(grace.unwrap_or_else(|| self.own_grace())).unwrap_or(0);
+        Effect::Stop { container: index, by: now.mono + Duration::from_secs(seconds) }
+    }
+
+    fn probed(&mut self, index: usize, probed: &Probed, now: Now, effects: &mut Vec<Effect>) {
+        let container = self.container(index);
+        let has_readiness = container.readiness_probe.is_some();
+        let fatal = match probed {
+            Probed::Dead { probe: "startup" } => &container.startup_probe,
+            _ => &container.liveness_probe,
+        };
+        let grace = fatal.as_ref().and_then(|probe| probe.termination_grace_period_seconds);
         let slot = &mut self.slots[index];
         let Life::Running(run) = &mut slot.life else { return };
         match probed {
@@ -486,7 +565,7 @@ impl Machine {
                 let message = format!("Container {} failed {probe} probe, will be restarted", slot.name);
                 slot.life = Life::Stopping(run.clone());
                 effects.push(tell(Some(index), "Killing", message));
-                effects.push(Effect::Kill(index));
+                effects.push(self.stop(index, grace, now));
             }
         }
     }
@@ -496,7 +575,7 @@ impl Machine {
         let policy = self.pod.spec.restart_policy.clone();
         let slot = &mut self.slots[index];
         let run = match std::mem::replace(&mut slot.life, Life::Idle) {
-            Life::Running(run) | Life::Stopping(run) => run,
+            Life::Opening(run) | Life::Running(run) | Life::Stopping(run) => run,
             other => {
                 slot.life = other;
                 return;
@@ -542,7 +621,8 @@ impl Machine {
 
     fn deadline(&self) -> Option<Duration> {
         let seconds = u64::try_from(self.pod.spec.active_deadline_seconds?).ok()?;
-        Some(self.active_since? + Duration::from_secs(seconds))
+        let (since, age) = self.active_since?;
+        Some(since + Duration::from_secs(seconds).saturating_sub(age))
     }
 
     /// Begins whatever may begin.
@@ -580,9 +660,8 @@ impl Machine {
 
     /// The Pod is over by itself: what still runs (sidecars) is let go.
     fn finish(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let alive = self.slots.iter().any(Slot::is_alive);
-        if alive {
-            self.stage = Stage::Ending { why: Ending::Deadline, by: now.mono, killed: false };
+        if self.slots.iter().any(Slot::is_alive) {
+            self.end(Ending::Finished, now, effects);
         } else {
             self.conclude(now, effects);
         }
@@ -598,9 +677,16 @@ impl Machine {
                 };
             }
         }
-        let Stage::Ending { by, killed, .. } = &mut self.stage else { return };
+        let Stage::Ending { by, hooks, killed, .. } = &mut self.stage else { return };
+        if now.mono >= *by && *hooks {
+            (*by, *hooks) = (now.mono + EXTENSION, false);
+        }
         if now.mono >= *by && !*killed {
             *killed = true;
+            // Those whose own `preStop` is still under way.
+            let stopping = |slot: &Slot| matches!(slot.life, Life::Stopping(_));
+            let late = self.slots.iter().enumerate().filter(|(_, slot)| stopping(slot));
+            effects.extend(late.map(|(index, _)| Effect::Kill(index)));
         }
         if *killed {
             self.kill(effects);
@@ -610,19 +696,25 @@ impl Machine {
         }
     }
 
-    /// Main containers first; sidecars when those are gone.
+    /// Main containers first; when those are gone sidecars, the last one first.
     fn kill(&mut self, effects: &mut Vec<Effect>) {
         let mains = self.slots.iter().any(|slot| slot.role != Role::Sidecar && slot.is_alive());
+        let last = self.slots.iter().rposition(|slot| slot.role == Role::Sidecar && slot.is_alive());
         for (index, slot) in self.slots.iter_mut().enumerate() {
-            if slot.role == Role::Sidecar && mains {
+            if slot.role == Role::Sidecar && (mains || Some(index) != last) {
                 continue;
             }
             match &slot.life {
-                Life::Running(run) => slot.life = Life::Stopping(run.clone()),
-                Life::Starting => slot.life = Life::Idle,
-                _ => continue,
+                Life::Opening(run) | Life::Running(run) => {
+                    slot.life = Life::Stopping(run.clone());
+                    effects.push(Effect::Kill(index));
+                }
+                Life::Starting => {
+                    slot.life = Life::Idle;
+                    effects.push(Effect::Abort(index));
+                }
+                _ => {}
             }
-            effects.push(Effect::Kill(index));
         }
     }
 
@@ -671,6 +763,10 @@ fn resume(slot: &mut Slot, index: usize, now: Now, effects: &mut Vec<Effect>) {
         slot.life = Life::Fetching;
         effects.push(Effect::Fetch(index));
     }
+}
+
+fn has_pre_stop(container: &Container) -> bool {
+    container.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.pre_stop.is_some())
 }
 
 /// The containers in the order of their places.

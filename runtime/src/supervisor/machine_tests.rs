@@ -56,8 +56,10 @@ impl Script {
             let next = self.effects.iter().find_map(|effect| match effect {
                 Effect::Fetch(index) => Some(Event::Image(*index, Ok(ImageFound { id: "i@1".into() }))),
                 Effect::Start(index) => {
+                    let lifecycle = self.machine.container(*index).lifecycle.as_ref();
                     let started = Started {
                         id: format!("edgectl://{index}"),
+                        has_hook: lifecycle.is_some_and(|lifecycle| lifecycle.post_start.is_some()),
                         has_startup: false,
                         has_readiness: false,
                     };
@@ -218,6 +220,10 @@ fn init_containers_run_in_order_and_sidecars_stay() {
     assert_eq!(script.running(), ["side", "main"]);
     // When the main container is done, the sidecar is let go.
     script.feed(Event::Exited(3, exit(0)));
+    let by = script.now.mono + Duration::from_secs(30);
+    assert!(script.wants(&Effect::Drain { by, hooks: false }));
+    assert_eq!(script.machine.phase(), Phase::Running);
+    script.feed(Event::Drained);
     assert!(script.wants(&Effect::Kill(1)));
     script.feed(Event::Exited(1, exit(137)));
     assert_eq!(script.machine.phase(), Phase::Succeeded);
@@ -238,7 +244,7 @@ fn a_failed_init_container_fails_or_repeats() {
 fn a_deleted_pod_drains_and_then_goes() {
     let mut script = Script::new(one("Always"));
     script.up().delete(30);
-    assert!(script.wants(&Effect::Drain { by: script.now.mono + Duration::from_secs(30) }));
+    assert!(script.wants(&Effect::Drain { by: script.now.mono + Duration::from_secs(30), hooks: false }));
     assert!(script.condition("Ready").starts_with("False ContainersNotReady"));
     assert_eq!(script.running(), ["c"], "what is under way goes on");
     script.feed(Event::Drained);
@@ -283,7 +289,7 @@ fn a_pod_deleted_before_it_began_just_goes() {
     let mut starting = Script::new(one("Always"));
     starting.feed(Event::Prepared).feed(Event::Image(0, Ok(ImageFound { id: String::new() })));
     starting.delete(0);
-    assert!(starting.wants(&Effect::Kill(0)) && starting.wants(&Effect::Delete), "{:?}", starting.effects);
+    assert!(starting.wants(&Effect::Abort(0)) && starting.wants(&Effect::Delete), "{:?}", starting.effects);
 }
 
 #[test]
@@ -321,7 +327,7 @@ fn probes_decide() {
         "containers": [{"name": "c", "readinessProbe": {"tcpSocket": {"port": 1}}, "startupProbe": {"tcpSocket": {"port": 1}}}],
     }));
     script.feed(Event::Prepared).feed(Event::Image(0, Ok(ImageFound { id: String::new() })));
-    let started = Started { id: "x".into(), has_startup: true, has_readiness: true };
+    let started = Started { id: "x".into(), has_hook: false, has_startup: true, has_readiness: true };
     script.feed(Event::Started(0, Ok(started)));
     assert_eq!(script.status().container_statuses[0].started, Some(false));
     script.feed(Event::Probed(0, Probed::Ready(true)));
@@ -399,6 +405,120 @@ fn readiness_gates_are_the_last_word() {
     let mut pod = (**script.machine.pod()).clone();
     let condition = json!({"type": "example.com/x", "status": "True"});
     pod.status.conditions.push(serde_json::from_value(condition).expect("a condition"));
-    script.feed(Event::Changed(Arc::new(pod)));
+    script.feed(Event::Changed(Arc::new(pod.clone())));
     assert_eq!(script.condition("Ready"), "True");
+    pod.status.conditions[0].status = "False".into();
+    script.feed(Event::Changed(Arc::new(pod)));
+    assert_eq!(
+        script.condition("Ready"),
+        "False ReadinessGatesNotReady the status of pod readiness gate \"example.com/x\" is not \"True\", but False"
+    );
+}
+
+#[test]
+fn sidecars_end_after_the_others_and_the_last_one_first() {
+    let mut script = Script::new(json!({
+        "restartPolicy": "Always",
+        "initContainers": [{"name": "one", "restartPolicy": "Always"}, {"name": "two", "restartPolicy": "Always"}],
+        "containers": [{"name": "main"}],
+    }));
+    script.up().delete(30).feed(Event::Drained);
+    for container in [2, 1, 0] {
+        assert_eq!(script.effects.iter().filter(|effect| matches!(effect, Effect::Kill(_))).count(), 1);
+        assert!(script.wants(&Effect::Kill(container)), "{container}: {:?}", script.effects);
+        script.feed(Event::Exited(container, exit(137)));
+    }
+    assert!(script.wants(&Effect::Delete));
+}
+
+fn hooks(hooks: Value) -> Value {
+    json!({"restartPolicy": "Always", "terminationGracePeriodSeconds": 20, "containers": [{
+        "name": "c", "lifecycle": hooks,
+        "livenessProbe": {"tcpSocket": {"port": 1}, "terminationGracePeriodSeconds": 7},
+    }]})
+}
+
+#[test]
+fn nothing_runs_before_its_post_start_is_done() {
+    let mut script = Script::new(hooks(json!({"postStart": {"sleep": {"seconds": 1}}})));
+    script.up();
+    assert_eq!((script.waiting(0).as_str(), script.machine.phase()), ("ContainerCreating", Phase::Pending));
+    assert_eq!(script.condition("ContainersReady"), "False ContainersNotReady containers with unready status: [c]");
+    script.feed(Event::PostStart(0, Hook::Done));
+    assert_eq!((script.condition("Ready").as_str(), script.machine.phase()), ("True", Phase::Running));
+    script.feed(Event::PostStart(0, Hook::Failed));
+    assert!(script.effects.is_empty(), "it is done once");
+}
+
+#[test]
+fn a_failed_post_start_ends_the_container() {
+    let mut script = Script::new(hooks(json!({"postStart": {"exec": {"command": ["x"]}}})));
+    script.up().feed(Event::PostStart(0, Hook::Failed));
+    let told: Vec<_> = script
+        .effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Tell(tale) => Some((tale.warning, tale.reason, tale.message.as_str())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [(true, "FailedPostStartHook", "PostStartHook failed"), (false, "Killing", "FailedPostStartHook")]
+    );
+    assert!(script.wants(&Effect::Kill(0)));
+    script.feed(Event::Exited(0, exit(137)));
+    assert!(script.wants(&Effect::Fetch(0)), "the restart policy decides");
+}
+
+#[test]
+fn a_container_that_ends_by_itself_needs_no_hook() {
+    let mut script = Script::new(hooks(json!({"postStart": {"sleep": {"seconds": 100}}})));
+    script.up().feed(Event::Exited(0, exit(1)));
+    assert!(script.wants(&Effect::Fetch(0)));
+}
+
+#[test]
+fn pre_stop_has_the_grace_period_and_two_seconds() {
+    let mut script = Script::new(hooks(json!({"preStop": {"sleep": {"seconds": 60}}})));
+    script.up().delete(20);
+    assert!(script.wants(&Effect::Drain { by: script.now.mono + Duration::from_secs(20), hooks: true }));
+    script.pass(20);
+    assert!(script.effects.is_empty(), "{:?}", script.effects);
+    assert_eq!(script.machine.wake_at(), Some(script.now.mono + Duration::from_secs(2)));
+    script.pass(2);
+    assert_eq!(script.effects, [Effect::Kill(0)]);
+    // One that is done in time gives the rest to what is under way.
+    let mut script = Script::new(hooks(json!({"preStop": {"sleep": {"seconds": 1}}})));
+    script.up().delete(20).pass(5).feed(Event::Hooked);
+    assert_eq!(script.machine.wake_at(), Some(script.now.mono + Duration::from_secs(15)));
+    script.pass(15);
+    assert_eq!(script.effects, [Effect::Kill(0)]);
+    // Without any grace there is no time for it.
+    let mut script = Script::new(hooks(json!({"preStop": {"sleep": {"seconds": 1}}})));
+    script.up().delete(0);
+    assert!(script.wants(&Effect::Drain { by: script.now.mono, hooks: false }) && script.wants(&Effect::Kill(0)));
+}
+
+#[test]
+fn pre_stop_comes_before_every_end_by_the_node() {
+    let mut script = Script::new(hooks(json!({"preStop": {"sleep": {"seconds": 60}}})));
+    script.up().feed(Event::Probed(0, Probed::Dead { probe: "liveness" }));
+    let by = script.now.mono + Duration::from_secs(7);
+    assert!(script.wants(&Effect::Stop { container: 0, by }), "{:?}", script.effects);
+    // A deletion meanwhile does not wait for it longer than it says.
+    script.delete(3).feed(Event::Hooked).pass(3);
+    assert_eq!(script.effects, [Effect::Kill(0)]);
+}
+
+#[test]
+fn the_deadline_of_a_pod_counts_from_its_first_start() {
+    let mut spec = one("Always");
+    spec["activeDeadlineSeconds"] = 60.into();
+    let mut script = Script::new(spec);
+    script.up().pass(40);
+    let mut again = Script::with(script.machine.pod().clone(), Some(script.machine.record()));
+    again.now.wall = script.now.wall;
+    again.feed(Event::Prepared);
+    assert_eq!(again.machine.wake_at(), Some(again.now.mono + Duration::from_secs(20)));
 }

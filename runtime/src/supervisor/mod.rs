@@ -5,13 +5,16 @@
 //! waits for another.
 
 pub mod address;
+mod ask;
 mod context;
 mod drain;
 pub mod env;
 pub mod exec;
+mod hook;
 pub mod host;
 pub mod life;
 pub mod machine;
+mod message;
 mod prepare;
 mod probe;
 pub mod roster;

@@ -1,24 +1,19 @@
 //! Asking containers how they are.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use edge_api::int_or_string::IntOrString;
 use edge_api::kinds::pod::{Container, HttpGetAction, Probe};
-use http::{Request, StatusCode};
-use http_body_util::Empty;
-use hyper_util::rt::TokioIo;
-use tokio_util::task::AbortOnDropHandle;
 
-use crate::http::Body;
-use crate::net::Dialed;
 use crate::sandbox::{Input, Output};
+use crate::supervisor::ask;
 use crate::supervisor::context::Context;
 use crate::supervisor::exec::{self, Command};
 use crate::supervisor::machine::{Event, Probed};
+
+/// Whom the container hears from.
+const AGENT: &str = "kube-probe/1.37";
 
 /// Runs all probes of a container for as long as it is polled.
 pub async fn all(context: Arc<Context>, index: usize, container: Container) -> Infallible {
@@ -135,20 +130,27 @@ async fn ask(
     let question = async {
         if let Some(get) = &probe.http_get {
             http_get(context, container, get).await
-        } else if let Some(tcp) = &probe.tcp_socket {
-            let to = target(context, container, &tcp.host, &tcp.port)?;
-            dial(context, to).await.map(drop)
+        } else if let Some(action) = &probe.tcp_socket {
+            ask::tcp(context, container, action).await.map_err(|error| error.to_string())
+        } else if let Some(action) = &probe.grpc {
+            ask::grpc(context, action).await.map_err(|error| error.to_string())
         } else if let Some(action) = &probe.exec {
             run(context, index, container, action.command.clone()).await
         } else {
-            // What cannot be asked yet is taken for well.
-            Ok(())
+            Err("the probe has no handler".to_owned())
         }
     };
     match tokio::time::timeout(patience, question).await {
         Ok(answer) => answer,
         Err(_) => Err(format!("no answer within {patience:?}")),
     }
+}
+
+async fn http_get(context: &Context, container: &Container, get: &HttpGetAction) -> Result<(), String> {
+    let status =
+        ask::http(context, container, get, AGENT).await.map_err(|error| error.to_string())?;
+    let good = status.is_success() || status.is_redirection();
+    if good { Ok(()) } else { Err(format!("HTTP probe failed with statuscode: {}", status.as_u16())) }
 }
 
 /// How many bytes of a command's output explain its failure.
@@ -179,64 +181,4 @@ async fn run(
     };
     let (exit, said) = tokio::join!(ending, listening);
     if exit.code == 0 { Ok(()) } else { Err(String::from_utf8_lossy(&said).trim_end().to_owned()) }
-}
-
-async fn dial(context: &Context, to: SocketAddr) -> Result<Dialed, String> {
-    let from = SocketAddr::new(context.host.address, 0);
-    context.host.network.dial(to, from).await.map_err(|error| format!("dial tcp {to}: {error}"))
-}
-
-async fn http_get(context: &Context, container: &Container, get: &HttpGetAction) -> Result<(), String> {
-    let to = target(context, container, &get.host, &get.port)?;
-    let path = if get.path.starts_with('/') { get.path.clone() } else { format!("/{}", get.path) };
-    let mut request = Request::builder()
-        .uri(&path)
-        .header(http::header::HOST, to.to_string())
-        .header(http::header::USER_AGENT, "kube-probe/1.37")
-        .body(())
-        .map_err(|error| error.to_string())?;
-    for header in &get.http_headers {
-        let name = http::HeaderName::try_from(header.name.as_str()).map_err(|error| error.to_string())?;
-        let value = http::HeaderValue::try_from(header.value.as_str()).map_err(|error| error.to_string())?;
-        request.headers_mut().insert(name, value);
-    }
-    let status = match dial(context, to).await? {
-        Dialed::Http(handler) => {
-            let answer =
-                handler.call(request.map(|()| Body::empty())).await.map_err(|error| error.to_string())?;
-            answer.status()
-        }
-        Dialed::Stream(stream) => exchange(stream, request).await.map_err(|error| error.to_string())?,
-    };
-    let good = status.is_success() || status.is_redirection();
-    if good { Ok(()) } else { Err(format!("HTTP probe failed with statuscode: {}", status.as_u16())) }
-}
-
-async fn exchange(stream: crate::net::Stream, request: Request<()>) -> hyper::Result<StatusCode> {
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let _driver = AbortOnDropHandle::new(tokio::spawn(connection));
-    let answer = sender.send_request(request.map(|()| Empty::<Bytes>::new())).await?;
-    Ok(answer.status())
-}
-
-/// The address to ask: the Pod's, unless the probe names one.
-fn target(
-    context: &Context,
-    container: &Container,
-    host: &str,
-    port: &IntOrString,
-) -> Result<SocketAddr, String> {
-    let ip = match host {
-        "" => context.ip.get().copied().ok_or("the Pod has no address")?,
-        host => host.parse::<IpAddr>().map_err(|_| format!("{host:?} is not an address"))?,
-    };
-    let number = match port {
-        IntOrString::Int(number) => Some(*number),
-        IntOrString::String(name) => match name.parse() {
-            Ok(number) => Some(number),
-            Err(_) => container.ports.iter().find(|port| port.name == *name).map(|port| port.container_port),
-        },
-    };
-    let number = number.and_then(|number| u16::try_from(number).ok());
-    Ok(SocketAddr::new(ip, number.ok_or_else(|| format!("no port {port:?}"))?))
 }

@@ -1,9 +1,12 @@
 //! Carrying out what the machine wants of one container: get its image, start it, wait for its end.
 
+use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use edge_api::kinds::pod::{Container, Pod, VolumeMount};
+use edge_api::kinds::pod::{Container, LifecycleHandler, Pod, VolumeMount};
 use edge_api::quantity::Quantity;
 use tokio::task::JoinHandle;
 
@@ -11,12 +14,14 @@ use crate::code::CodeError;
 use crate::image::{Image, ImageError, Presence, PullPolicy};
 use crate::log::LogKey;
 use crate::net::PodNet;
-use crate::sandbox::{Code, ContainerSpec, Exit, ExitReason, HttpOptions, Input, LoadError, Output, Preopen};
+use crate::sandbox::{Code, ContainerSpec, Exit, HttpOptions, Input, LoadError, Output, Preopen};
 use crate::supervisor::context::{Active, Context};
 use crate::supervisor::env::{self, Variables};
 use crate::supervisor::life::Failure;
-use crate::supervisor::machine::{Event, ImageFound, Started};
-use crate::supervisor::probe;
+use crate::supervisor::machine::{Event, Hook, ImageFound, Started};
+use crate::supervisor::message::{self, MessageFile};
+use crate::supervisor::{hook, probe};
+use crate::volume::Mounts;
 
 /// Chunks of output that wait for the disk before the guest does.
 const CHUNKS: usize = 32;
@@ -95,32 +100,66 @@ pub async fn start(context: Arc<Context>, index: usize, container: Container, ru
         index,
         Ok(Started {
             id: format!("edgectl://{}", uuid::Uuid::new_v4().simple()),
+            has_hook: post_start(&container).is_some(),
             has_startup: container.startup_probe.is_some(),
             has_readiness: container.readiness_probe.is_some(),
         }),
     ));
-    let probes = probe::all(context.clone(), index, container.clone());
     let mut exit = tokio::select! {
         exit = active.running.exited() => exit,
-        never = probes => match never {},
+        never = beside(&context, index, &container) => match never {},
     };
     context.active.lock()[index] = None;
     drop(enrolled);
     drop(active);
     // The log is complete when the last handle on the container's output is gone.
     let _ = tokio::time::timeout(Duration::from_secs(1), begun.log).await;
-    if exit.message.is_empty()
-        && container.termination_message_policy == "FallbackToLogsOnError"
-        && exit.code != 0
-    {
-        exit.message =
-            context.host.logs.last_words(&log_key(&context, &container), run, LAST_LINES, LAST_BYTES);
-    }
+    exit.message = last_words(&context, &container, run, begun.message.as_ref(), &exit);
     context.send(Event::Exited(index, exit));
+}
+
+/// What goes on beside a run: its `postStart`, and when that is done its probes.
+async fn beside(context: &Arc<Context>, index: usize, container: &Container) -> Infallible {
+    if let Some(handler) = post_start(container) {
+        let result = hook::run(context, index, container, handler).await;
+        let ended = if result.is_ok() { Hook::Done } else { Hook::Failed };
+        context.send(Event::PostStart(index, ended));
+        if ended == Hook::Failed {
+            return std::future::pending().await;
+        }
+    }
+    probe::all(context.clone(), index, container.clone()).await
+}
+
+fn post_start(container: &Container) -> Option<&LifecycleHandler> {
+    container.lifecycle.as_ref()?.post_start.as_ref()
+}
+
+/// The message of a run's end: what the container left, why it trapped, or else, if wanted, the end of its log.
+fn last_words(
+    context: &Context,
+    container: &Container,
+    run: u32,
+    file: Option<&MessageFile>,
+    exit: &Exit,
+) -> String {
+    let mut words = file.map(MessageFile::read).unwrap_or_default();
+    if !exit.message.is_empty() {
+        if !words.is_empty() && !words.ends_with('\n') {
+            words.push('\n');
+        }
+        words.push_str(&exit.message);
+    }
+    let wants_log = container.termination_message_policy == "FallbackToLogsOnError" && exit.code != 0;
+    if words.is_empty() && wants_log {
+        words = context.host.logs.last_words(&log_key(context, container), run, LAST_LINES, LAST_BYTES);
+    }
+    message::shortened(words)
 }
 
 struct Begun {
     active: Active,
+    message: Option<MessageFile>,
     log: JoinHandle<()>,
 }
 
@@ -138,6 +177,8 @@ pub struct Prepared {
     pub code: Code,
     /// Directories that are held while it runs.
     pub holds: Vec<std::os::fd::OwnedFd>,
+    /// Where it says why it ended, if it is a process.
+    message: Option<MessageFile>,
     pod: Arc<Pod>,
     args: Vec<String>,
     variables: Variables,
@@ -190,10 +231,29 @@ pub async fn prepare(
         "" => mount.sub_path.clone(),
         expression => variables.expand(expression),
     };
-    let mounts =
+    let Mounts { mut preopens, holds } =
         host.volumes.mounts(&context.name.uid, container, &pod.spec.volumes, expand).map_err(config)?;
     let code = host.code.load(&host.engine, &image.path).await.map_err(|error| unloadable(&error))?;
-    Ok(Prepared { code, holds: mounts.holds, pod, args, variables, preopens: mounts.preopens, net })
+    let message = match code.shape().is_http() {
+        // A server ends only when it is killed, and its instances are many: one directory fewer for each.
+        true => None,
+        false => message_file(context, container, &mut preopens).map_err(create)?,
+    };
+    Ok(Prepared { code, holds, message, pod, args, variables, preopens, net })
+}
+
+fn message_file(
+    context: &Context,
+    container: &Container,
+    preopens: &mut Vec<Preopen>,
+) -> io::Result<Option<MessageFile>> {
+    let own = context.host.volumes.messages(&context.name.uid).join(&container.name);
+    let file = MessageFile::new(&container.termination_message_path, preopens, own);
+    if let Some(file) = &file {
+        file.make()?;
+        preopens.extend(file.preopen());
+    }
+    Ok(file)
 }
 
 async fn begin(
@@ -204,6 +264,9 @@ async fn begin(
 ) -> Result<Begun, Failure> {
     let host = &context.host;
     let prepared = prepare(context, index, container).await?;
+    if let Some(file) = &prepared.message {
+        file.clear().map_err(create)?;
+    }
     let writer = host.logs.writer(&log_key(context, container), run).map_err(create)?;
     let (stdout, out) = Output::channel(CHUNKS);
     let (stderr, err) = Output::channel(CHUNKS);
@@ -225,7 +288,8 @@ async fn begin(
         None => None,
     };
     let serving = parking_lot::Mutex::new(serving);
-    Ok(Begun { active: Active { running, serving, holds: prepared.holds }, log })
+    let active = Active { running, serving, let_go: AtomicBool::new(false), holds: prepared.holds };
+    Ok(Begun { active, message: prepared.message, log })
 }
 
 fn environment(
@@ -299,15 +363,12 @@ pub fn log_key(context: &Context, container: &Container) -> LogKey {
     LogKey::new(&name.namespace, &name.name, &name.uid, &container.name)
 }
 
-/// Ends a container's run, or the attempt to start it.
-pub fn kill(context: &Context, index: usize) -> Option<Exit> {
+/// Ends a container's run; answers whether there was one.
+pub fn kill(context: &Context, index: usize) -> bool {
     let active = context.active.lock()[index].clone();
-    match active {
-        Some(active) => {
-            drop(active.serving.lock().take());
-            active.running.kill();
-            None
-        }
-        None => Some(Exit { code: 137, reason: ExitReason::Killed, message: String::new() }),
+    if let Some(active) = &active {
+        drop(active.serving.lock().take());
+        active.running.kill();
     }
+    active.is_some()
 }

@@ -65,7 +65,7 @@ fn container(machine: &Machine, index: usize, slot: &Slot) -> ContainerStatus {
         ..ContainerStatus::default()
     };
     status.container_id = match &slot.life {
-        Life::Running(run) | Life::Stopping(run) => run.id.clone(),
+        Life::Opening(run) | Life::Running(run) | Life::Stopping(run) => run.id.clone(),
         Life::Ended(ended) => ended.container_id.clone(),
         _ => slot.last.as_ref().map(|last| last.container_id.clone()).unwrap_or_default(),
     };
@@ -92,7 +92,7 @@ fn state(machine: &Machine, slot: &Slot) -> ContainerState {
             waiting("CrashLoopBackOff", back_off(machine.pod(), &slot.name, *delay))
         }
         // Between the end of a run and its first restart, which follows at once.
-        Life::Waiting { .. } | Life::Fetching | Life::Starting if slot.last.is_some() => {
+        Life::Waiting { .. } | Life::Fetching | Life::Starting | Life::Opening(_) if slot.last.is_some() => {
             slot.last.as_deref().map(ended_state).unwrap_or_default()
         }
         _ if slot.role == Role::Main && !machine.is_initialized() => {
@@ -142,13 +142,10 @@ fn conditions(machine: &Machine, phase: Phase, before: &[Condition], now: Now) -
         };
         (false, completed("ContainersNotReady"), message)
     };
-    let ready = match missing_gate(machine) {
-        Some(gate) if containers_ready.0 => (
-            false,
-            "ReadinessGatesNotReady",
-            format!("corresponding condition of pod readiness gate {gate:?} does not exist."),
-        ),
-        _ => containers_ready.clone(),
+    let gates = closed_gates(machine);
+    let ready = match containers_ready.0 && !gates.is_empty() {
+        true => (false, "ReadinessGatesNotReady", gates.join(", ")),
+        false => containers_ready.clone(),
     };
     let sandbox = (machine.is_prepared() && !over, "", String::new());
     let wanted = [
@@ -161,11 +158,18 @@ fn conditions(machine: &Machine, phase: Phase, before: &[Condition], now: Now) -
     wanted.into_iter().map(|(type_, found)| condition(type_, found, before, now)).collect()
 }
 
-fn missing_gate(machine: &Machine) -> Option<&str> {
+/// What is wrong with each readiness gate that does not hold.
+fn closed_gates(machine: &Machine) -> Vec<String> {
     let pod = machine.pod();
-    let holds =
-        |gate: &str| pod.status.conditions.iter().any(|found| found.type_ == gate && found.status == "True");
-    pod.spec.readiness_gates.iter().map(|gate| gate.condition_type.as_str()).find(|gate| !holds(gate))
+    let closed = |gate: &str| match pod.status.conditions.iter().find(|found| found.type_ == gate) {
+        None => Some(format!("corresponding condition of pod readiness gate {gate:?} does not exist.")),
+        Some(found) if found.status != "True" => {
+            let status = &found.status;
+            Some(format!("the status of pod readiness gate {gate:?} is not \"True\", but {status}"))
+        }
+        Some(_) => None,
+    };
+    pod.spec.readiness_gates.iter().filter_map(|gate| closed(&gate.condition_type)).collect()
 }
 
 fn condition(type_: &str, found: (bool, &str, String), before: &[Condition], now: Now) -> Condition {

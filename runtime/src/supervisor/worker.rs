@@ -118,14 +118,16 @@ impl Worker {
                 let container = self.machine.container(index).clone();
                 self.starting[index] = Some(self.tasks.spawn(run::start(context, index, container, number)));
             }
-            Effect::Kill(index) => {
-                if run::kill(&context, index).is_some()
+            Effect::Kill(index) => drop(run::kill(&context, index)),
+            Effect::Abort(index) => {
+                if !run::kill(&context, index)
                     && let Some(starting) = self.starting[index].take()
                 {
                     starting.abort();
                 }
             }
-            Effect::Drain { by } => drop(self.tasks.spawn(drain::run(context, by))),
+            Effect::Stop { container, by } => drop(self.tasks.spawn(drain::stop(context, container, by))),
+            Effect::Drain { by, hooks } => drop(self.tasks.spawn(drain::run(context, by, hooks))),
             Effect::Tell(tale) => self.tell(&tale),
             Effect::Remember => self.remember(),
             Effect::Delete => context.host.statuses.delete(&context.name),

@@ -50,7 +50,8 @@ impl<T> Clone for Change<T> {
 pub enum Scope {
     /// All of it.
     Whole,
-    /// All but the status, of which the phase alone counts: what the node writes itself it knows.
+    /// All but the status, of which the phase and the conditions that Pods wait for count: what the node writes
+    /// itself it knows.
     WithoutStatus,
 }
 
@@ -254,6 +255,16 @@ fn key_of(object: &Value) -> Key {
     Key { namespace: text("namespace"), name: text("name") }
 }
 
+/// The states of the conditions that are an object's readiness gates.
+fn awaited<'a>(object: &'a Value, status: &'a Value) -> impl Iterator<Item = (&'a str, Option<&'a str>)> {
+    let list = |value: &'a Value| value.as_array().map(Vec::as_slice).unwrap_or_default();
+    let gates = list(&object["spec"]["readinessGates"]);
+    gates.iter().filter_map(|gate| gate["conditionType"].as_str()).map(move |gate| {
+        let found = list(&status["conditions"]).iter().find(|condition| condition["type"] == gate);
+        (gate, found.and_then(|condition| condition["status"].as_str()))
+    })
+}
+
 /// Equal for objects whose difference is not worth a write.
 fn fingerprint(object: &Value, scope: Scope) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -267,7 +278,10 @@ fn fingerprint(object: &Value, scope: Scope) -> u64 {
                     (field, value.to_string()).hash(&mut hasher);
                 }
             }
-            "status" if scope == Scope::WithoutStatus => value["phase"].as_str().hash(&mut hasher),
+            "status" if scope == Scope::WithoutStatus => {
+                value["phase"].as_str().hash(&mut hasher);
+                awaited(object, value).for_each(|condition| condition.hash(&mut hasher));
+            }
             _ => (field, value.to_string()).hash(&mut hasher),
         }
     }

@@ -82,6 +82,11 @@ impl Volumes {
         self.directory.join(uid)
     }
 
+    /// Where a Pod's containers leave their last messages.
+    pub fn messages(&self, uid: &str) -> PathBuf {
+        self.pod(uid).join("messages")
+    }
+
     /// Brings every volume of the Pod to its newest state; answers whether anything was written.
     pub fn prepare(
         &self,
