@@ -11,7 +11,7 @@ mkdir -p dist
 
 # WASI 0.2: servers and whatever uses sockets. WASI 0.1: core modules, which keep their exit code.
 COMPONENTS="hello-http echo-tcp kv-http fetch fetch-http slow-start"
-MODULES="ticker crash hog spin"
+MODULES="ticker crash hog spin toolbox"
 # WASI 0.3, which nodes run behind a flag.
 ASYNC="hello-p3"
 OTHERS="hello-c hello-js hello-py"

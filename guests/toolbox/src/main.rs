@@ -18,7 +18,7 @@ const USAGE: &str = "usage: cat [FILE]… | echo [WORD]… | env | ls [-l] [-a] 
 
 fn main() -> ExitCode {
     let mut words: Vec<String> = std::env::args().collect();
-    if !is_command(name(words.first().map(String::as_str).unwrap_or_default())) {
+    if words.first().is_some_and(|word| !is_command(name(word))) {
         words.remove(0);
     }
     let code = if words.is_empty() { prompt() } else { told(&words) };
@@ -120,7 +120,11 @@ fn ls(arguments: &[String]) -> Outcome {
             lines += &format!("{path}:\n");
         }
         for (name, found) in entries.iter().filter(|(name, _)| all || !name.starts_with('.')) {
-            let kind = if found.is_dir() { 'd' } else { if found.is_symlink() { 'l' } else { '-' } };
+            let kind = match found {
+                found if found.is_dir() => 'd',
+                found if found.is_symlink() => 'l',
+                _ => '-',
+            };
             lines += &if long { format!("{kind} {:>12} {name}\n", found.len()) } else { format!("{name}\n") };
         }
     }
@@ -131,7 +135,7 @@ fn test(arguments: &[String]) -> Outcome {
     let [flag, path] = arguments else { return Err(USAGE.to_owned()) };
     let found = fs::metadata(path).ok();
     let holds = match flag.as_str() {
-        "-d" => found.is_some_and(|found| found.is_dir()) || walk::is_above_mounts(Path::new(path)),
+        "-d" => found.is_some_and(|found| found.is_dir()),
         "-f" => found.is_some_and(|found| found.is_file()),
         "-e" => found.is_some(),
         _ => return Err(USAGE.to_owned()),
