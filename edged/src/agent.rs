@@ -67,6 +67,7 @@ pub async fn build(settings: &Settings, data_dir: PathBuf, upstream: Upstream) -
     config.node_port_address = settings.node_port_address;
     config.api_address = upstream.kubernetes;
     config.image_dir = settings.image_dir.clone();
+    config.toolbox.clone_from(&settings.toolbox);
     config.host_path_roots = settings.host_path_dirs.clone();
     config.insecure_registries = settings.insecure_registries.clone();
     config.image_disk_share = f64::from(settings.image_gc_threshold) / 100.0;

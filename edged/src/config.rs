@@ -126,6 +126,9 @@ pub struct Written {
     /// `file:` and `oci-layout:` images live below this directory [default: the working directory]
     #[arg(long, value_name = "DIR")]
     pub image_dir: Option<PathBuf>,
+    /// The image whose `tar`, `cat`, `ls` … look into containers [default: file:guests/dist/toolbox.wasm]
+    #[arg(long, value_name = "IMAGE")]
+    pub toolbox: Option<String>,
     /// `hostPath` volumes may lie below this directory; repeatable [default: none]
     #[arg(long = "host-path-dir", value_name = "DIR")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -181,6 +184,8 @@ pub struct Settings {
     pub audit_log: Option<PathBuf>,
     /// The root of `file:` and `oci-layout:` images.
     pub image_dir: PathBuf,
+    /// The image of the toolbox.
+    pub toolbox: String,
     /// The roots of `hostPath` volumes.
     pub host_path_dirs: Vec<PathBuf>,
     /// Registries that are spoken to in plain HTTP.
@@ -225,6 +230,7 @@ impl Written {
             kubeconfig: self.kubeconfig.or(base.kubeconfig),
             audit_log: self.audit_log.or(base.audit_log),
             image_dir: self.image_dir.or(base.image_dir),
+            toolbox: self.toolbox.or(base.toolbox),
             host_path_dirs: either(self.host_path_dirs, base.host_path_dirs),
             insecure_registries: either(self.insecure_registries, base.insecure_registries),
             image_gc_threshold: self.image_gc_threshold.or(base.image_gc_threshold),
@@ -265,6 +271,7 @@ impl Written {
             kubeconfig: host.absolute(self.kubeconfig.unwrap_or_else(|| data_dir.join("kubeconfig"))),
             audit_log: self.audit_log.map(|file| host.absolute(file)),
             image_dir: host.absolute(self.image_dir.unwrap_or_else(|| host.working_dir.clone())),
+            toolbox: self.toolbox.unwrap_or_else(|| "file:guests/dist/toolbox.wasm".to_owned()),
             host_path_dirs: self.host_path_dirs.into_iter().map(|dir| host.absolute(dir)).collect(),
             insecure_registries: self.insecure_registries,
             image_gc_threshold,
@@ -296,6 +303,7 @@ impl Settings {
             kubeconfig: Some(self.kubeconfig.clone()),
             audit_log: self.audit_log.clone(),
             image_dir: Some(self.image_dir.clone()),
+            toolbox: Some(self.toolbox.clone()),
             host_path_dirs: self.host_path_dirs.clone(),
             insecure_registries: self.insecure_registries.clone(),
             image_gc_threshold: Some(self.image_gc_threshold),

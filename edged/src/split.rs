@@ -167,6 +167,7 @@ fn arguments(settings: &Settings, node_dir: &Path, socket: &Path, api: SocketAdd
     flag("--https-address", settings.https_address.to_string());
     flag("--node-port-address", settings.node_port_address.to_string());
     flag("--image-dir", settings.image_dir.display().to_string());
+    flag("--toolbox", settings.toolbox.clone());
     flag("--image-gc-threshold", settings.image_gc_threshold.to_string());
     flag("--wasi-p3", settings.wasi_p3.to_string());
     flag("--log", settings.log.clone());

@@ -242,3 +242,67 @@ fn a_node_with_a_hundred_pods_restarts_without_compiling() {
     println!("100 Pods are Ready again {:?} after exec; {}", start.elapsed(), cluster.ready_line());
     assert_eq!(compiled(&cluster), 0, "a restart must not compile");
 }
+
+#[test]
+fn a_trap_leaves_a_backtrace_with_names() {
+    let cluster = Cluster::start(Shape::Whole);
+    cluster.apply(
+        &Pod::new("trap", "crash")
+            .spec("restartPolicy: Never")
+            .container("env: [{name: MODE, value: trap}]")
+            .yaml(),
+    );
+    let ended = eventually("it has trapped", || {
+        let status = container(&cluster, "trap")?;
+        let ended = status["state"]["terminated"].clone();
+        if ended.is_object() { Ok(ended) } else { Err(status.to_string()) }
+    });
+    assert_eq!((ended["exitCode"].as_i64(), ended["reason"].as_str()), (Some(134), Some("Error")), "{ended}");
+    let message = ended["message"].as_str().unwrap();
+    assert!(message.contains("wasm trap") && message.contains("wasm backtrace"), "{message}");
+    assert!(message.contains("!crash::main") || message.contains("abort"), "frames have names: {message}");
+    assert!(message.len() <= 4096, "{} bytes", message.len());
+    assert!(cluster.edgectl(&["logs", "trap"]).ok().contains("about to crash"));
+}
+
+#[test]
+fn hooks_run_after_the_start_and_before_the_end() {
+    let hosts = tempfile::tempdir().unwrap();
+    // So that a split node may write there, too; only root can give it away.
+    let _ = std::os::unix::fs::chown(hosts.path(), Some(65_534), Some(65_534));
+    let cluster =
+        Cluster::with(Options::new(Shape::Whole).flag("--host-path-dir", hosts.path().to_str().unwrap()));
+    let ask = |path: &str| format!("httpGet: {{path: {path}, port: http}}");
+    let hooks = format!("lifecycle: {{postStart: {{{}}}, preStop: {{{}}}}}", ask("/up"), ask("/down"));
+    let web = |name: &str, hooks: &str| {
+        Pod::new(name, "hello-http")
+            .spec(&format!("volumes: [{{name: host, hostPath: {{path: {}}}}}]", hosts.path().display()))
+            .container("ports: [{name: http, containerPort: 8080}]")
+            .container("volumeMounts: [{name: host, mountPath: /data}]")
+            .container(hooks)
+            .yaml()
+    };
+    let asked = || std::fs::read(hosts.path().join("requests")).map_or(0, |requests| requests.len());
+    cluster.apply(&web("web", &hooks));
+    cluster.edgectl(&["wait", "--for=condition=ready", "pod/web", "--timeout=60s"]).ok();
+    assert_eq!(asked(), 1, "before it was ready");
+    cluster.edgectl(&["delete", "pod", "web", "--timeout=60s"]).ok();
+    assert_eq!(asked(), 2, "before it was gone");
+
+    cluster.apply(&web("ill", "lifecycle: {postStart: {exec: {command: [test, -e, /data/none]}}}"));
+    eventually("the failed hook is told", || {
+        let events = cluster.get(&["events"])?;
+        let told = |event: &Value| {
+            event["reason"] == "FailedPostStartHook" && event["involvedObject"]["name"] == "ill"
+        };
+        if events["items"].as_array().unwrap().iter().any(told) { Ok(()) } else { Err(events.to_string()) }
+    });
+    eventually("it is restarted", || {
+        let status = container(&cluster, "ill")?;
+        if status["restartCount"].as_u64() >= Some(1) && status["ready"] == false {
+            Ok(())
+        } else {
+            Err(status.to_string())
+        }
+    });
+}

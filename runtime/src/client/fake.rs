@@ -1,4 +1,5 @@
-//! A tiny API server in memory, for tests: list, watch, get, create, update, patch, delete; no rules at all.
+//! A tiny API server in memory, for tests: list, watch, get, create, update, patch, delete, and calls to the node over
+//! its tunnel; no rules at all.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -10,6 +11,7 @@ use http_body::Frame;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Incoming;
+use hyper::client::conn::http2::{self, SendRequest};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
@@ -18,7 +20,8 @@ use tokio::sync::watch;
 
 use crate::client::{ByteStream, Client, Connector, Credentials};
 
-type Body = BoxBody<Bytes, Infallible>;
+/// A body of what it says.
+pub type Body = BoxBody<Bytes, Infallible>;
 
 #[derive(Default)]
 struct State {
@@ -35,6 +38,7 @@ struct State {
 pub struct Fake {
     state: Arc<Mutex<State>>,
     bell: Arc<watch::Sender<u64>>,
+    tunnel: Arc<watch::Sender<Option<SendRequest<Body>>>>,
 }
 
 impl Fake {
@@ -160,19 +164,49 @@ impl Fake {
         }
     }
 
+    /// Calls the node over its tunnel, as soon as there is one.
+    pub async fn call(&self, request: Request<Body>) -> Response<Incoming> {
+        let mut tunnel = self.tunnel.subscribe();
+        let open = tunnel.wait_for(Option::is_some).await.expect("the server lives");
+        let mut sender = open.clone().expect("just seen");
+        drop(open);
+        sender.send_request(request).await.expect("the node answers")
+    }
+
     async fn serve(self, stream: tokio::io::DuplexStream) {
         let service = service_fn(move |request| {
             let fake = self.clone();
             async move { Ok::<_, Infallible>(fake.answer(request).await) }
         });
-        let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-            .serve_connection(TokioIo::new(stream), service)
+        let _ = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new())
+            .serve_connection_with_upgrades(TokioIo::new(stream), service)
             .await;
+    }
+
+    /// Becomes a client on the stream that a node offers.
+    fn tunnel(self, request: Request<Incoming>) -> Response<Body> {
+        tokio::spawn(async move {
+            let Ok(stream) = hyper::upgrade::on(request).await else { return };
+            let Ok((sender, connection)) = http2::handshake(TokioExecutor::new(), stream).await else {
+                return;
+            };
+            self.tunnel.send_replace(Some(sender));
+            let _ = connection.await;
+        });
+        let mut response = Response::new(BodyExt::boxed(Full::default()));
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(http::header::CONNECTION, http::HeaderValue::from_static("Upgrade"));
+        headers.insert(http::header::UPGRADE, http::HeaderValue::from_static(super::tunnel::PROTOCOL));
+        response
     }
 
     async fn answer(self, request: Request<Incoming>) -> Response<Body> {
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
+        if path.ends_with("/tunnel") {
+            return self.tunnel(request);
+        }
         let query = request.uri().query().unwrap_or_default().to_owned();
         self.state.lock().requests.push((method.clone(), format!("{path}?{query}")));
         let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
@@ -320,6 +354,15 @@ fn merge(target: &mut Value, patch: Value) {
         (Value::Object(target), Value::Object(patch)) => {
             for (field, value) in patch {
                 merge(target.entry(field).or_insert(Value::Null), value);
+            }
+        }
+        // Conditions, of which everybody has his own.
+        (Value::Array(target), Value::Array(patch)) if patch.iter().all(|one| one["type"].is_string()) => {
+            for one in patch {
+                match target.iter_mut().find(|other| other["type"] == one["type"]) {
+                    Some(other) => *other = one,
+                    None => target.push(one),
+                }
             }
         }
         (target, patch) => *target = patch,

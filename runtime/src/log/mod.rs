@@ -5,9 +5,12 @@
 //! follow by a bell, not by polling. This module knows no API and no Pods beyond a directory's name.
 
 mod line;
+
+mod audience;
 mod read;
 mod write;
 
+pub use audience::Audience;
 pub use line::Stream;
 pub use read::{LogReader, ReadError, ReadOptions};
 pub use write::LogWriter;

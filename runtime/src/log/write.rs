@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 use crate::log::line::{self, Cutter, Stream};
-use crate::log::{Limits, Progress, current, files, rotated};
+use crate::log::{Audience, Limits, Progress, current, files, rotated};
 
 /// Bytes that are collected before they are written, while more is waiting.
 const BATCH: usize = 256 << 10;
@@ -24,6 +24,7 @@ pub struct LogWriter {
     file: File,
     length: u64,
     healthy: bool,
+    audience: Audience,
 }
 
 impl LogWriter {
@@ -34,22 +35,29 @@ impl LogWriter {
     ) -> io::Result<LogWriter> {
         let progress = *bell.borrow();
         let (file, length) = open(&directory.join(current(progress.run)))?;
-        Ok(LogWriter { directory, limits, bell, progress, file, length, healthy: true })
+        let audience = Audience::default();
+        Ok(LogWriter { directory, limits, bell, progress, file, length, healthy: true, audience })
+    }
+
+    /// Who listens to the run.
+    pub fn audience(&self) -> Audience {
+        self.audience.clone()
     }
 
     /// Writes what the two streams bring until both have ended.
     pub async fn run(mut self, mut stdout: mpsc::Receiver<Bytes>, mut stderr: mpsc::Receiver<Bytes>) {
-        let (mut out, mut err) = (Cutter::new(Stream::Stdout), Cutter::new(Stream::Stderr));
+        let mut out = Ear::new(Stream::Stdout, &self.audience);
+        let mut err = Ear::new(Stream::Stderr, &self.audience);
         let (mut out_open, mut err_open) = (true, true);
         while out_open || err_open {
             let mut batch = Vec::new();
             tokio::select! {
                 chunk = stdout.recv(), if out_open => match chunk {
-                    Some(chunk) => out.cut(&chunk, &line::now(), &mut batch),
+                    Some(chunk) => out.hear(&chunk, &mut batch),
                     None => out_open = false,
                 },
                 chunk = stderr.recv(), if err_open => match chunk {
-                    Some(chunk) => err.cut(&chunk, &line::now(), &mut batch),
+                    Some(chunk) => err.hear(&chunk, &mut batch),
                     None => err_open = false,
                 },
             }
@@ -58,9 +66,10 @@ impl LogWriter {
             self = self.write(batch).await;
         }
         let mut batch = Vec::new();
-        out.finish(&line::now(), &mut batch);
-        err.finish(&line::now(), &mut batch);
+        out.cutter.finish(&line::now(), &mut batch);
+        err.cutter.finish(&line::now(), &mut batch);
         self = self.write(batch).await;
+        self.audience.end();
         self.progress.closed = true;
         self.ring();
     }
@@ -135,9 +144,27 @@ fn open(path: &std::path::Path) -> io::Result<(File, u64)> {
     Ok((file, length))
 }
 
-fn drain(queue: &mut mpsc::Receiver<Bytes>, cutter: &mut Cutter, batch: &mut Vec<u8>) {
+/// Where one stream of a run goes: cut into lines, and to who listens.
+struct Ear {
+    stream: Stream,
+    cutter: Cutter,
+    audience: Audience,
+}
+
+impl Ear {
+    fn new(stream: Stream, audience: &Audience) -> Ear {
+        Ear { stream, cutter: Cutter::new(stream), audience: audience.clone() }
+    }
+
+    fn hear(&mut self, chunk: &Bytes, batch: &mut Vec<u8>) {
+        self.audience.tell(self.stream, chunk);
+        self.cutter.cut(chunk, &line::now(), batch);
+    }
+}
+
+fn drain(queue: &mut mpsc::Receiver<Bytes>, ear: &mut Ear, batch: &mut Vec<u8>) {
     while batch.len() < BATCH {
         let Ok(chunk) = queue.try_recv() else { return };
-        cutter.cut(&chunk, &line::now(), batch);
+        ear.hear(&chunk, batch);
     }
 }

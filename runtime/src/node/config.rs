@@ -54,6 +54,8 @@ pub struct Config {
     pub image_dir: PathBuf,
     /// Under which absolute `file:` and `oci-layout:` images may be, too.
     pub image_roots: Vec<PathBuf>,
+    /// The image whose commands (`tar`, `cat`, `ls` …) containers are looked into with.
+    pub toolbox: String,
     /// Under which `hostPath` volumes may be.
     pub host_path_roots: Vec<PathBuf>,
     /// Registries (`host:port`) that are spoken to without TLS; those on the loopback always may.
@@ -100,6 +102,7 @@ impl Config {
             api_address: None,
             image_dir: PathBuf::from("."),
             image_roots: Vec::new(),
+            toolbox: "file:guests/dist/toolbox.wasm".to_owned(),
             host_path_roots: Vec::new(),
             insecure_registries: Vec::new(),
             registry_ca: None,

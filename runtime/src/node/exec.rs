@@ -1,6 +1,8 @@
-//! A command in a container, spoken with over the tunnel: messages of [`edge_api::frames`] in both bodies.
+//! A command in a container, or the container itself, spoken with over the tunnel: messages of [`edge_api::frames`]
+//! in both bodies.
 //!
-//! When the caller goes, so does the command; when the command ends, its output and then its end are told.
+//! When the caller goes, so does the command; when the command ends, its output and then its end are told. A
+//! container that somebody attaches to stays, and its end is told as success, as Kubernetes does.
 
 use std::io;
 
@@ -12,20 +14,23 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
-use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::client::tunnel::{Body, text};
-use crate::sandbox::{Exit, Input, Output};
-use crate::supervisor::exec::{Command, ExecError, Execution, Residents};
+use crate::log::Stream;
+use crate::node::terminal::{self, Terminal};
+use crate::sandbox::{Feed, Input, Output, Stop};
+use crate::supervisor::exec::{Attached, Command, ExecError, Execution, Residents};
 
 /// Chunks of output that wait for the caller before the guest does.
 const CHUNKS: usize = 32;
 /// Messages that wait for the tunnel.
 const WAITING: usize = 16;
+/// The exit code of a command that was ended from its keyboard.
+const INTERRUPTED: i32 = 130;
 
-/// What a caller wants.
+/// What a caller wants; who attaches names no command.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Wish {
     /// The command.
@@ -58,11 +63,23 @@ impl Wish {
     }
 }
 
-/// The ends of a command's streams.
-struct Ends {
-    stdin: Option<DuplexStream>,
-    stdout: Option<mpsc::Receiver<Bytes>>,
-    stderr: Option<mpsc::Receiver<Bytes>>,
+/// Who speaks to a guest: the caller's messages on their way there.
+struct Mouth {
+    body: Incoming,
+    feed: Option<Feed>,
+    terminal: Option<Terminal>,
+    stop: Stop,
+    /// For what a terminal shows of what is typed.
+    sender: mpsc::Sender<Bytes>,
+}
+
+/// Why nothing comes from a caller any more.
+#[derive(Debug, PartialEq, Eq)]
+enum Silence {
+    /// It is gone.
+    Gone,
+    /// It has ended the guest from its keyboard.
+    Interrupted,
 }
 
 /// Runs the command and answers with what it says.
@@ -73,7 +90,7 @@ pub async fn answer(
     wish: Wish,
     body: Incoming,
 ) -> Response<Body> {
-    let (stdin, writer) = match wish.stdin {
+    let (mut stdin, feed) = match wish.stdin {
         true => Some(Input::pipe()).unzip(),
         false => (None, None),
     };
@@ -83,7 +100,11 @@ pub async fn answer(
     };
     let (stdout, out) = output(wish.stdout);
     let (stderr, err) = output(wish.stderr && !wish.tty);
-    let stdout = stdout.unwrap_or_else(Output::discard);
+    let mut stdout = stdout.unwrap_or_else(Output::discard);
+    if wish.tty {
+        stdout = stdout.on_terminal();
+        stdin = stdin.map(Input::on_terminal);
+    }
     let errors = if wish.tty { stdout.clone() } else { Output::discard() };
     let command = Command {
         args: wish.command,
@@ -93,20 +114,66 @@ pub async fn answer(
     };
     let execution = match residents.exec(uid, container, command).await {
         Ok(execution) => execution,
-        Err(error @ ExecError::NotFound(_)) => return text(StatusCode::NOT_FOUND, &error.to_string()),
-        Err(error @ ExecError::NoCommand(_)) => return text(StatusCode::BAD_REQUEST, &error.to_string()),
-        Err(error) => return text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        Err(error) => return refused(&error),
     };
-    let ends = Ends { stdin: writer, stdout: out, stderr: err };
     let (sender, receiver) = mpsc::channel(WAITING);
-    let task = AbortOnDropHandle::new(tokio::spawn(session(execution, ends, body, sender)));
+    let terminal = wish.tty.then(Terminal::default);
+    let mouth = Mouth { body, feed, terminal, stop: execution.stop(), sender: sender.clone() };
+    streamed(receiver, command_session(execution, out, err, mouth, wish.tty, sender))
+}
+
+/// Connects the caller with a container that runs: what it says from now on, and what it is told if it listens.
+pub fn attach(
+    residents: &Residents,
+    uid: &str,
+    container: &str,
+    wish: Wish,
+    body: Incoming,
+) -> Response<Body> {
+    let attached = match residents.attach(uid, container) {
+        Ok(attached) => attached,
+        Err(error) => return refused(&error),
+    };
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let mouth = Mouth {
+        body,
+        feed: attached.feed.clone().filter(|_| wish.stdin),
+        terminal: (attached.terminal && wish.stdin).then(Terminal::default),
+        stop: attached.stop.clone(),
+        sender: sender.clone(),
+    };
+    streamed(receiver, attached_session(attached, wish, mouth, sender))
+}
+
+fn refused(error: &ExecError) -> Response<Body> {
+    let status = match error {
+        ExecError::NotFound(_) => StatusCode::NOT_FOUND,
+        ExecError::NoCommand(_) => StatusCode::BAD_REQUEST,
+        ExecError::Toolbox(_) | ExecError::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    text(status, &error.to_string())
+}
+
+/// A body of messages, and the session that sends them for as long as somebody reads.
+fn streamed(
+    receiver: mpsc::Receiver<Bytes>,
+    session: impl Future<Output = ()> + Send + 'static,
+) -> Response<Body> {
+    let task = AbortOnDropHandle::new(tokio::spawn(session));
     let messages = futures::stream::unfold((receiver, task), |(mut receiver, task)| async move {
         receiver.recv().await.map(|bytes| (Ok::<_, io::Error>(Frame::data(bytes)), (receiver, task)))
     });
     Response::new(BodyExt::boxed_unsync(StreamBody::new(messages)))
 }
 
-async fn session(execution: Execution, ends: Ends, body: Incoming, sender: mpsc::Sender<Bytes>) {
+async fn command_session(
+    execution: Execution,
+    stdout: Option<mpsc::Receiver<Bytes>>,
+    stderr: Option<mpsc::Receiver<Bytes>>,
+    mouth: Mouth,
+    terminal: bool,
+    sender: mpsc::Sender<Bytes>,
+) {
     let ending = async move {
         let exit = execution.exited().await;
         // The last handle on its output goes with it, so that the output comes to an end.
@@ -114,58 +181,137 @@ async fn session(execution: Execution, ends: Ends, body: Incoming, sender: mpsc:
         exit
     };
     let told = async {
-        let out = tell(ends.stdout, frames::STDOUT, &sender);
-        let err = tell(ends.stderr, frames::STDERR, &sender);
-        let (exit, (), ()) = tokio::join!(ending, out, err);
-        let status = status(&exit).to_string();
-        let _ = sender.send(frames::frame(frames::ERROR, status.as_bytes())).await;
+        let out = tell(stdout, frames::STDOUT, terminal, &sender);
+        let err = tell(stderr, frames::STDERR, terminal, &sender);
+        tokio::join!(ending, out, err).0
+    };
+    let mut interrupted = false;
+    let heard = async {
+        if mouth.pass().await == Silence::Interrupted {
+            interrupted = true;
+            std::future::pending::<()>().await;
+        }
+    };
+    let exit = tokio::select! {
+        exit = told => exit,
+        () = heard => return,
+    };
+    let status = if interrupted { status(INTERRUPTED) } else { status(exit.code) };
+    let _ = sender.send(frames::frame(frames::ERROR, status.to_string().as_bytes())).await;
+}
+
+async fn attached_session(mut attached: Attached, wish: Wish, mouth: Mouth, sender: mpsc::Sender<Bytes>) {
+    let told = async {
+        while let Some((stream, said)) = attached.heard.recv().await {
+            let channel = match stream {
+                Stream::Stdout if wish.stdout => frames::STDOUT,
+                Stream::Stderr if wish.stderr => frames::STDERR,
+                _ => continue,
+            };
+            if sender.send(framed(channel, &said, attached.terminal)).await.is_err() {
+                return;
+            }
+        }
+        let status = if attached.audience.is_over() { status(0) } else { too_slow() };
+        let _ = sender.send(frames::frame(frames::ERROR, status.to_string().as_bytes())).await;
+    };
+    let heard = async {
+        if mouth.pass().await == Silence::Interrupted {
+            std::future::pending::<()>().await;
+        }
     };
     tokio::select! {
         () = told => {}
-        () = listen(body, ends.stdin) => {}
+        () = heard => {}
+    }
+    if let Some(feed) = attached.feed.filter(|_| attached.once && wish.stdin) {
+        feed.end().await;
     }
 }
 
-async fn tell(output: Option<mpsc::Receiver<Bytes>>, channel: u8, sender: &mpsc::Sender<Bytes>) {
+async fn tell(
+    output: Option<mpsc::Receiver<Bytes>>,
+    channel: u8,
+    terminal: bool,
+    sender: &mpsc::Sender<Bytes>,
+) {
     let Some(mut output) = output else { return };
     while let Some(chunk) = output.recv().await {
-        if sender.send(frames::frame(channel, &chunk)).await.is_err() {
+        if sender.send(framed(channel, &chunk, terminal)).await.is_err() {
             return;
         }
     }
 }
 
-/// Passes what the caller says on, until the caller is gone.
-async fn listen(body: Incoming, mut stdin: Option<DuplexStream>) {
-    let mut body = body.into_data_stream();
-    let mut messages = Frames::default();
-    while let Some(Ok(chunk)) = body.next().await {
-        messages.push(&chunk);
-        loop {
-            match messages.next_message() {
-                Ok(Some((frames::STDIN, bytes))) => {
-                    // A command that has closed its input still speaks.
-                    if let Some(writer) = &mut stdin
-                        && writer.write_all(&bytes).await.is_err()
-                    {
-                        stdin = None;
+fn framed(channel: u8, said: &[u8], terminal: bool) -> Bytes {
+    match terminal {
+        true => frames::frame(channel, &terminal::shown(said)),
+        false => frames::frame(channel, said),
+    }
+}
+
+impl Mouth {
+    /// Passes on what the caller says, until it is gone or has ended the guest.
+    async fn pass(self) -> Silence {
+        let Mouth { body, mut feed, mut terminal, stop, sender } = self;
+        let mut body = body.into_data_stream();
+        let mut messages = Frames::default();
+        while let Some(Ok(chunk)) = body.next().await {
+            messages.push(&chunk);
+            loop {
+                let said = match messages.next_message() {
+                    Ok(Some((frames::STDIN, said))) => said,
+                    Ok(Some((frames::CLOSE, said))) if *said == [frames::STDIN] => {
+                        end(&mut feed).await;
+                        continue;
+                    }
+                    // A window's size is of no use to programs of WASI.
+                    Ok(Some(_)) => continue,
+                    Ok(None) => break,
+                    Err(_) => return Silence::Gone,
+                };
+                let Some(terminal) = &mut terminal else {
+                    give(&feed, &said).await;
+                    continue;
+                };
+                let typed = terminal.press(&said);
+                if !typed.echo.is_empty() {
+                    let _ = sender.send(frames::frame(frames::STDOUT, &typed.echo)).await;
+                }
+                give(&feed, &typed.input).await;
+                match typed.wish {
+                    None => {}
+                    Some(terminal::Wish::End) => end(&mut feed).await,
+                    Some(terminal::Wish::Interrupt) => {
+                        stop.now();
+                        return Silence::Interrupted;
                     }
                 }
-                Ok(Some((frames::CLOSE, bytes))) if *bytes == [frames::STDIN] => stdin = None,
-                Ok(Some(_)) => {}
-                Ok(None) => break,
-                Err(_) => return,
             }
         }
+        Silence::Gone
+    }
+}
+
+/// A guest that has closed its input still speaks.
+async fn give(feed: &Option<Feed>, said: &[u8]) {
+    if let Some(feed) = feed.as_ref().filter(|_| !said.is_empty()) {
+        feed.give(said).await;
+    }
+}
+
+async fn end(feed: &mut Option<Feed>) {
+    if let Some(feed) = feed.take() {
+        feed.end().await;
     }
 }
 
 /// The end of a command, as clients of Kubernetes read it.
-fn status(exit: &Exit) -> Value {
-    if exit.code == 0 {
+fn status(code: i32) -> Value {
+    if code == 0 {
         return json!({"metadata": {}, "status": "Success"});
     }
-    let code = exit.code.to_string();
+    let code = code.to_string();
     json!({
         "metadata": {}, "status": "Failure", "reason": "NonZeroExitCode",
         "message": format!("command terminated with non-zero exit code: exit status {code}"),
@@ -173,16 +319,22 @@ fn status(exit: &Exit) -> Value {
     })
 }
 
+/// What a caller is told who does not read as fast as the container speaks.
+fn too_slow() -> Value {
+    json!({
+        "metadata": {}, "status": "Failure", "reason": "InternalError", "code": 500,
+        "message": "the container says more than is taken; attach again, or read its log",
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::ExitReason;
 
     #[test]
     fn an_exit_is_told_as_kubernetes_tells_it() {
-        let exit = |code| Exit { code, reason: ExitReason::Error, message: String::new() };
-        assert_eq!(status(&exit(0))["status"], "Success");
-        assert_eq!(status(&exit(3))["details"]["causes"][0], json!({"reason": "ExitCode", "message": "3"}));
+        assert_eq!(status(0)["status"], "Success");
+        assert_eq!(status(3)["details"]["causes"][0], json!({"reason": "ExitCode", "message": "3"}));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod pod_proxy;
 mod routes;
 mod serve;
 mod summary;
+mod terminal;
 mod tunables;
 
 pub use config::{Config, Server};
@@ -374,6 +375,7 @@ fn host(
         engine,
         code: CodeCache::open(&at("code"), compiler)?,
         images: Arc::new(images),
+        toolbox: config.toolbox.clone(),
         volumes,
         logs: Arc::new(logs),
         network,

@@ -47,7 +47,7 @@ async fn act(
 ) -> Response<Body> {
     let path = request.uri().path().to_owned();
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
-    let [what @ ("exec" | "portForward"), namespace, pod, of] = parts.as_slice() else {
+    let [what @ ("exec" | "attach" | "portForward"), namespace, pod, of] = parts.as_slice() else {
         return text(StatusCode::NOT_FOUND, "not found");
     };
     let key = Key { namespace: (*namespace).to_owned(), name: (*pod).to_owned() };
@@ -59,7 +59,11 @@ async fn act(
         return forward::answer(host, ip, of, request.into_body()).await;
     }
     let wish = exec::Wish::read(pairs(request.uri().query().unwrap_or_default()));
-    exec::answer(residents, &pod.metadata.uid, of, wish, request.into_body()).await
+    let (uid, body) = (&pod.metadata.uid, request.into_body());
+    match *what {
+        "attach" => exec::attach(residents, uid, of, wish, body),
+        _ => exec::answer(residents, uid, of, wish, body).await,
+    }
 }
 
 /// The parameters of a query, decoded.

@@ -2,6 +2,14 @@
 
 use std::sync::Arc;
 
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use edge_api::frames::{self, Frames};
+use http::{Request, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -35,6 +43,37 @@ const ASK: &str = r#"(module
       (then (call $exit (i32.sub (i32.load (i32.const 0)) (i32.const 2)))))
     (loop $l (br $l))))"#;
 
+/// Leaves a last word and traps.
+const LAST: &str = r#"(module
+  (import "wasi_snapshot_preview1" "path_open" (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 64) "termination-log")
+  (data (i32.const 96) "last words")
+  (func $goes_wrong unreachable)
+  (func (export "_start")
+    (drop (call $open (i32.const 3) (i32.const 0) (i32.const 64) (i32.const 15) (i32.const 1)
+      (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 0)))
+    (i32.store (i32.const 8) (i32.const 96))
+    (i32.store (i32.const 12) (i32.const 10))
+    (drop (call $write (i32.load (i32.const 0)) (i32.const 8) (i32.const 1) (i32.const 16)))
+    (call $goes_wrong)))"#;
+
+/// Passes its input on.
+const ECHO: &str = r#"(module
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "_start")
+    (i32.store (i32.const 16) (i32.const 1024))
+    (loop $more
+      (i32.store (i32.const 20) (i32.const 4096))
+      (drop (call $read (i32.const 0) (i32.const 16) (i32.const 1) (i32.const 24)))
+      (if (i32.load (i32.const 24)) (then
+        (i32.store (i32.const 20) (i32.load (i32.const 24)))
+        (drop (call $write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 28)))
+        (br $more))))))"#;
+
 struct Fixture {
     dir: Arc<TempDir>,
     fake: Fake,
@@ -44,7 +83,15 @@ struct Fixture {
 impl Fixture {
     async fn new() -> Fixture {
         let dir = Arc::new(tempfile::tempdir().expect("a directory"));
-        for (name, text) in [("hello.wat", HELLO), ("fail.wat", FAIL), ("loop.wat", LOOP), ("ask.wat", ASK)] {
+        let modules = [
+            ("hello.wat", HELLO),
+            ("fail.wat", FAIL),
+            ("loop.wat", LOOP),
+            ("ask.wat", ASK),
+            ("last.wat", LAST),
+            ("echo.wat", ECHO),
+        ];
+        for (name, text) in modules {
             std::fs::write(dir.path().join(name), text).expect("written");
         }
         let mut fixture = Fixture { dir, fake: Fake::new(), node: None };
@@ -248,4 +295,215 @@ async fn a_command_says_whether_a_container_is_ready() {
     fixture.fake.until_any("/api/v1/namespaces/default/events", unhealthy).await;
     let ill = fixture.fake.get(&Fixture::path("ill")).expect("there");
     assert_eq!(condition(&ill, "Ready"), "False");
+}
+
+/// A Pod whose container has these hooks.
+fn hooked(hooks: Value) -> Value {
+    json!({"containers": [{"name": "c", "image": "file:ask.wat", "lifecycle": hooks}]})
+}
+
+fn told(reason: &str, pod: &str) -> impl Fn(&Value) -> bool {
+    move |event| event["reason"] == reason && event["involvedObject"]["name"] == pod
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_runs_when_its_post_start_is_done() {
+    let fixture = Fixture::new().await;
+    let exec = |command: Value| hooked(json!({"postStart": {"exec": {"command": command}}}));
+    fixture.create("well", exec(json!(["a", "b"])));
+    fixture.create("ill", exec(json!(["a", "b", "c"])));
+    fixture.until("well", |pod| condition(pod, "Ready") == "True").await;
+    fixture.until("ill", |pod| status_of(pod, 0, "restartCount").as_u64() >= Some(1)).await;
+    let event =
+        fixture.fake.until_any("/api/v1/namespaces/default/events", told("FailedPostStartHook", "ill")).await;
+    assert_eq!(event["message"], "PostStartHook failed");
+    fixture.create("asks", hooked(json!({"postStart": {"httpGet": {"port": 9}}})));
+    fixture.fake.until_any("/api/v1/namespaces/default/events", told("FailedPostStartHook", "asks")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pre_stop_runs_before_the_end_and_no_longer_than_it_may() {
+    let fixture = Fixture::new().await;
+    let exec = |command: Value| hooked(json!({"preStop": {"exec": {"command": command}}}));
+    fixture.create("well", exec(json!(["a", "b"])));
+    fixture.create("ill", exec(json!(["a", "b", "c"])));
+    fixture.create("slow", exec(json!(["spins"])));
+    for name in ["well", "ill", "slow"] {
+        fixture.until(name, |pod| condition(pod, "Ready") == "True").await;
+        fixture.delete(name, 1);
+        fixture.until_gone(name).await;
+    }
+    let events = "/api/v1/namespaces/default/events";
+    for name in ["ill", "slow"] {
+        let event = fixture.fake.until_any(events, told("FailedPreStopHook", name)).await;
+        assert_eq!(event["message"], "PreStopHook failed");
+    }
+    let well = told("FailedPreStopHook", "well");
+    assert!(!fixture.fake.below(events).iter().any(well));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_last_word_and_a_trap_are_the_message_of_the_end() {
+    let fixture = Fixture::new().await;
+    let spec = json!({"restartPolicy": "Never", "containers": [
+        {"name": "c", "image": "file:last.wat", "terminationMessagePath": "/dev/termination-log"},
+    ]});
+    fixture.create("p", spec);
+    let pod = fixture.until("p", |pod| pod["status"]["phase"] == "Failed").await;
+    let ended = &status_of(&pod, 0, "state")["terminated"];
+    assert_eq!((ended["exitCode"].as_i64(), ended["reason"].as_str()), (Some(134), Some("Error")));
+    let message = ended["message"].as_str().expect("text");
+    assert!(
+        message.starts_with("last words\nwasm trap: wasm `unreachable` instruction executed"),
+        "{message}"
+    );
+    assert!(message.contains("goes_wrong"), "the frames have names: {message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_readiness_gate_is_heard_of() {
+    let fixture = Fixture::new().await;
+    let spec = json!({
+        "readinessGates": [{"conditionType": "example.com/x"}],
+        "containers": [{"name": "c", "image": "file:loop.wat"}],
+    });
+    fixture.create("p", spec);
+    let mut pod = fixture.until("p", |pod| condition(pod, "ContainersReady") == "True").await;
+    assert_eq!(condition(&pod, "Ready"), "False");
+    let opened = json!({"type": "example.com/x", "status": "True"});
+    pod["status"]["conditions"].as_array_mut().expect("conditions").push(opened);
+    fixture.fake.put(&Fixture::path("p"), pod);
+    fixture.until("p", |pod| condition(pod, "Ready") == "True").await;
+}
+
+/// A caller who speaks with a guest over the tunnel.
+struct Caller {
+    mouth: mpsc::Sender<Bytes>,
+    body: Incoming,
+    frames: Frames,
+    heard: String,
+}
+
+impl Caller {
+    /// `what` is `exec/POD/CONTAINER?…` or the like.
+    async fn of(fixture: &Fixture, what: &str) -> Result<Caller, (StatusCode, String)> {
+        let (mouth, said) = mpsc::channel::<Bytes>(16);
+        let said = futures::stream::unfold(said, |mut said| async move {
+            Some((Ok::<_, Infallible>(Frame::data(said.recv().await?)), said))
+        });
+        let (act, of) = what.split_once('/').expect("an act");
+        let request = Request::post(format!("http://node/{act}/default/{of}"))
+            .body(StreamBody::new(said).boxed())
+            .expect("a request");
+        let (head, body) = fixture.fake.call(request).await.into_parts();
+        if head.status != StatusCode::OK {
+            let text = body.collect().await.expect("a reason").to_bytes();
+            return Err((head.status, String::from_utf8_lossy(&text).into_owned()));
+        }
+        Ok(Caller { mouth, body, frames: Frames::default(), heard: String::new() })
+    }
+
+    async fn say(&self, channel: u8, text: &[u8]) {
+        self.mouth.send(frames::frame(channel, text)).await.expect("the session goes on");
+    }
+
+    async fn next(&mut self) -> (u8, Bytes) {
+        loop {
+            if let Some(message) = self.frames.next_message().expect("short enough") {
+                return message;
+            }
+            let next = tokio::time::timeout(Duration::from_secs(30), self.body.frame()).await;
+            let frame = next.expect("it goes on").expect("it has not ended").expect("it is whole");
+            self.frames.push(&frame.into_data().expect("data"));
+        }
+    }
+
+    /// Listens until all it has heard since the last time is `text`.
+    async fn hears(&mut self, text: &str) {
+        while self.heard != text {
+            assert!(text.starts_with(&self.heard), "it says {:?}", self.heard);
+            let (channel, said) = self.next().await;
+            assert_eq!(channel, frames::STDOUT, "{said:?}");
+            self.heard.push_str(&String::from_utf8_lossy(&said));
+        }
+        self.heard.clear();
+    }
+
+    /// Listens to the end; gives what became of it.
+    async fn end(mut self) -> Value {
+        loop {
+            let (channel, said) = self.next().await;
+            if channel == frames::ERROR {
+                return serde_json::from_slice(&said).expect("a Status");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_attach_to_one_container() {
+    let fixture = Fixture::new().await;
+    let container = |once: bool| {
+        json!({"restartPolicy": "Never", "containers": [
+            {"name": "c", "image": "file:echo.wat", "stdin": true, "stdinOnce": once},
+        ]})
+    };
+    fixture.create("many", container(false));
+    fixture.create("once", container(true));
+    for name in ["many", "once"] {
+        fixture.until(name, |pod| condition(pod, "Ready") == "True").await;
+    }
+    let attach = |name: &str| format!("attach/{name}/c?stdin=true&stdout=true&stderr=true");
+    let mut one = Caller::of(&fixture, &attach("many")).await.expect("attached");
+    let mut two = Caller::of(&fixture, "attach/many/c?stdout=true").await.expect("attached");
+    one.say(frames::STDIN, b"first\n").await;
+    one.hears("first\n").await;
+    two.hears("first\n").await;
+    one.say(frames::CLOSE, &[frames::STDIN]).await;
+    drop(one);
+    let mut three = Caller::of(&fixture, &attach("many")).await.expect("attached");
+    three.say(frames::STDIN, b"second\n").await;
+    three.hears("second\n").await;
+    two.hears("second\n").await;
+    fixture.delete("many", 0);
+    assert_eq!(two.end().await["status"], "Success");
+
+    let mut once = Caller::of(&fixture, &attach("once")).await.expect("attached");
+    once.say(frames::STDIN, b"last\n").await;
+    once.hears("last\n").await;
+    once.say(frames::CLOSE, &[frames::STDIN]).await;
+    assert_eq!(once.end().await["status"], "Success");
+    fixture.until("once", |pod| pod["status"]["phase"] == "Succeeded").await;
+    let gone = Caller::of(&fixture, &attach("once")).await.err().expect("it has ended");
+    assert_eq!(gone, (StatusCode::NOT_FOUND, "container not found (\"c\")".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_on_a_terminal() {
+    let fixture = Fixture::new().await;
+    fixture.create("p", json!({"containers": [{"name": "c", "image": "file:echo.wat", "stdin": true}]}));
+    fixture.until("p", |pod| condition(pod, "Ready") == "True").await;
+    let exec = "exec/p/c?command=x&stdin=true&stdout=true&tty=true";
+    let mut caller = Caller::of(&fixture, exec).await.expect("it begins");
+    caller.say(frames::RESIZE, br#"{"Width":80,"Height":24}"#).await;
+    caller.say(frames::STDIN, b"lx\x7fs\r").await;
+    caller.hears("lx\x08 \x08s\r\nls\r\n").await;
+    caller.say(frames::STDIN, b"\x03").await;
+    let status = caller.end().await;
+    assert_eq!(status["details"]["causes"][0]["message"], "130", "{status}");
+    let mut caller = Caller::of(&fixture, exec).await.expect("it begins");
+    caller.say(frames::STDIN, b"bye\r\x04").await;
+    caller.hears("bye\r\nbye\r\n").await;
+    assert_eq!(caller.end().await["status"], "Success");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_wants_a_tool_hears_where_it_is_missing() {
+    let fixture = Fixture::new().await;
+    fixture.create("p", json!({"containers": [{"name": "c", "image": "file:loop.wat"}]}));
+    fixture.until("p", |pod| condition(pod, "Ready") == "True").await;
+    let (status, why) =
+        Caller::of(&fixture, "exec/p/c?command=tar&stdout=true").await.err().expect("no toolbox");
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(why.starts_with("the node's toolbox cannot be used: ") && why.contains("toolbox.wasm"), "{why}");
 }

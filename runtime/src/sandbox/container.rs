@@ -120,6 +120,7 @@ pub(super) struct Container {
     pub(super) cpu: Arc<CpuAccount>,
     pub(super) memory: Arc<MemoryAccount>,
     pub(super) config: wasmtime_wasi_config::WasiConfigVariables,
+    default_memory_limit: u64,
     pub(super) killed: CancellationToken,
     pub(super) requests: AtomicU64,
     pub(super) failed_requests: AtomicU64,
@@ -132,6 +133,7 @@ impl Container {
     pub(super) fn new(spec: ContainerSpec, default_memory_limit: u64) -> Container {
         let limit = spec.memory_limit.unwrap_or(default_memory_limit);
         Container {
+            default_memory_limit,
             cpu: Arc::new(CpuAccount::new(spec.cpu_limit, Instant::now())),
             memory: Arc::new(MemoryAccount::new(limit)),
             config: spec.env.iter().cloned().collect(),
@@ -179,6 +181,21 @@ impl Running {
         self.container.killed.cancel();
     }
 
+    /// Ends it, also from elsewhere.
+    pub fn stop(&self) -> Stop {
+        Stop(self.container.killed.clone())
+    }
+
+    /// Gives it other limits while it runs; `false`, and no change, if it has taken more memory than that already.
+    pub fn limit(&self, memory: Option<u64>, cpu: Option<u32>) -> bool {
+        let container = &self.container;
+        let fits = container.memory.set_limit(memory.unwrap_or(container.default_memory_limit));
+        if fits {
+            container.cpu.set_limit(cpu, Instant::now());
+        }
+        fits
+    }
+
     /// The handler, if the container is a server.
     pub fn http(&self) -> Option<SharedHandler> {
         self.http.clone()
@@ -192,6 +209,17 @@ impl Running {
     /// Reads what it uses, also elsewhere.
     pub fn meter(&self) -> Meter {
         Meter(Arc::downgrade(&self.container))
+    }
+}
+
+/// Ends a container without keeping it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Stop(CancellationToken);
+
+impl Stop {
+    /// Does what [`Running::kill`] does.
+    pub fn now(&self) {
+        self.0.cancel();
     }
 }
 

@@ -26,14 +26,19 @@ const PERIOD: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct CpuAccount {
     used: AtomicU64,
-    quota: Option<Mutex<Quota>>,
+    quota: Mutex<Option<Quota>>,
 }
 
 impl CpuAccount {
     /// An account limited to `milli` thousandths of a CPU, if given.
     pub(super) fn new(milli: Option<u32>, now: Instant) -> CpuAccount {
-        let quota = milli.map(|milli| Mutex::new(Quota::new(milli, now)));
+        let quota = Mutex::new(milli.map(|milli| Quota::new(milli, now)));
         CpuAccount { used: AtomicU64::new(0), quota }
+    }
+
+    /// Sets another limit, or none.
+    pub(super) fn set_limit(&self, milli: Option<u32>, now: Instant) {
+        *self.quota.lock() = milli.map(|milli| Quota::new(milli, now));
     }
 
     /// CPU time used so far.
@@ -43,14 +48,14 @@ impl CpuAccount {
 
     fn charge(&self, time: Duration, now: Instant) {
         self.used.fetch_add(nanos(time), Ordering::Relaxed);
-        if let Some(quota) = &self.quota {
-            quota.lock().charge(time, now);
+        if let Some(quota) = &mut *self.quota.lock() {
+            quota.charge(time, now);
         }
     }
 
     /// How long the container must rest before it may run again.
     fn rest(&self, now: Instant) -> Option<Duration> {
-        self.quota.as_ref().and_then(|quota| quota.lock().rest(now))
+        self.quota.lock().as_mut().and_then(|quota| quota.rest(now))
     }
 }
 
@@ -214,6 +219,20 @@ mod tests {
             assert!(used <= allowed + slack, "{milli}m used {used:?}");
             assert!(used + slack * 2 >= allowed, "{milli}m was held to {used:?}");
         }
+    }
+
+    #[test]
+    fn a_limit_can_be_changed() {
+        let start = Instant::now();
+        let account = CpuAccount::new(Some(100), start);
+        account.charge(Duration::from_secs(5), start);
+        assert!(account.rest(start) > Some(Duration::from_secs(40)));
+        account.set_limit(None, start);
+        assert_eq!(account.rest(start), None);
+        account.set_limit(Some(500), start);
+        account.charge(Duration::from_millis(60), start);
+        let rest = account.rest(start).unwrap();
+        assert!(rest < Duration::from_millis(100), "what was overrun before is forgiven: {rest:?}");
     }
 
     #[test]

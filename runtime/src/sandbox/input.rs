@@ -1,4 +1,4 @@
-//! Where a guest's standard input comes from: nowhere, or whoever holds the other end of a pipe.
+//! Where a guest's standard input comes from: nowhere, or whoever feeds the other end of a pipe.
 
 use std::io;
 use std::pin::Pin;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, DuplexStream, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWriteExt as _, DuplexStream, ReadBuf};
 use wasmtime_wasi::cli::{IsTerminal, StdinStream};
 
 /// Bytes that wait for the guest before the writer does.
@@ -14,18 +14,48 @@ const WAITING: usize = 64 * 1024;
 
 /// The guest's end. Clones, and all streams a guest makes of it, read from the same place.
 #[derive(Debug, Clone, Default)]
-pub struct Input(Option<Arc<Mutex<DuplexStream>>>);
+pub struct Input {
+    stream: Option<Arc<Mutex<DuplexStream>>>,
+    terminal: bool,
+}
+
+/// The other end of a pipe. Clones feed the same guest; when the last one is gone, or says so, the input ends.
+#[derive(Debug, Clone)]
+pub struct Feed(Arc<tokio::sync::Mutex<Option<DuplexStream>>>);
+
+impl Feed {
+    /// Gives the guest bytes; waits while it has enough. What it does not want any more is dropped.
+    pub async fn give(&self, bytes: &[u8]) {
+        let mut stream = self.0.lock().await;
+        if let Some(writer) = &mut *stream
+            && writer.write_all(bytes).await.is_err()
+        {
+            *stream = None;
+        }
+    }
+
+    /// Ends the input.
+    pub async fn end(&self) {
+        *self.0.lock().await = None;
+    }
+}
 
 impl Input {
     /// Input that is at its end.
     pub fn empty() -> Input {
-        Input(None)
+        Input::default()
     }
 
-    /// Input and who writes it; dropping the writer is the end of the input.
-    pub fn pipe() -> (Input, DuplexStream) {
+    /// Input and who feeds it.
+    pub fn pipe() -> (Input, Feed) {
         let (guest, writer) = tokio::io::duplex(WAITING);
-        (Input(Some(Arc::new(Mutex::new(guest)))), writer)
+        let input = Input { stream: Some(Arc::new(Mutex::new(guest))), terminal: false };
+        (input, Feed(Arc::new(tokio::sync::Mutex::new(Some(writer)))))
+    }
+
+    /// The same; the guest is told that it is a terminal.
+    pub fn on_terminal(self) -> Input {
+        Input { terminal: true, ..self }
     }
 }
 
@@ -35,7 +65,7 @@ impl AsyncRead for Input {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &self.0 {
+        match &self.stream {
             Some(stream) => Pin::new(&mut *stream.lock()).poll_read(cx, buffer),
             None => Poll::Ready(Ok(())),
         }
@@ -44,7 +74,7 @@ impl AsyncRead for Input {
 
 impl IsTerminal for Input {
     fn is_terminal(&self) -> bool {
-        false
+        self.terminal
     }
 }
 
@@ -56,16 +86,19 @@ impl StdinStream for Input {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::io::AsyncReadExt as _;
 
     use super::*;
 
     #[tokio::test]
     async fn what_is_written_is_read_to_its_end() {
-        let (mut input, mut writer) = Input::pipe();
-        let mut other = input.clone();
-        writer.write_all(b"ab").await.expect("there is room");
-        drop(writer);
+        let (mut input, feed) = Input::pipe();
+        let (mut other, second) = (input.clone(), feed.clone());
+        feed.give(b"a").await;
+        drop(feed);
+        second.give(b"b").await;
+        second.end().await;
+        second.give(b"too late").await;
         let mut first = [0];
         other.read_exact(&mut first).await.expect("a byte");
         let mut rest = String::new();

@@ -69,6 +69,8 @@ struct Loaded {
     /// The very file whose digest was checked, whatever its name refers to by now.
     file: File,
     shape: Shape,
+    /// The process that a server has beside its handler.
+    command: Option<Shape>,
     /// It does not fit a slot of the pools.
     oversized: bool,
     ready: Mutex<HashMap<usize, Arc<Ready>>>,
@@ -87,6 +89,17 @@ impl Code {
     /// What kind of program it is.
     pub fn shape(&self) -> Shape {
         self.0.shape
+    }
+
+    /// The process in it: itself, or what a server exports beside its handler.
+    pub fn command(&self) -> Option<Code> {
+        let Loaded { file, shape, command, oversized, .. } = &*self.0;
+        if !shape.is_http() {
+            return Some(self.clone());
+        }
+        let (shape, file) = ((*command)?, file.try_clone().ok()?);
+        let loaded = Loaded { file, shape, command: None, oversized: *oversized, ready: Mutex::default() };
+        Some(Code(Arc::new(loaded)))
     }
 
     /// A handle that does not keep it loaded.
@@ -121,9 +134,10 @@ impl Code {
 
     fn new(file: File, mapped: Mapped, pool: &Pool, oversized: bool, p3: bool) -> Result<Code, LoadError> {
         let shape = mapped.shape(p3)?;
+        let command = mapped.command(p3);
         let ready = Arc::new(mapped.link(shape, pool, p3)?);
         let ready = Mutex::new(HashMap::from([(pool.id, ready)]));
-        Ok(Code(Arc::new(Loaded { file, shape, oversized, ready })))
+        Ok(Code(Arc::new(Loaded { file, shape, command, oversized, ready })))
     }
 
     /// The code in `pool`, mapped when first asked for.
@@ -167,6 +181,17 @@ impl Mapped {
         Ok(shape)
     }
 
+    fn command(&self, p3: bool) -> Option<Shape> {
+        match self {
+            Mapped::Module(_) => None,
+            Mapped::Component(component) => {
+                let exports = exports(component);
+                shape::command_of_component(exports.iter().map(String::as_str))
+                    .filter(|shape| p3 || !shape.is_p3())
+            }
+        }
+    }
+
     fn link(self, shape: Shape, pool: &Pool, p3: bool) -> Result<Ready, LoadError> {
         let engine = &pool.engine;
         let component = match self {
@@ -207,9 +232,13 @@ fn module_shape(module: &Module) -> Result<Shape, LoadError> {
     }
 }
 
-fn component_shape(component: &Component) -> Result<Shape, LoadError> {
+fn exports(component: &Component) -> Vec<String> {
     let ty = component.component_type();
-    let exports: Vec<String> = ty.exports(component.engine()).map(|(name, _)| name.to_owned()).collect();
+    ty.exports(component.engine()).map(|(name, _)| name.to_owned()).collect()
+}
+
+fn component_shape(component: &Component) -> Result<Shape, LoadError> {
+    let exports = exports(component);
     shape::of_component(exports.iter().map(String::as_str)).ok_or_else(|| {
         let found = if exports.is_empty() { "nothing".into() } else { exports.join(", ") };
         LoadError::NoEntry(format!(

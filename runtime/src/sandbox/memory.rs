@@ -15,13 +15,24 @@ const TABLE_ELEMENT: u64 = 16;
 #[derive(Debug)]
 pub(super) struct MemoryAccount {
     used: AtomicU64,
-    limit: u64,
+    limit: AtomicU64,
 }
 
 impl MemoryAccount {
     /// An account that refuses to exceed `limit` bytes.
     pub(super) fn new(limit: u64) -> MemoryAccount {
-        MemoryAccount { used: AtomicU64::new(0), limit }
+        MemoryAccount { used: AtomicU64::new(0), limit: AtomicU64::new(limit) }
+    }
+
+    /// Sets another limit, unless more than that is in use.
+    pub(super) fn set_limit(&self, limit: u64) -> bool {
+        let old = self.limit.swap(limit, Ordering::Relaxed);
+        // Whoever grows meanwhile has been counted before this, or is held to the new limit.
+        let fits = self.used() <= limit;
+        if !fits {
+            self.limit.store(old, Ordering::Relaxed);
+        }
+        fits
     }
 
     /// Bytes in use now.
@@ -32,7 +43,7 @@ impl MemoryAccount {
     fn charge(&self, bytes: u64) -> bool {
         self.used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(bytes).filter(|sum| *sum <= self.limit)
+                used.checked_add(bytes).filter(|sum| *sum <= self.limit.load(Ordering::Relaxed))
             })
             .is_ok()
     }
@@ -131,6 +142,9 @@ mod tests {
         assert!(two.memory_growing(0, 60, None).unwrap());
         assert!(!two.refused());
         assert_eq!(account.used(), 60);
+        assert!(account.set_limit(60) && !two.memory_growing(60, 61, None).unwrap());
+        assert!(!account.set_limit(59), "so much is in use");
+        assert!(account.set_limit(61) && two.memory_growing(60, 60, None).unwrap());
         two.memory_grow_failed(wasmtime::Error::msg("no memory")).unwrap();
         assert!(two.refused());
         assert_eq!(account.used(), 60);

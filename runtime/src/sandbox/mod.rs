@@ -30,9 +30,9 @@ mod ticker;
 
 pub use compile::{CompileError, CompileLimits, Compiler, compile_child_main};
 pub use config::{EngineConfig, Machine, Tunables};
-pub use container::{ContainerSpec, Exit, ExitReason, HttpOptions, Meter, Preopen, Running, Usage};
+pub use container::{ContainerSpec, Exit, ExitReason, HttpOptions, Meter, Preopen, Running, Stop, Usage};
 pub use engine::{Engine, EngineError, StartError};
-pub use input::Input;
+pub use input::{Feed, Input};
 pub(crate) use loaded::WeakCode;
 pub use loaded::{Code, LoadError};
 pub use output::Output;

@@ -22,18 +22,24 @@ const CHUNK: usize = 16 * 1024;
 #[derive(Debug, Clone)]
 pub struct Output {
     queue: Option<mpsc::Sender<Bytes>>,
+    terminal: bool,
 }
 
 impl Output {
     /// A queue of at most `chunks` chunks of up to 16 KiB, and its reader.
     pub fn channel(chunks: usize) -> (Output, mpsc::Receiver<Bytes>) {
         let (sender, receiver) = mpsc::channel(chunks.max(1));
-        (Output { queue: Some(sender) }, receiver)
+        (Output { queue: Some(sender), terminal: false }, receiver)
     }
 
     /// Output that nobody reads.
     pub fn discard() -> Output {
-        Output { queue: None }
+        Output { queue: None, terminal: false }
+    }
+
+    /// The same; the guest is told that it is a terminal.
+    pub fn on_terminal(self) -> Output {
+        Output { terminal: true, ..self }
     }
 
     /// Writes a message of the host's own, such as a trap; waits while the queue is full.
@@ -47,7 +53,7 @@ impl Output {
 
 impl IsTerminal for Output {
     fn is_terminal(&self) -> bool {
-        false
+        self.terminal
     }
 }
 

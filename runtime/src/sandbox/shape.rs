@@ -47,16 +47,30 @@ impl fmt::Display for Shape {
 /// The shape of a component with these exports, or none that we know. A component that is both
 /// a server and a process is a server.
 pub(super) fn of_component<'a>(exports: impl Iterator<Item = &'a str> + Clone) -> Option<Shape> {
-    let known = [
-        ("wasi:http/handler", "0.3", Shape::HttpHandlerP3),
-        ("wasi:http/incoming-handler", "0.2", Shape::HttpHandler),
-        ("wasi:cli/run", "0.3", Shape::CliCommandP3),
-        ("wasi:cli/run", "0.2", Shape::CliCommand),
-    ];
+    first_of(&KNOWN, exports)
+}
+
+/// The process among these exports, whatever else there is.
+pub(super) fn command_of_component<'a>(exports: impl Iterator<Item = &'a str> + Clone) -> Option<Shape> {
+    first_of(&KNOWN[2..], exports)
+}
+
+/// What a component may export: servers, then processes.
+const KNOWN: [(&str, &str, Shape); 4] = [
+    ("wasi:http/handler", "0.3", Shape::HttpHandlerP3),
+    ("wasi:http/incoming-handler", "0.2", Shape::HttpHandler),
+    ("wasi:cli/run", "0.3", Shape::CliCommandP3),
+    ("wasi:cli/run", "0.2", Shape::CliCommand),
+];
+
+fn first_of<'a>(
+    known: &[(&str, &str, Shape)],
+    exports: impl Iterator<Item = &'a str> + Clone,
+) -> Option<Shape> {
     known
-        .into_iter()
+        .iter()
         .find(|(interface, line, _)| exports.clone().any(|name| is(name, interface, line)))
-        .map(|(_, _, shape)| shape)
+        .map(|(_, _, shape)| *shape)
 }
 
 /// Whether `name` is `interface` in a version of the line `0.2` or `0.3`, release candidates
@@ -169,6 +183,13 @@ mod tests {
         for (exports, shape) in cases {
             assert_eq!(of_component(exports.iter().copied()), *shape, "{exports:?}");
         }
+    }
+
+    #[test]
+    fn a_server_may_have_a_command() {
+        let both = ["wasi:cli/run@0.2.0", "wasi:http/incoming-handler@0.2.3"];
+        assert_eq!(command_of_component(both.into_iter()), Some(Shape::CliCommand));
+        assert_eq!(command_of_component(both[1..].iter().copied()), None);
     }
 
     #[test]

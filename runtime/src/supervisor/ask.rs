@@ -33,13 +33,13 @@ pub enum AskError {
     #[error("{0}")]
     Target(String),
     /// A header that cannot be sent.
-    #[error("{0}")]
+    #[error(transparent)]
     Request(#[from] http::Error),
     /// The connection broke, or what came was not HTTP.
-    #[error("{0}")]
+    #[error(transparent)]
     Protocol(#[from] hyper::Error),
     /// The handler failed.
-    #[error("{0}")]
+    #[error(transparent)]
     Handler(#[from] HandlerError),
     /// There is no health service.
     #[error("error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {0}")]
@@ -187,9 +187,9 @@ fn target(
 ) -> Result<SocketAddr, AskError> {
     let ip = match host {
         "" => context.ip.get().copied().ok_or_else(|| AskError::Target("the Pod has no address".into()))?,
-        host => host
-            .parse::<IpAddr>()
-            .map_err(|_| AskError::Target(format!("{host:?} is not an address")))?,
+        host => {
+            host.parse::<IpAddr>().map_err(|_| AskError::Target(format!("{host:?} is not an address")))?
+        }
     };
     let number = match port {
         IntOrString::Int(number) => Some(*number),
@@ -259,10 +259,7 @@ mod tests {
         let (_, none) = asked("", &[], &[("grpc-status", "12"), ("grpc-message", "no such method")]).await;
         assert!(none.expect_err("none").ends_with("(grpc.health.v1.Health): no such method"));
         let (_, failed) = asked("", &[], &[("grpc-status", "5"), ("grpc-message", "who?")]).await;
-        assert_eq!(
-            failed,
-            Err("error: health rpc probe failed: rpc error: code = 5 desc = who?".to_owned())
-        );
+        assert_eq!(failed, Err("error: health rpc probe failed: rpc error: code = 5 desc = who?".to_owned()));
         let (_, mute) = asked("", &[0, 0, 0, 0, 2, 8, 1], &[]).await;
         assert!(mute.is_err(), "an answer without a status is none");
     }

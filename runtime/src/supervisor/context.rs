@@ -10,9 +10,10 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
 use crate::image::{Credential, Image, credentials};
+use crate::log::Audience;
 use crate::net::{HttpServing, PodNet};
 use crate::report::{PodName, Subject};
-use crate::sandbox::Running;
+use crate::sandbox::{Feed, Running};
 use crate::supervisor::env;
 use crate::supervisor::host::Host;
 use crate::supervisor::machine::Event;
@@ -36,6 +37,10 @@ pub struct Active {
     pub running: Running,
     /// Its place in the Pod's network, if it serves HTTP.
     pub serving: Mutex<Option<HttpServing>>,
+    /// Its input, if it has one.
+    pub feed: Option<Feed>,
+    /// Who listens to it.
+    pub audience: Audience,
     /// Its `preStop` has begun.
     pub let_go: AtomicBool,
     /// Directories that a handler opens anew for each instance.

@@ -46,7 +46,9 @@ async fn pre_stop(context: &Arc<Context>, index: usize, deadline: Instant) {
     let Some(active) = context.active.lock()[index].clone() else { return };
     let pod = context.pod.load_full();
     let Some(container) = pod.spec.all_containers().nth(index) else { return };
-    let Some(handler) = container.lifecycle.as_ref().and_then(|hooks| hooks.pre_stop.as_ref()) else { return };
+    let Some(handler) = container.lifecycle.as_ref().and_then(|hooks| hooks.pre_stop.as_ref()) else {
+        return;
+    };
     if active.let_go.swap(true, Ordering::Relaxed) {
         return;
     }

@@ -1,18 +1,27 @@
 //! Commands in a container that runs: another instance of its module, with arguments of its own, in the same volumes,
-//! variables and network.
+//! variables and network; and listening to the container itself.
+//!
+//! A module knows the commands it was written for. The few that clients count on everywhere ([`TOOLS`]) are those of
+//! the node's toolbox, unless the container's program has that very name.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
 
+use bytes::Bytes;
 use edge_api::kinds::pod::Container;
 use parking_lot::Mutex;
+use tokio::sync::mpsc;
 
-use crate::sandbox::{Exit, Input, Output, Running};
+use crate::log::{Audience, Stream};
+use crate::sandbox::{Code, Exit, Feed, Input, Output, Running, Stop};
 use crate::supervisor::context::Context;
 use crate::supervisor::life::Failure;
 use crate::supervisor::run;
+
+/// What the toolbox is asked for.
+const TOOLS: [&str; 6] = ["cat", "echo", "env", "ls", "tar", "test"];
 
 /// A command and what it speaks with.
 pub struct Command {
@@ -35,6 +44,9 @@ pub enum ExecError {
     /// The container's module is no program.
     #[error("container {0:?} serves HTTP; it has no command to run")]
     NoCommand(String),
+    /// The toolbox is not to be had.
+    #[error("the node's toolbox cannot be used: {0}")]
+    Toolbox(String),
     /// It could not be started.
     #[error("{0}")]
     Failed(String),
@@ -52,6 +64,27 @@ impl Execution {
     pub async fn exited(&self) -> Exit {
         self.running.exited().await
     }
+
+    /// Ends it, from elsewhere.
+    pub fn stop(&self) -> Stop {
+        self.running.stop()
+    }
+}
+
+/// A container that somebody listens to.
+pub struct Attached {
+    /// What it says from now on.
+    pub heard: mpsc::Receiver<(Stream, Bytes)>,
+    /// All who listen.
+    pub audience: Audience,
+    /// Its input, if it has one.
+    pub feed: Option<Feed>,
+    /// Its input ends with the first who feeds it.
+    pub once: bool,
+    /// It speaks as on a terminal.
+    pub terminal: bool,
+    /// Ends its run.
+    pub stop: Stop,
 }
 
 /// The Pods that live on this node, for those who look into them.
@@ -73,12 +106,32 @@ impl Residents {
 
     /// Runs a command in a container of the Pod with this uid.
     pub async fn exec(&self, uid: &str, container: &str, command: Command) -> Result<Execution, ExecError> {
+        let (context, index, container) = self.find(uid, container)?;
+        exec(&context, index, &container, command).await
+    }
+
+    /// Listens to a container of the Pod with this uid.
+    pub fn attach(&self, uid: &str, container: &str) -> Result<Attached, ExecError> {
+        let (context, index, container) = self.find(uid, container)?;
+        let active = context.active.lock()[index].clone();
+        let active = active.ok_or_else(|| ExecError::NotFound(container.name.clone()))?;
+        Ok(Attached {
+            heard: active.audience.join(),
+            audience: active.audience.clone(),
+            feed: active.feed.clone(),
+            once: container.stdin_once,
+            terminal: container.tty,
+            stop: active.running.stop(),
+        })
+    }
+
+    fn find(&self, uid: &str, container: &str) -> Result<(Arc<Context>, usize, Container), ExecError> {
         let absent = || ExecError::NotFound(container.to_owned());
         let context = self.0.lock().get(uid).and_then(Weak::upgrade).ok_or_else(absent)?;
         let pod = context.pod.load_full();
         let mut all = pod.spec.all_containers().enumerate();
         let (index, container) = all.find(|(_, one)| one.name == container).ok_or_else(absent)?;
-        exec(&context, index, container, command).await
+        Ok((context, index, container.clone()))
     }
 }
 
@@ -89,18 +142,55 @@ pub(super) async fn exec(
     container: &Container,
     command: Command,
 ) -> Result<Execution, ExecError> {
-    let serves = match &context.active.lock()[index] {
-        Some(active) => active.running.http().is_some(),
-        None => return Err(ExecError::NotFound(container.name.clone())),
-    };
-    if serves {
-        return Err(ExecError::NoCommand(container.name.clone()));
+    if context.active.lock()[index].is_none() {
+        return Err(ExecError::NotFound(container.name.clone()));
     }
     let failed = |failure: Failure| ExecError::Failed(failure.message);
     let prepared = run::prepare(context, index, container).await.map_err(failed)?;
     let Command { args, stdin, stdout, stderr } = command;
+    let code = match is_tool(&args, prepared.program()) {
+        true => toolbox(context).await?,
+        false => prepared.code.command().ok_or_else(|| ExecError::NoCommand(container.name.clone()))?,
+    };
     let spec = prepared.spec(container, args, stdin, stdout, stderr);
-    let running = context.host.engine.start(&prepared.code, spec);
+    let running = context.host.engine.start(&code, spec);
     let running = running.map_err(|error| ExecError::Failed(run::chain(&error)))?;
     Ok(Execution { running, holds: prepared.holds })
+}
+
+/// Whether a command is one of the toolbox, and not the container's own program.
+fn is_tool(args: &[String], program: &str) -> bool {
+    let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+    let wanted = name(args.first().map(String::as_str).unwrap_or_default());
+    let own = name(program);
+    let own = own.strip_suffix(".wasm").or_else(|| own.strip_suffix(".wat")).unwrap_or(&own);
+    TOOLS.contains(&wanted.as_str()) && wanted != own
+}
+
+/// The toolbox, from wherever the node was told to take it.
+async fn toolbox(context: &Context) -> Result<Code, ExecError> {
+    let host = &context.host;
+    let unusable = |error: &dyn std::error::Error| ExecError::Toolbox(run::chain(error));
+    let image = host.images.fetch(&host.toolbox, &[]).await.map_err(|error| unusable(&error))?;
+    host.code.load(&host.engine, &image.path).await.map_err(|error| unusable(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_tool;
+
+    #[test]
+    fn tools_are_told_by_name() {
+        for (command, program, expected) in [
+            ("tar cf - /data", "hello.wasm", true),
+            ("/bin/cat x", "/app/hello", true),
+            ("cat x", "/app/cat.wasm", false),
+            ("ls", "toolbox.wasm", true),
+            ("serve", "hello.wasm", false),
+            ("", "hello.wasm", false),
+        ] {
+            let args: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(is_tool(&args, program), expected, "{command:?} in {program:?}");
+        }
+    }
 }

@@ -41,7 +41,13 @@ pub async fn run(
     if let Err(error) = &result {
         let name = &context.name;
         let error = error as &dyn std::error::Error;
-        tracing::debug!(namespace = name.namespace, name = name.name, container = container.name, error, "a hook failed");
+        tracing::debug!(
+            namespace = name.namespace,
+            name = name.name,
+            container = container.name,
+            error,
+            "a hook failed"
+        );
     }
     result
 }

@@ -40,6 +40,8 @@ pub struct Host {
     pub code: CodeCache,
     /// Images.
     pub images: Arc<ImageStore>,
+    /// The image of the toolbox.
+    pub toolbox: String,
     /// Volumes.
     pub volumes: Volumes,
     /// Logs.

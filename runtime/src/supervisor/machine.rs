@@ -696,24 +696,23 @@ impl Machine {
         }
     }
 
-    /// Main containers first; when those are gone sidecars, the last one first.
+    /// Main containers first; when those are gone sidecars, the last one first. What has not begun does not begin.
     fn kill(&mut self, effects: &mut Vec<Effect>) {
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            if slot.life == Life::Starting {
+                slot.life = Life::Idle;
+                effects.push(Effect::Abort(index));
+            }
+        }
         let mains = self.slots.iter().any(|slot| slot.role != Role::Sidecar && slot.is_alive());
         let last = self.slots.iter().rposition(|slot| slot.role == Role::Sidecar && slot.is_alive());
         for (index, slot) in self.slots.iter_mut().enumerate() {
             if slot.role == Role::Sidecar && (mains || Some(index) != last) {
                 continue;
             }
-            match &slot.life {
-                Life::Opening(run) | Life::Running(run) => {
-                    slot.life = Life::Stopping(run.clone());
-                    effects.push(Effect::Kill(index));
-                }
-                Life::Starting => {
-                    slot.life = Life::Idle;
-                    effects.push(Effect::Abort(index));
-                }
-                _ => {}
+            if let Life::Opening(run) | Life::Running(run) = &slot.life {
+                slot.life = Life::Stopping(run.clone());
+                effects.push(Effect::Kill(index));
             }
         }
     }

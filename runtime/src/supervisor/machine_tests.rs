@@ -443,7 +443,10 @@ fn nothing_runs_before_its_post_start_is_done() {
     let mut script = Script::new(hooks(json!({"postStart": {"sleep": {"seconds": 1}}})));
     script.up();
     assert_eq!((script.waiting(0).as_str(), script.machine.phase()), ("ContainerCreating", Phase::Pending));
-    assert_eq!(script.condition("ContainersReady"), "False ContainersNotReady containers with unready status: [c]");
+    assert_eq!(
+        script.condition("ContainersReady"),
+        "False ContainersNotReady containers with unready status: [c]"
+    );
     script.feed(Event::PostStart(0, Hook::Done));
     assert_eq!((script.condition("Ready").as_str(), script.machine.phase()), ("True", Phase::Running));
     script.feed(Event::PostStart(0, Hook::Failed));
@@ -497,7 +500,9 @@ fn pre_stop_has_the_grace_period_and_two_seconds() {
     // Without any grace there is no time for it.
     let mut script = Script::new(hooks(json!({"preStop": {"sleep": {"seconds": 1}}})));
     script.up().delete(0);
-    assert!(script.wants(&Effect::Drain { by: script.now.mono, hooks: false }) && script.wants(&Effect::Kill(0)));
+    assert!(
+        script.wants(&Effect::Drain { by: script.now.mono, hooks: false }) && script.wants(&Effect::Kill(0))
+    );
 }
 
 #[test]

@@ -58,7 +58,10 @@ impl MessageFile {
     /// Begins anew, for another run.
     pub fn clear(&self) -> io::Result<()> {
         if self.guest.is_some() {
-            fs::write(self.directory.join(&self.path), "")?;
+            // The whole directory: the last run may have put a link in the file's place.
+            fs::remove_dir_all(&self.directory)?;
+            fs::create_dir_all(&self.directory)?;
+            Beneath::open(&self.directory)?.make_file(&self.path)?;
         }
         Ok(())
     }
@@ -104,8 +107,16 @@ mod tests {
         fs::write(own.join("termination-log"), format!("{}end", "x".repeat(5000))).expect("written");
         let message = file.read();
         assert!(message.len() == LONGEST && message.ends_with("xend"));
+        fs::remove_file(own.join("termination-log")).expect("removed");
+        let victim = dir.path().join("victim");
+        fs::write(&victim, "precious").expect("written");
+        std::os::unix::fs::symlink(&victim, own.join("termination-log")).expect("linked");
+        assert_eq!(file.read(), "", "no link leads out");
         file.clear().expect("cleared");
-        assert_eq!(file.read(), "");
+        assert_eq!(
+            (file.read().as_str(), fs::read(&victim).expect("there").as_slice()),
+            ("", &b"precious"[..])
+        );
     }
 
     #[test]

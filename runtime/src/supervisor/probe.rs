@@ -147,8 +147,7 @@ async fn ask(
 }
 
 async fn http_get(context: &Context, container: &Container, get: &HttpGetAction) -> Result<(), String> {
-    let status =
-        ask::http(context, container, get, AGENT).await.map_err(|error| error.to_string())?;
+    let status = ask::http(context, container, get, AGENT).await.map_err(|error| error.to_string())?;
     let good = status.is_success() || status.is_redirection();
     if good { Ok(()) } else { Err(format!("HTTP probe failed with statuscode: {}", status.as_u16())) }
 }

@@ -187,6 +187,11 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// What the container itself is started as.
+    pub fn program(&self) -> &str {
+        self.args.first().map(String::as_str).unwrap_or_default()
+    }
+
     /// An instance with these arguments and streams.
     pub fn spec(
         &self,
@@ -268,10 +273,21 @@ async fn begin(
         file.clear().map_err(create)?;
     }
     let writer = host.logs.writer(&log_key(context, container), run).map_err(create)?;
-    let (stdout, out) = Output::channel(CHUNKS);
-    let (stderr, err) = Output::channel(CHUNKS);
+    let audience = writer.audience();
+    let (mut stdin, feed) = match container.stdin {
+        true => Some(Input::pipe()).unzip(),
+        false => (None, None),
+    };
+    let (mut stdout, out) = Output::channel(CHUNKS);
+    let (mut stderr, err) = Output::channel(CHUNKS);
+    if container.tty {
+        stdin = stdin.map(Input::on_terminal);
+        stdout = stdout.on_terminal();
+        stderr = stdout.clone();
+    }
     let log = tokio::spawn(writer.run(out, err));
-    let spec = prepared.spec(container, prepared.args.clone(), Input::empty(), stdout, stderr);
+    let stdin = stdin.unwrap_or_default();
+    let spec = prepared.spec(container, prepared.args.clone(), stdin, stdout, stderr);
     let running = host
         .engine
         .start(&prepared.code, spec)
@@ -288,7 +304,8 @@ async fn begin(
         None => None,
     };
     let serving = parking_lot::Mutex::new(serving);
-    let active = Active { running, serving, let_go: AtomicBool::new(false), holds: prepared.holds };
+    let let_go = AtomicBool::new(false);
+    let active = Active { running, serving, feed, audience, let_go, holds: prepared.holds };
     Ok(Begun { active, message: prepared.message, log })
 }
 

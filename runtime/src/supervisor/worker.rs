@@ -118,7 +118,9 @@ impl Worker {
                 let container = self.machine.container(index).clone();
                 self.starting[index] = Some(self.tasks.spawn(run::start(context, index, container, number)));
             }
-            Effect::Kill(index) => drop(run::kill(&context, index)),
+            Effect::Kill(index) => {
+                run::kill(&context, index);
+            }
             Effect::Abort(index) => {
                 if !run::kill(&context, index)
                     && let Some(starting) = self.starting[index].take()
