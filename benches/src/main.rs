@@ -31,7 +31,7 @@ const BENCHES: &[Bench] = &[
     ("pods", "500 Pods created → Ready; memory of one more idle Pod", pods::run),
     ("dense", "10,000 idle Pods on one node, and who still answers meanwhile", dense::run),
     ("hollow", "1,000 nodes that run nothing and 100,000 Pods: what the control plane needs", hollow::run),
-    ("restart", "a node with 100 Pods starts again", restart::run),
+    ("restart", "a container that crashes, and a node with 100 Pods, start again", restart::run),
 ];
 
 #[derive(Parser)]

@@ -12,6 +12,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::api::Api;
+
 /// One process, or control plane and node apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -179,6 +181,18 @@ impl Cluster {
         serde_json::from_str(&text).map_err(|error| error.to_string())
     }
 
+    /// What the first node's `/metrics` says of something without labels.
+    pub fn node_metric(&self, name: &str) -> Result<f64, String> {
+        let api = Api::of(self);
+        let nodes = api.list("/api/v1/nodes").map_err(|error| error.to_string())?;
+        let node = nodes["items"][0]["metadata"]["name"].as_str().ok_or("no node")?.to_owned();
+        let answer = api.get(&format!("/api/v1/nodes/{node}/proxy/metrics"));
+        let (_, metrics) = answer.map_err(|error| error.to_string())?;
+        let text = metrics.as_str().ok_or_else(|| metrics.to_string())?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.and_then(|value| value.parse().ok()).ok_or_else(|| format!("no {name} in {text}"))
+    }
+
     /// Applies YAML text.
     #[track_caller]
     pub fn apply(&self, yaml: &str) -> String {
@@ -234,7 +248,10 @@ fn spawn(options: &Options, folder: &Path) -> Result<(Child, String), String> {
     let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
     let before = log.metadata().unwrap().len();
     let mut command = Command::new(crate::binaries().join("edged"));
-    command.arg("--data-dir").arg(folder.join("data")).arg("--image-dir").arg(crate::root());
+    command.arg("--data-dir").arg(folder.join("data"));
+    if !options.flags.iter().any(|given| given == "--image-dir") {
+        command.arg("--image-dir").arg(crate::root());
+    }
     for flag in ["--api-address", "--dns-address", "--http-address", "--https-address"] {
         if !options.flags.iter().any(|given| given == flag) {
             command.args([flag, "127.0.0.1:0"]);

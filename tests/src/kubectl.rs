@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use crate::cluster::{Cluster, Output};
+use crate::cluster::{Cluster, Options, Output, Shape};
 use crate::tool;
 
 /// The versions that are driven: the oldest that is promised and the newest there is.
@@ -16,6 +16,20 @@ pub struct Kubectl<'a> {
     pub name: &'static str,
     pub namespace: String,
     program: PathBuf,
+}
+
+/// A cluster whose images lie right in its directory: `kubectl run` and `debug` refuse names such as
+/// `file:directory/name.wasm`.
+pub fn beside_guests() -> Cluster {
+    let guests = crate::root().join("guests/dist");
+    let guests = guests.to_str().unwrap();
+    let toolbox = "file:toolbox.wasm";
+    Cluster::with(Options::new(Shape::Whole).flag("--image-dir", guests).flag("--toolbox", toolbox))
+}
+
+/// A manifest for such a cluster.
+pub fn short(manifest: &str) -> String {
+    manifest.replace("file:guests/dist/", "file:")
 }
 
 /// Tells a story with every version that is there.

@@ -190,8 +190,12 @@ fn a_controller_of_kube_keeps_what_it_owns_until_it_has_cleaned_up() {
         let api = Api::<DynamicObject>::default_namespaced_with(client.clone(), &rooms());
         let controller = Controller::new_with(api.clone(), watcher::Config::default(), rooms());
         let again = |_, _: &_, _| Action::requeue(Duration::from_millis(100));
-        let running =
-            tokio::spawn(controller.run(keep, again, Arc::new(client.clone())).for_each(|_| async {}));
+        let told = |result: Result<_, _>| async move {
+            if let Err(error) = result {
+                eprintln!("the controller of rooms: {error:?}");
+            }
+        };
+        let running = tokio::spawn(controller.run(keep, again, Arc::new(client.clone())).for_each(told));
 
         let mut room = DynamicObject::new("blue", &rooms()).data(json!({"spec": {"beds": 2}}));
         api.create(&PostParams::default(), &room).await.unwrap();

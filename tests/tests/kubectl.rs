@@ -403,7 +403,8 @@ fn objects_end_as_they_are_told_to() {
                 .run(&format!("label configmap {name} kind={}", if name == "c" { "other" } else { "this" }));
         }
         assert_eq!(kubectl.run("delete cm -l kind=this").lines().count(), 2);
-        assert!(kubectl.run("delete cm c --dry-run=server").contains("deleted (server dry run)"));
+        assert!(kubectl.run("delete cm c --dry-run=server").contains("(server dry run)"));
+        assert_eq!(kubectl.run("get cm c -o name"), "configmap/c\n");
         assert!(kubectl.run("delete cm c --now --wait=false").contains("deleted"));
         assert!(kubectl.refused("delete cm c").contains("NotFound"));
         assert!(kubectl.run("delete cm c --ignore-not-found").is_empty());

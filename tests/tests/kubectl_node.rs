@@ -1,9 +1,9 @@
 //! What people do with kubectl's oldest and newest version to what runs: look at it, follow it, move it, get into it.
 #![allow(clippy::unwrap_used)]
 
-use std::io::BufRead as _;
+use std::io::{BufRead as _, Write as _};
 
-use edge_tests::kubectl::{Kubectl, with_each};
+use edge_tests::kubectl::{Kubectl, beside_guests, short, with_each};
 use edge_tests::{Cluster, Shape, eventually};
 
 const WEB: &str = "
@@ -50,7 +50,7 @@ fn what_runs_is_described_and_watched() {
         {
             assert!(shown.contains(words), "{words}: {shown}");
         }
-        let shown = kubectl.run("describe pod -l app=web");
+        let shown = kubectl.run("describe pod -l app=web --show-events");
         for words in
             ["PodScheduled", "file:guests/dist/hello-http.wasm", "QoS Class:", "Started container main"]
         {
@@ -146,5 +146,40 @@ fn a_node_is_cordoned_tainted_and_drained() {
         assert!(kubectl.run(&format!("uncordon {node}")).contains("uncordoned"));
         kubectl.run("wait --for=condition=Available deploy/web --timeout=60s");
         kubectl.run("delete deploy web");
+    });
+}
+
+/// Says a line to a command that runs, and reads what it answers.
+fn talk(mut child: std::process::Child, said: &str) -> std::process::Output {
+    child.stdin.take().unwrap().write_all(said.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn a_container_is_attached_to() {
+    with_each(&beside_guests(), |kubectl| {
+        let listening = pod("listens", "toolbox", "    args: [cat]\n    stdin: true\n    stdinOnce: true\n");
+        let listening = short(&listening) + "  restartPolicy: Never\n";
+        kubectl.run(&format!("apply -f {}", kubectl.file(&listening)));
+        kubectl.run("wait --for=condition=ready pod/listens --timeout=60s");
+        let answered = talk(kubectl.start("attach -i listens"), "said once\n");
+        assert!(answered.status.success(), "{answered:?}");
+        assert_eq!(String::from_utf8_lossy(&answered.stdout), "said once\n");
+        kubectl.run("wait --for=jsonpath={.status.phase}=Succeeded pod/listens --timeout=60s");
+        assert_eq!(kubectl.run("logs listens"), "said once\n");
+
+        let run = "run brief --rm -i --quiet --restart=Never --image=file:toolbox.wasm -- cat";
+        let answered = talk(kubectl.start(run), "in and out\n");
+        assert!(answered.status.success(), "{answered:?}");
+        assert!(String::from_utf8_lossy(&answered.stdout).starts_with("in and out\n"), "{answered:?}");
+        assert!(kubectl.refused("get pod brief").contains("NotFound"));
+
+        kubectl.run(&format!("apply -f {}", kubectl.file(&short(&pod("ticker", "ticker", "")))));
+        kubectl.run("wait --for=condition=ready pod/ticker --timeout=60s");
+        let mut listener = kubectl.start("attach ticker");
+        let lines = std::io::BufReader::new(listener.stdout.take().unwrap()).lines();
+        assert_eq!(lines.take(2).filter(|line| line.is_ok()).count(), 2);
+        listener.kill().unwrap();
+        listener.wait().unwrap();
     });
 }

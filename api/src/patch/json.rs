@@ -80,10 +80,22 @@ fn apply(doc: &mut Value, index: usize, operation: PatchOperation) -> Result<(),
         PatchOperation::Test(_) => "test",
     };
     let path = operation.path().to_string();
+    if let PatchOperation::Test(test) = &operation
+        && is_absent_member(doc, &path)
+    {
+        // As kube-apiserver and unlike RFC 6902: clients test for what must not be there yet.
+        return if test.value.is_null() { Ok(()) } else { Err(PatchError::TestFailed { path }) };
+    }
     json_patch::patch_unsafe(doc, &[operation]).map_err(|error| match error.kind {
         PatchErrorKind::TestFailed => PatchError::TestFailed { path },
         kind => PatchError::Inapplicable { index, operation: name, path, reason: kind.to_string() },
     })
+}
+
+/// Whether a path leads to a member that an object does not have.
+fn is_absent_member(doc: &Value, path: &str) -> bool {
+    let parent = path.rsplit_once('/').and_then(|(parent, _)| doc.pointer(parent));
+    parent.is_some_and(Value::is_object) && doc.pointer(path).is_none()
 }
 
 /// Roughly how many bytes a value is as JSON, and how many levels deep.
@@ -156,6 +168,7 @@ mod tests {
                 j!({}),
             ),
             (j!({"a": null}), j!([{"op": "test", "path": "/a", "value": null}]), j!({"a": null})),
+            (j!({"a": {}}), j!([{"op": "test", "path": "/a/b", "value": null}]), j!({"a": {}})),
         ];
         for (mut doc, patch, expected) in cases {
             json(&mut doc, &patch).unwrap();
@@ -170,6 +183,8 @@ mod tests {
             (j!([{"op": "jump", "path": "/a"}]), "the patch is malformed", false),
             (j!([{"op": "remove", "path": "a"}]), "the patch is malformed", false),
             (j!([{"op": "test", "path": "/a", "value": 2}]), "testing value /a failed", true),
+            (j!([{"op": "test", "path": "/b", "value": 2}]), "testing value /b failed", true),
+            (j!([{"op": "test", "path": "/b/c", "value": null}]), "operation 0 (test) does not apply", true),
             (
                 j!([{"op": "replace", "path": "/a", "value": 7}, {"op": "remove", "path": "/x"}]),
                 "operation 1 (remove) does not apply: /x: ",

@@ -2,8 +2,7 @@
 //!
 //! The caller's messages (`v5.channel.k8s.io`, `v4.channel.k8s.io`) go to the node over its tunnel as they are, with
 //! their length before them, and the node's come back the same way; what the channels mean is the node's. The caller
-//! gets its `101` only when the command has begun. A container has no input, so who attaches listens to its log from
-//! now on.
+//! gets its `101` only when the command has begun.
 
 use std::io;
 
@@ -43,30 +42,28 @@ pub async fn session(
     let place = place(shared, target, query)?;
     let handshake = Handshake::read(&parts.headers, PROTOCOLS)?;
     let upgrade = upgrade.ok_or_else(|| ApiError::bad_request("Upgrade request required"))?;
-    let (heard, messages) = mpsc::channel::<Bytes>(WAITING);
-    let framed = duplex::queued(messages).filter_map(|message| {
+    let (said, heard) = mpsc::channel::<Bytes>(WAITING);
+    let framed = duplex::queued(heard).filter_map(|message| {
         let framed = message.split_first().map(|(channel, bytes)| frames::frame(*channel, bytes));
         std::future::ready(framed)
     });
-    let answers = duplex::ask(&shared.tunnels, &place.node, (place.method, &place.path), framed).await?;
-    duplex::join(upgrade, heard, (place.answers)(answers), shared.draining.clone());
+    let answers = duplex::ask(&shared.tunnels, &place.node, (Method::POST, &place.path), framed).await?;
+    duplex::join(upgrade, said, messages(answers), shared.draining.clone());
     Ok(handshake.answer())
 }
 
 /// What a node is asked.
 struct Place {
     node: String,
-    method: Method,
     path: String,
-    answers: fn(Incoming) -> Messages,
 }
 
 fn place(shared: &Shared, target: &Target<'_>, query: &Query<'_>) -> Result<Place, ApiError> {
     if !["stdin", "stdout", "stderr"].iter().any(|stream| query.truth(stream)) {
         return Err(ApiError::bad_request("you must specify at least 1 of stdin, stdout, stderr"));
     }
-    let attach = target.subresource == "attach";
-    if !attach && query.all("command").next().is_none() {
+    let verb = target.subresource;
+    if verb == "exec" && query.all("command").next().is_none() {
         return Err(ApiError::bad_request("you must specify a command"));
     }
     let pod = shared.registry.current(&target.sub(""))?.value();
@@ -75,23 +72,17 @@ fn place(shared: &Shared, target: &Target<'_>, query: &Query<'_>) -> Result<Plac
     if node.is_empty() {
         return Err(ApiError::bad_request(format!("pod {} does not have a host assigned", target.name)));
     }
-    let node = node.to_owned();
-    let of = format!("{}/{}/{container}", target.namespace, target.name);
-    if attach {
-        let path = format!("http://node/containerLogs/{of}?follow=true&tailLines=0");
-        return Ok(Place { node, method: Method::GET, path, answers: output });
-    }
-    let mut path = format!("http://node/exec/{of}?");
+    let mut path = format!("http://node/{verb}/{}/{}/{container}?", target.namespace, target.name);
     for stream in ["stdin", "stdout", "stderr", "tty"].into_iter().filter(|stream| query.truth(stream)) {
         path.push_str(stream);
         path.push_str("=true&");
     }
-    for word in query.all("command") {
+    for word in query.all("command").filter(|_| verb == "exec") {
         path.push_str("command=");
         path.push_str(&escape(word));
         path.push('&');
     }
-    Ok(Place { node, method: Method::POST, path, answers: messages })
+    Ok(Place { node: node.to_owned(), path })
 }
 
 fn message(channel: u8, bytes: &[u8]) -> Bytes {
@@ -114,14 +105,4 @@ fn messages(body: Incoming) -> Messages {
         }
     });
     Box::pin(messages)
-}
-
-/// What a container's log says from now on, as output, and its end.
-fn output(body: Incoming) -> Messages {
-    let chunks = body.into_data_stream().map(|chunk| match chunk {
-        Ok(chunk) => Ok(message(frames::STDOUT, &chunk)),
-        Err(error) => Err(io::Error::other(error)),
-    });
-    let ended = message(frames::ERROR, br#"{"metadata":{},"status":"Success"}"#);
-    Box::pin(chunks.chain(futures::stream::iter([Ok(ended)])))
 }

@@ -58,7 +58,9 @@ fn pack(paths: &[String], directory: &Path) -> Outcome {
             failed = 2;
         }
     }
-    let end = out.write_all(&[0; 2 * BLOCK]).and_then(|()| out.flush());
+    // Without an end where something is missing: who reads the archive waits for the exit code then.
+    let end: &[u8] = if failed == 0 { &[0; 2 * BLOCK] } else { &[] };
+    let end = out.write_all(end).and_then(|()| out.flush());
     end.map_err(|error| error.to_string())?;
     Ok(failed)
 }

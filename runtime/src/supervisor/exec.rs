@@ -1,8 +1,8 @@
 //! Commands in a container that runs: another instance of its module, with arguments of its own, in the same volumes,
 //! variables and network; and listening to the container itself.
 //!
-//! A module knows the commands it was written for. The few that clients count on everywhere ([`TOOLS`]) are those of
-//! the node's toolbox, unless the container's program has that very name.
+//! A module knows the commands it was written for. The few that clients count on everywhere are those of the node's
+//! toolbox, unless the container's program has that very name.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
