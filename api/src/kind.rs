@@ -245,6 +245,19 @@ pub enum Target {
     Finalize,
     /// The answer to a request: the conditions of its status.
     Approval,
+    /// What only this subresource changes, as the kind's [`Part`] says.
+    Part(Subresource),
+}
+
+/// A part of the specification that changes through a subresource of its own.
+#[derive(Clone, Copy)]
+pub struct Part {
+    /// The subresource.
+    pub subresource: Subresource,
+    /// Takes over into an object what the subresource changes of one that was sent (second).
+    pub take: fn(&mut Value, &Value),
+    /// Checks a changed object (first) against the old one (second).
+    pub checks: fn(&At<'_>, &At<'_>, &mut Errors),
 }
 
 /// Whether an acknowledged write must survive a power cut.
@@ -337,11 +350,15 @@ pub struct Kind {
     pub update: fn(&mut Value, &Value),
     /// Checks an object beside its metadata.
     pub checks: fn(&At<'_>, &mut Errors),
+    /// Checks what only a new object may not say.
+    pub create_checks: fn(&At<'_>, &mut Errors),
     /// Checks a changed object (first) against the old one (second). Binding a Pod to its node
     /// is no change in this sense: it has its own subresource and its own rule.
     pub update_checks: fn(&At<'_>, &At<'_>, &mut Errors),
     /// Checks a changed status (first) against the old one (second).
     pub status_checks: fn(&At<'_>, &At<'_>, &mut Errors),
+    /// What changes through a subresource of its own.
+    pub parts: &'static [Part],
     /// Whether a write may be lost.
     pub volatility: fn(Written<'_>) -> Volatility,
     /// Where `/scale` reads and writes.
@@ -400,8 +417,10 @@ impl Kind {
         create: |_| {},
         update: |_, _| {},
         checks: |_, _| {},
+        create_checks: |_, _| {},
         update_checks: |_, _, _| {},
         status_checks: |_, _, _| {},
+        parts: &[],
         volatility: |_| Volatility::Durable,
         scale: None,
         alias: None,
@@ -587,6 +606,19 @@ impl Kind {
                 (self.update)(new, old);
             }
             Target::Status => keep_all_but_status(new, old),
+            Target::Part(subresource) => {
+                let sent = std::mem::replace(new, old.clone());
+                for field in ["managedFields", "resourceVersion"] {
+                    match meta::at(&sent, &["metadata", field]) {
+                        Some(value) => meta::set(new, field, value.clone()),
+                        None => drop(meta::unset(new, field)),
+                    }
+                }
+                if let Some(part) = self.part(subresource) {
+                    (part.take)(new, &sent);
+                }
+                self.keep_generation(new, old);
+            }
             Target::Finalize => copy_field(new, old, "status"),
             Target::Approval => {
                 let conditions = meta::at(new, &["status", "conditions"]).cloned();
@@ -599,6 +631,10 @@ impl Kind {
                 }
             }
         }
+    }
+
+    fn part(&self, subresource: Subresource) -> Option<&Part> {
+        self.parts.iter().find(|part| part.subresource == subresource)
     }
 
     fn keep_generation(&self, new: &mut Value, old: &Value) {
@@ -617,12 +653,13 @@ impl Kind {
         meta::set(new, "generation", if changed { generation + 1 } else { generation });
     }
 
-    /// Everything wrong with an object.
+    /// Everything wrong with a new object.
     pub fn validate(&self, object: &Value) -> Vec<FieldError> {
         let mut errors = Errors::new();
         let root = At::root(object);
         validate::object_meta(&root, self.name_rule, self.is_namespaced(), &mut errors);
         (self.checks)(&root, &mut errors);
+        (self.create_checks)(&root, &mut errors);
         if let Some(version) = self.version_of_definition() {
             errors.extend(version.validate(object, None));
         }
@@ -643,6 +680,12 @@ impl Kind {
             Target::Main => {
                 (self.checks)(&new, &mut errors);
                 (self.update_checks)(&new, &old, &mut errors);
+            }
+            Target::Part(subresource) => {
+                (self.checks)(&new, &mut errors);
+                if let Some(part) = self.part(subresource) {
+                    (part.checks)(&new, &old, &mut errors);
+                }
             }
             Target::Finalize => (self.checks)(&new, &mut errors),
             Target::Status | Target::Approval => (self.status_checks)(&new, &old, &mut errors),

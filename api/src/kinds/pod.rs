@@ -7,6 +7,9 @@ mod cells;
 mod default;
 mod update;
 
+mod ephemeral;
+mod resize;
+
 mod containers;
 mod volumes;
 
@@ -55,6 +58,8 @@ pub static KIND: Kind = Kind {
         Subresource::Attach,
         Subresource::PortForward,
         Subresource::Proxy,
+        Subresource::EphemeralContainers,
+        Subresource::Resize,
     ],
     generation: Generation::Spec,
     columns: cells::COLUMNS,
@@ -74,7 +79,9 @@ pub static KIND: Kind = Kind {
     defaults: default::pod,
     create: update::create,
     checks: validate::pod,
+    create_checks: validate::create,
     update_checks: update::checks,
+    parts: &[ephemeral::PART, resize::PART],
     volatility: update::volatility,
     ..Kind::PLAIN
 };

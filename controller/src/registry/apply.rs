@@ -51,7 +51,7 @@ impl Registry {
         if target.subresource == "scale" {
             return self.apply_scale(cx, target, config).await;
         }
-        if !matches!(target.subresource, "" | "status" | "approval") {
+        if !matches!(target.subresource, "" | "status" | "approval" | "ephemeralcontainers" | "resize") {
             return Err(ApiError::not_supported(target.kind, &format!("apply of {}", target.subresource)));
         }
         // Who applies a field that does not exist would believe to own it.

@@ -1,6 +1,6 @@
 //! update: of objects, their status, their scale, and the finalizers of namespaces.
 
-use edge_api::kind::{Kind, Target as Part};
+use edge_api::kind::{Kind, Subresource, Target as Part};
 use edge_api::{meta, scale};
 use serde_json::Value;
 
@@ -69,6 +69,8 @@ impl Registry {
             "status" => Part::Status,
             "finalize" => Part::Finalize,
             "approval" => Part::Approval,
+            "ephemeralcontainers" => Part::Part(Subresource::EphemeralContainers),
+            "resize" => Part::Part(Subresource::Resize),
             _ => Part::Main,
         };
         if target.subresource == "finalize" {

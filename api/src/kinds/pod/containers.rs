@@ -1,6 +1,7 @@
 //! What a Pod's containers may say.
 
 use crate::error::FieldError;
+use crate::kinds::pod::ephemeral;
 use crate::name;
 use crate::quantity::Quantity;
 use crate::validate::{self, At, Errors};
@@ -11,16 +12,20 @@ pub(super) fn all(spec: &At<'_>, volumes: &[&str], errors: &mut Errors) {
     if list.is_empty() {
         errors.push(FieldError::required(&list.path, ""));
     }
-    let host_network = spec.get("hostNetwork").truth();
+    let pod = Pod {
+        volumes,
+        host_network: spec.get("hostNetwork").truth(),
+        restart_policy: spec.get("restartPolicy").text(),
+    };
     let (mut names, mut host_ports) = (Vec::new(), Vec::new());
     for one in list.items() {
-        container(&one, volumes, host_network, errors);
+        container(&one, &pod, errors);
         validate::unique(&one.get("name"), &mut names, errors);
         unique_host_ports(&one, &mut host_ports, errors);
         hooks(&one, errors);
     }
     for one in spec.get("initContainers").items() {
-        container(&one, volumes, host_network, errors);
+        container(&one, &pod, errors);
         validate::unique(&one.get("name"), &mut names, errors);
         if one.get("restartPolicy").text() == "Always" {
             unique_host_ports(&one, &mut host_ports, errors);
@@ -29,13 +34,26 @@ pub(super) fn all(spec: &At<'_>, volumes: &[&str], errors: &mut Errors) {
             no_hooks(&one, errors);
         }
     }
+    let others = names.clone();
+    for one in spec.get("ephemeralContainers").items() {
+        container(&one, &pod, errors);
+        validate::unique(&one.get("name"), &mut names, errors);
+        ephemeral::container(&one, &others, errors);
+    }
+}
+
+/// What a container must fit to.
+struct Pod<'a> {
+    volumes: &'a [&'a str],
+    host_network: bool,
+    restart_policy: &'a str,
 }
 
 const RESTART_POLICIES: &[&str] = &["Always", "OnFailure", "Never"];
 const PULL_POLICIES: &[&str] = &["Always", "Never", "IfNotPresent"];
 const MESSAGE_POLICIES: &[&str] = &["File", "FallbackToLogsOnError"];
 
-fn container(one: &At<'_>, volumes: &[&str], host_network: bool, errors: &mut Errors) {
+fn container(one: &At<'_>, pod: &Pod<'_>, errors: &mut Errors) {
     validate::required_name(&one.get("name"), name::dns1123_label, errors);
     let image = one.get("image");
     if validate::required(&image, "", errors) && image.text().trim() != image.text() {
@@ -43,13 +61,39 @@ fn container(one: &At<'_>, volumes: &[&str], host_network: bool, errors: &mut Er
         errors.push(FieldError::invalid(&image.path, image.text(), why));
     }
     validate::one_of(&one.get("terminationMessagePolicy"), MESSAGE_POLICIES, errors);
-    ports(&one.get("ports"), host_network, errors);
+    ports(&one.get("ports"), pod.host_network, errors);
     one.get("env").items().for_each(|variable| env(&variable, errors));
     one.get("envFrom").items().for_each(|source| env_from(&source, errors));
-    mounts(&one.get("volumeMounts"), volumes, errors);
+    mounts(&one.get("volumeMounts"), pod.volumes, errors);
     validate::one_of(&one.get("imagePullPolicy"), PULL_POLICIES, errors);
     resources(&one.get("resources"), errors);
+    resize_policy(&one.get("resizePolicy"), pod.restart_policy, errors);
     validate::optional_one_of(&one.get("restartPolicy"), RESTART_POLICIES, errors);
+}
+
+const RESIZED: &[&str] = &["cpu", "memory"];
+const RESIZE_POLICIES: &[&str] = &["NotRequired", "RestartContainer"];
+
+fn resize_policy(policies: &At<'_>, pod_restarts: &str, errors: &mut Errors) {
+    let mut seen = Vec::new();
+    for policy in policies.items() {
+        let (resource, restarts) = (policy.get("resourceName"), policy.get("restartPolicy"));
+        if seen.contains(&resource.text()) {
+            errors.push(FieldError::duplicate(&policy.path, resource.value));
+        }
+        seen.push(resource.text());
+        for (word, known) in [(&resource, RESIZED), (&restarts, RESIZE_POLICIES)] {
+            if word.text().is_empty() {
+                errors.push(FieldError::required(&policies.path, ""));
+            } else if !known.contains(&word.text()) {
+                errors.push(FieldError::not_supported(&policies.path, word.value, known));
+            }
+        }
+        if pod_restarts == "Never" && restarts.text() == "RestartContainer" {
+            let why = "must be 'NotRequired' when `restartPolicy` is 'Never'";
+            errors.push(FieldError::invalid(&policies.path, restarts.text(), why));
+        }
+    }
 }
 
 const PROTOCOLS: &[&str] = &["TCP", "UDP", "SCTP"];

@@ -24,6 +24,8 @@ object! {
         init_containers: Vec<Container>,
         /// Containers that run side by side.
         containers: Vec<Container>,
+        /// Containers that somebody has put into the running Pod to look at it.
+        ephemeral_containers: Vec<EphemeralContainer>,
         /// Directories the containers may mount.
         volumes: Vec<Volume>,
         /// `Always`, `OnFailure` or `Never`.
@@ -117,6 +119,8 @@ object! {
         env: Vec<EnvVar>,
         /// What it needs and may use.
         resources: ResourceRequirements,
+        /// What becomes of the container when a resource changes.
+        resize_policy: Vec<ContainerResizePolicy>,
         /// `Always` makes an init container a sidecar.
         restart_policy: Option<String>,
         /// Volumes it sees.
@@ -143,6 +147,50 @@ object! {
         stdin_once: bool,
         /// Whether it has a terminal.
         tty: bool,
+    }
+
+    /// A container that was put into a running Pod. It has no ports, probes, hooks or resources, and never restarts.
+    struct EphemeralContainer {
+        /// Its name, unique among all containers of the Pod.
+        name: String,
+        /// Its image.
+        image: String,
+        /// The entry point, instead of the image's.
+        command: Vec<String>,
+        /// Arguments, instead of the image's.
+        args: Vec<String>,
+        /// Its working directory.
+        working_dir: String,
+        /// Sources of many variables.
+        env_from: Vec<EnvFromSource>,
+        /// Variables.
+        env: Vec<EnvVar>,
+        /// Volumes it sees.
+        volume_mounts: Vec<VolumeMount>,
+        /// Where it leaves its last words.
+        termination_message_path: String,
+        /// `File` or `FallbackToLogsOnError`.
+        termination_message_policy: String,
+        /// `Always`, `IfNotPresent` or `Never`.
+        image_pull_policy: String,
+        /// Security settings.
+        security_context: Option<Box<SecurityContext>>,
+        /// Whether its input stays open.
+        stdin: bool,
+        /// Whether its input closes after the first client.
+        stdin_once: bool,
+        /// Whether it has a terminal.
+        tty: bool,
+        /// The container it looks at; its processes are seen, where there are any.
+        target_container_name: String,
+    }
+
+    /// What becomes of a container when one of its resources changes.
+    struct ContainerResizePolicy {
+        /// `cpu` or `memory`.
+        resource_name: String,
+        /// `NotRequired` (also without a policy) or `RestartContainer`.
+        restart_policy: String,
     }
 
     /// A port a container serves.

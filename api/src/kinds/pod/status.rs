@@ -1,6 +1,7 @@
 //! The typed status of a Pod.
 
 use crate::compact::object;
+use crate::kinds::pod::spec::{ResourceRequirements, Resources};
 use crate::meta::Condition;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -126,4 +127,20 @@ pub struct ContainerStatus {
     /// Whether it has passed its startup probe.
     #[serde(skip_serializing_if = "crate::compact::is_blank")]
     pub started: Option<bool>,
+    /// What the node has set aside for it, which is less than wished for while a resize waits.
+    #[serde(skip_serializing_if = "crate::compact::is_blank")]
+    pub allocated_resources: Resources,
+    /// What it really has: requests and limits in force. Who reports none cannot resize.
+    #[serde(skip_serializing_if = "crate::compact::is_blank")]
+    pub resources: Option<Box<ResourceRequirements>>,
 }
+
+/// The condition of a Pod whose new resources the node has not accepted yet; its reason is [`RESIZE_DEFERRED`] or
+/// [`RESIZE_INFEASIBLE`].
+pub const RESIZE_PENDING: &str = "PodResizePending";
+/// The condition of a Pod whose new resources are accepted and not all in force; its reason is empty or `Error`.
+pub const RESIZE_IN_PROGRESS: &str = "PodResizeInProgress";
+/// The node has no room for it now.
+pub const RESIZE_DEFERRED: &str = "Deferred";
+/// The node never has room for it.
+pub const RESIZE_INFEASIBLE: &str = "Infeasible";

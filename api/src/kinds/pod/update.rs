@@ -136,7 +136,8 @@ fn forbidden_changes(new: &Value, old: &Value) -> Vec<String> {
     changed
 }
 
-fn field_names<'a>(new: &'a Value, old: &'a Value) -> Vec<&'a str> {
+/// The names of the fields that either of two objects has.
+pub(super) fn field_names<'a>(new: &'a Value, old: &'a Value) -> Vec<&'a str> {
     let keys =
         |value: &'a Value| value.as_object().into_iter().flat_map(|map| map.keys().map(String::as_str));
     let mut names: Vec<&str> = keys(new).chain(keys(old)).collect();
@@ -167,7 +168,7 @@ pub(super) fn volatility(written: Written<'_>) -> Volatility {
 /// Whether a container's end is told that was not told before.
 fn new_exit(new: &Value, old: &Value) -> bool {
     let ends = |pod: &Value| -> Vec<Value> {
-        ["initContainerStatuses", "containerStatuses"]
+        ["initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"]
             .iter()
             .flat_map(|list| meta::items(pod, &["status", list]))
             .map(|status| {

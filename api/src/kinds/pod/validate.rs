@@ -9,9 +9,12 @@ use serde_json::Value;
 
 /// Checks a Pod.
 pub(super) fn pod(object: &At<'_>, errors: &mut Errors) {
-    let pod_spec = object.get("spec");
-    spec(&pod_spec, errors);
-    let ephemeral = pod_spec.get("ephemeralContainers");
+    spec(&object.get("spec"), errors);
+}
+
+/// Checks that a new Pod does not ask for what only a Pod that is there can have.
+pub(super) fn create(object: &At<'_>, errors: &mut Errors) {
+    let ephemeral = object.get("spec").get("ephemeralContainers");
     if !ephemeral.is_empty() {
         errors.push(FieldError::forbidden(&ephemeral.path, "cannot be set on create"));
     }

@@ -12,6 +12,7 @@ mod garbage;
 mod harness;
 mod kinds;
 mod lifecycle;
+mod pods;
 mod policies;
 mod reads;
 mod reviews;
