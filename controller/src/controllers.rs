@@ -12,6 +12,7 @@ use crate::mirror::{Settings, World};
 use crate::reconcile::{self, Controller, Driver, Recorder, RegistryWriter, Status};
 use crate::registry::Registry;
 use crate::schedule;
+use crate::usage::Usage;
 use crate::{bootstrap, standing};
 
 /// How many Events may wait to be written.
@@ -35,6 +36,7 @@ impl Controllers {
     /// Starts all controllers over a registry. Needs a runtime.
     pub fn start(
         registry: &Registry,
+        usage: Usage,
         settings: Settings,
         now: fn() -> edge_api::time::Timestamp,
     ) -> Controllers {
@@ -43,6 +45,12 @@ impl Controllers {
         let (notes, inbox) = mpsc::channel(NOTES);
         let mut tasks = JoinSet::new();
         tasks.spawn(Recorder::new(registry.clone()).run(inbox));
+        let (scaling, scaled, stopped) = (registry.clone(), notes.clone(), stop.clone());
+        tasks.spawn(async move {
+            if let Err(error) = reconcile::autoscale(scaling, usage, scaled, stopped).await {
+                tracing::error!(error = &error as &dyn std::error::Error, "the autoscaler stopped");
+            }
+        });
         let settings = Settings { kinds: registry.interner(), ..settings };
         let driver = Driver::new(World::new(settings), all_controllers());
         let (store, writer) = (registry.store().clone(), Arc::new(RegistryWriter::new(registry.clone())));
@@ -115,7 +123,8 @@ mod tests {
         let service_range = (Ipv4Addr::new(10, 43, 0, 0), 16);
         let registry =
             Registry::new(Store::in_memory(), pki.clone(), crate::registry::Config { service_range, now });
-        let controllers = Controllers::start(&registry, settings(&pki), now);
+        let usage = Usage::new(registry.clone(), crate::tunnel::Tunnels::default());
+        let controllers = Controllers::start(&registry, usage, settings(&pki), now);
         Cluster { registry, controllers, _directory: directory }
     }
 

@@ -6,6 +6,7 @@ pub mod outward;
 pub mod registry;
 pub mod store;
 pub mod tunnel;
+pub mod usage;
 
 pub mod mirror;
 pub mod reconcile;

@@ -238,7 +238,8 @@ impl ControlPlane {
 
     /// Serves until a component stops, which is always a fault. Cancel it, then [`ControlPlane::drain`].
     pub async fn run(&mut self) -> Result<(), RunError> {
-        let start = || Controllers::start(&self.registry, self.settings.clone(), now);
+        let usage = self.server.usage().clone();
+        let start = || Controllers::start(&self.registry, usage, self.settings.clone(), now);
         let controllers = self.controllers.get_or_insert_with(start);
         let status = controllers.status();
         self.server.reconcilers().show(move || serde_json::to_value(&*status.lock()).unwrap_or_default());

@@ -31,6 +31,7 @@ use crate::http::{
 use crate::identity::User;
 use crate::registry::{Action, ApiError, Context, Reason, Registry};
 use crate::tunnel::{self, Tunnels};
+use crate::usage::Usage;
 
 /// How long a request that is no watch or log may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -47,6 +48,8 @@ pub struct Shared {
     pub registry: Registry,
     /// The ways to the nodes.
     pub tunnels: Tunnels,
+    /// What Nodes and Pods use.
+    pub usage: Usage,
     /// The checks.
     pub checks: Checks,
     /// The metrics.

@@ -35,8 +35,8 @@ mod duplex;
 mod exec;
 mod port_forward;
 
+mod figures;
 mod node_proxy;
-mod usage;
 
 mod objects;
 mod pod_proxy;

@@ -13,7 +13,7 @@ use crate::http::form::Form;
 use crate::http::query::Query;
 use crate::http::reply::Wish;
 use crate::http::route::Place;
-use crate::http::{content, logs, reply, status, stream, usage};
+use crate::http::{content, figures, logs, reply, status, stream};
 use crate::identity::User;
 use crate::registry;
 use crate::registry::{ApiError, Context, Deleted, List, ListOptions, Object, PatchKind, Patched};
@@ -174,8 +174,8 @@ impl Call<'_> {
         }
         let shared = self.shared;
         shared.registry.reached(self.query.get("resourceVersion"))?;
-        let object = match usage::answers(target.kind) {
-            true => usage::get(&shared.registry, &shared.tunnels, cx, &target).await?,
+        let object = match figures::answers(target.kind) {
+            true => figures::get(&shared.registry, &shared.usage, cx, &target).await?,
             false => shared.registry.get(cx, &target).await?,
         };
         self.object(StatusCode::OK, &object)
@@ -183,8 +183,8 @@ impl Call<'_> {
 
     async fn list(&self, cx: &Context, options: &ListOptions) -> Result<List, ApiError> {
         let (shared, target) = (self.shared, self.place.target());
-        match usage::answers(target.kind) {
-            true => usage::list(&shared.registry, &shared.tunnels, cx, &target, options).await,
+        match figures::answers(target.kind) {
+            true => figures::list(&shared.registry, &shared.usage, cx, &target, options).await,
             false => shared.registry.list(cx, &target, options).await,
         }
     }

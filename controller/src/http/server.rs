@@ -25,6 +25,7 @@ use crate::http::reconcilers::Reconcilers;
 use crate::identity::{IdentityError, User};
 use crate::registry::Registry;
 use crate::tunnel::Tunnels;
+use crate::usage::Usage;
 
 /// Connections served at a time; more wait.
 const CONNECTIONS: usize = 8192;
@@ -91,9 +92,11 @@ impl ApiServer {
     pub fn new(registry: Registry) -> Result<ApiServer, ListenError> {
         let config = registry.pki().server_config().map_err(ListenError::Identity)?;
         let cut = CancellationToken::new();
+        let tunnels = Tunnels::default();
         let shared = Shared {
+            usage: Usage::new(registry.clone(), tunnels.clone()),
             registry,
-            tunnels: Tunnels::default(),
+            tunnels,
             checks: Checks::default(),
             metrics: Metrics::default(),
             reconcilers: Reconcilers::default(),
@@ -174,6 +177,11 @@ impl ApiServer {
     /// The ways to the nodes.
     pub fn tunnels(&self) -> &Tunnels {
         &self.shared.tunnels
+    }
+
+    /// What Nodes and Pods use.
+    pub fn usage(&self) -> &Usage {
+        &self.shared.usage
     }
 
     /// The objects it serves.

@@ -46,12 +46,15 @@ mod node_ipam;
 
 mod event;
 
+mod autoscaler;
+
 mod driver;
 mod writer;
 
 #[cfg(test)]
 pub mod ledger;
 
+pub use autoscaler::run as autoscale;
 pub use driver::{Driver, Progress, RunError, Status, Task, WriteError, Writer, carry_out, run};
 pub use plan::{Act, Cascade, Note, Plan, Tone, Write};
 pub use queue::{Job, Lengths, Outcome, Queue};

@@ -52,7 +52,7 @@ fn widget(name: &str, size: i64) -> Value {
 
 impl Api {
     /// Does for a definition what its controller does.
-    async fn establish(&self, name: &str) -> Answer {
+    pub(super) async fn establish(&self, name: &str) -> Answer {
         let path = format!("{DEFINITIONS}/{name}");
         let mut definition = self.get(&path).await.expect(200);
         definition["status"]["acceptedNames"] = definition["spec"]["names"].clone();

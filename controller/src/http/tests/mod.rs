@@ -4,6 +4,7 @@
 mod access;
 mod admission;
 mod apply;
+mod autoscaler;
 mod definitions;
 mod exec;
 mod follow;

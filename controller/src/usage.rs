@@ -1,7 +1,8 @@
-//! `metrics.k8s.io`: what Nodes and Pods use, asked of the nodes at the moment it is asked of us.
+//! What Nodes and Pods use, asked of the nodes at the moment it is asked of us, in the shape of `metrics.k8s.io`.
 //!
 //! Nothing is collected beforehand and nothing is kept. A node that cannot be reached has no figures, as with
-//! metrics-server; the others are answered all the same.
+//! metrics-server; the others are answered all the same. The API and the autoscaler both ask here. Knows no HTTP of
+//! ours, and does not ask who may know.
 
 use std::collections::HashMap;
 
@@ -13,53 +14,33 @@ use http::Request;
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::{Value, json};
 
-use crate::registry::{ApiError, Context, List, ListOptions, Object, Registry, Target, encode};
-use crate::store::Revision;
+use crate::registry::{ApiError, Context, ListOptions, Object, Registry, Target};
 use crate::tunnel::Tunnels;
 
 /// The largest summary of a node that is read, in bytes: 11,000 Pods fit.
 const LARGEST: usize = 32 << 20;
 
-/// Whether objects of this kind are answered here.
-pub fn answers(kind: &Kind) -> bool {
-    *kind == node_metrics::KIND || *kind == pod_metrics::KIND
+/// Who knows what Nodes and Pods use. Cheap to clone.
+#[derive(Clone)]
+pub struct Usage {
+    registry: Registry,
+    tunnels: Tunnels,
 }
 
-/// The figures of one Node or Pod.
-pub async fn get(
-    registry: &Registry,
-    tunnels: &Tunnels,
-    cx: &Context,
-    target: &Target<'_>,
-) -> Result<Object, ApiError> {
-    registry.authorise_for(cx, "get", target)?;
-    let mut all = figures(registry, tunnels, target).await?;
-    let figures = all.pop().ok_or_else(|| ApiError::not_found(target.kind, target.name))?;
-    Ok(Object { revision: Revision::ZERO, stored: encode(figures) })
-}
+impl Usage {
+    /// What the nodes say on these tunnels.
+    pub fn new(registry: Registry, tunnels: Tunnels) -> Usage {
+        Usage { registry, tunnels }
+    }
 
-/// The figures of all that are asked for.
-pub async fn list(
-    registry: &Registry,
-    tunnels: &Tunnels,
-    cx: &Context,
-    target: &Target<'_>,
-    options: &ListOptions,
-) -> Result<List, ApiError> {
-    registry.authorise_for(cx, "list", target)?;
-    let all = figures(registry, tunnels, target).await?;
-    registry.computed(target.kind, all, options)
-}
+    /// The NodeMetrics of a target: of one Node, or of all.
+    pub async fn of_nodes(&self, target: &Target<'_>) -> Result<Vec<Value>, ApiError> {
+        of_nodes(&self.registry, &self.tunnels, target).await
+    }
 
-async fn figures(
-    registry: &Registry,
-    tunnels: &Tunnels,
-    target: &Target<'_>,
-) -> Result<Vec<Value>, ApiError> {
-    if *target.kind == node_metrics::KIND {
-        of_nodes(registry, tunnels, target).await
-    } else {
-        of_pods(registry, tunnels, target).await
+    /// The PodMetrics of a target: of one Pod, or of those of a namespace or of all.
+    pub async fn of_pods(&self, target: &Target<'_>) -> Result<Vec<Value>, ApiError> {
+        of_pods(&self.registry, &self.tunnels, target).await
     }
 }
 
