@@ -93,7 +93,7 @@ async fn read(
             let Some(pod) = pods.get(&key) else {
                 return text(StatusCode::NOT_FOUND, &format!("pod {pod:?} not found on this node"));
             };
-            if !pod.spec.all_containers().any(|known| known.name == *container) {
+            if !pod.spec.container_names().any(|known| known == *container) {
                 return text(
                     StatusCode::NOT_FOUND,
                     &format!("container {container:?} not found in pod {:?}", key.name),

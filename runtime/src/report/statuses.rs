@@ -56,9 +56,12 @@ impl Statuses {
         Statuses { shared: Arc::new(shared) }
     }
 
-    /// The Pod's newest status; replaces one that has not been sent.
-    pub fn put(&self, pod: &PodName, status: &PodStatus) {
-        let value = serde_json::to_value(status).expect("a status has only string keys");
+    /// The Pod's newest status, and conditions that are gone; replaces one that has not been sent.
+    pub fn put(&self, pod: &PodName, status: &PodStatus, gone: &[&str]) {
+        let mut value = serde_json::to_value(status).expect("a status has only string keys");
+        if let Some(conditions) = value["conditions"].as_array_mut() {
+            conditions.extend(gone.iter().map(|type_| json!({"type": type_, "$patch": "delete"})));
+        }
         self.shared.waiting.lock().entry(pod.clone()).or_default().status = Some(value);
         self.shared.bell.notify_one();
     }

@@ -14,9 +14,10 @@ use crate::log::Audience;
 use crate::net::{HttpServing, PodNet};
 use crate::report::{PodName, Subject};
 use crate::sandbox::{Feed, Running};
-use crate::supervisor::env;
 use crate::supervisor::host::Host;
+use crate::supervisor::life::Role;
 use crate::supervisor::machine::Event;
+use crate::supervisor::{crew, env};
 use crate::sync::Hold;
 use crate::volume::facts::Facts;
 use crate::volume::objects::{Lookup, Source};
@@ -61,7 +62,7 @@ pub struct Context {
     /// Its network, once it has one.
     pub net: OnceLock<PodNet>,
     /// The objects it names.
-    pub holds: Vec<Hold>,
+    holds: Mutex<Vec<Hold>>,
     /// Rings when one of them changes.
     pub bell: Arc<Notify>,
     /// Images by container.
@@ -78,27 +79,42 @@ impl Context {
         let name =
             PodName { namespace: meta.namespace.clone(), name: meta.name.clone(), uid: meta.uid.clone() };
         let bell = Arc::new(Notify::new());
-        let mut names: Vec<(Source, &str)> = Vec::new();
-        names.extend(pod.spec.volumes.iter().flat_map(payload::names));
-        names.extend(pod.spec.all_containers().flat_map(env::names));
-        names.extend(pod.spec.image_pull_secrets.iter().map(|secret| (Source::Secret, secret.name.as_str())));
-        names.sort_unstable();
-        names.dedup();
-        let hold = |(source, name): &(Source, &str)| host.named.hold(*source, &meta.namespace, name, &bell);
-        let holds = names.iter().map(hold).collect();
-        let count = pod.spec.all_containers().count();
-        Context {
-            holds,
+        let context = Context {
+            holds: Mutex::default(),
             bell,
             name,
             ip: OnceLock::new(),
             net: OnceLock::new(),
-            images: Mutex::new(vec![None; count]),
-            active: Mutex::new((0..count).map(|_| None).collect()),
-            pod: ArcSwap::new(pod),
+            images: Mutex::default(),
+            active: Mutex::default(),
+            pod: ArcSwap::new(pod.clone()),
             host,
             mail,
+        };
+        context.see(pod);
+        context
+    }
+
+    /// Takes the Pod as it is now: it may name more, and have more containers, than before.
+    pub fn see(&self, pod: Arc<Pod>) {
+        let mut names: Vec<(Source, &str)> = Vec::new();
+        names.extend(pod.spec.volumes.iter().flat_map(payload::names));
+        let crew: Vec<_> = crew::of(&pod).map(|(container, _)| container).collect();
+        names.extend(crew.iter().flat_map(|container| env::names(container)));
+        names.extend(pod.spec.image_pull_secrets.iter().map(|secret| (Source::Secret, secret.name.as_str())));
+        names.sort_unstable();
+        names.dedup();
+        let mut holds = self.holds.lock();
+        for (source, name) in names {
+            if !holds.iter().any(|hold| hold.is(source, name)) {
+                holds.push(self.host.named.hold(source, &self.name.namespace, name, &self.bell));
+            }
         }
+        drop(holds);
+        self.images.lock().resize(crew.len(), None);
+        self.active.lock().resize_with(crew.len(), || None);
+        drop(crew);
+        self.pod.store(pod);
     }
 
     /// Tells the worker.
@@ -122,13 +138,23 @@ impl Context {
 
     fn field(&self, name: &str) -> String {
         let pod = self.pod.load();
-        let init = pod.spec.init_containers.iter().any(|container| container.name == name);
-        format!("spec.{}{{{name}}}", if init { "initContainers" } else { "containers" })
+        let list = match crew::of(&pod).find(|(container, _)| container.name == name) {
+            Some((_, Role::Init | Role::Sidecar)) => "initContainers",
+            Some((_, Role::Ephemeral)) => "ephemeralContainers",
+            _ => "containers",
+        };
+        format!("spec.{list}{{{name}}}")
     }
 
     /// What is known of an object that the Pod names.
     pub fn lookup(&self, source: Source, name: &str) -> Lookup {
-        self.holds.iter().find(|hold| hold.is(source, name)).map_or(Lookup::Unknown, Hold::lookup)
+        self.holds.lock().iter().find(|hold| hold.is(source, name)).map_or(Lookup::Unknown, Hold::lookup)
+    }
+
+    /// One of the objects that the Pod names and of which nothing is known yet.
+    pub fn unknown(&self) -> Option<String> {
+        let holds = self.holds.lock();
+        holds.iter().find(|hold| hold.lookup() == Lookup::Unknown).map(|hold| format!("{hold:?}"))
     }
 
     /// What the Pod may know about itself.

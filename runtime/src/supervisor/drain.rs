@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::supervisor::context::Context;
 use crate::supervisor::machine::{EXTENSION, Event};
-use crate::supervisor::{hook, run};
+use crate::supervisor::{crew, hook, run};
 
 /// Lets the Pod go: its `preStop`s, then no new requests, then the end of those under way; `by` at the latest, and
 /// where the hooks took all of that, a moment later.
@@ -45,21 +45,21 @@ async fn let_go(context: &Arc<Context>, hooks: Option<Instant>) {
 async fn pre_stop(context: &Arc<Context>, index: usize, deadline: Instant) {
     let Some(active) = context.active.lock()[index].clone() else { return };
     let pod = context.pod.load_full();
-    let Some(container) = pod.spec.all_containers().nth(index) else { return };
+    let Some(container) = crew::at(&pod, index) else { return };
     let Some(handler) = container.lifecycle.as_ref().and_then(|hooks| hooks.pre_stop.as_ref()) else {
         return;
     };
     if active.let_go.swap(true, Ordering::Relaxed) {
         return;
     }
-    let hook = tokio::time::timeout_at(deadline, hook::run(context, index, container, handler));
+    let hook = tokio::time::timeout_at(deadline, hook::run(context, index, &container, handler));
     let well = tokio::select! {
         result = hook => result.is_ok_and(|result| result.is_ok()),
         _ = active.running.exited() => false,
     };
     if !well {
         // What it said stays out of the Event, as in Kubernetes: it may be secret.
-        context.tell(Some(container), true, "FailedPreStopHook", "PreStopHook failed");
+        context.tell(Some(&container), true, "FailedPreStopHook", "PreStopHook failed");
     }
 }
 

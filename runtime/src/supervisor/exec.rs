@@ -18,7 +18,7 @@ use crate::log::{Audience, Stream};
 use crate::sandbox::{Code, Exit, Feed, Input, Output, Running, Stop};
 use crate::supervisor::context::Context;
 use crate::supervisor::life::Failure;
-use crate::supervisor::run;
+use crate::supervisor::{crew, run};
 
 /// What the toolbox is asked for.
 const TOOLS: [&str; 6] = ["cat", "echo", "env", "ls", "tar", "test"];
@@ -129,9 +129,8 @@ impl Residents {
         let absent = || ExecError::NotFound(container.to_owned());
         let context = self.0.lock().get(uid).and_then(Weak::upgrade).ok_or_else(absent)?;
         let pod = context.pod.load_full();
-        let mut all = pod.spec.all_containers().enumerate();
-        let (index, container) = all.find(|(_, one)| one.name == container).ok_or_else(absent)?;
-        Ok((context, index, container.clone()))
+        let (index, container) = crew::named(&pod, container).ok_or_else(absent)?;
+        Ok((context, index, container.into_owned()))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use edge_api::kinds::pod::ContainerStateTerminated;
+use edge_api::kinds::pod::{ContainerStateTerminated, ResourceRequirements};
 use edge_api::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,8 @@ pub enum Role {
     Sidecar,
     /// Runs beside the others.
     Main,
+    /// Was put into the running Pod by somebody who looks at it: begins at once, never again, and counts for nothing.
+    Ephemeral,
 }
 
 /// Why something about a container did not work, in Kubernetes' terms.
@@ -114,6 +116,12 @@ pub struct Slot {
     pub last: Option<Box<ContainerStateTerminated>>,
     /// The image that was found, for the status.
     pub image_id: String,
+    /// The resources in force since it was started or resized.
+    pub resources: ResourceRequirements,
+    /// Why it did not get the resources it is to have now.
+    pub not_resized: Option<String>,
+    /// Its run ends only to begin again with other resources.
+    pub renewed: bool,
     /// Whether a run is under way or was when the node stopped.
     pub begun: bool,
     /// Whether it has ever run.
@@ -152,6 +160,9 @@ impl Slot {
             restarts: 0,
             last: None,
             image_id: String::new(),
+            resources: ResourceRequirements::default(),
+            not_resized: None,
+            renewed: false,
             begun: false,
             ran: false,
             delay: None,

@@ -3,14 +3,16 @@
 //! [`Machine::step`] reads no clock and touches nothing; a thin executor carries its effects out and reports back
 //! with events. Every rule about order, restarts and ends is here and nowhere else.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use edge_api::kinds::pod::{Container, ContainerStateTerminated, Pod};
+use edge_api::kinds::pod::{Container, ContainerStateTerminated, Pod, ResourceRequirements};
 use edge_api::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::sandbox::{Exit, ExitReason};
+use crate::supervisor::crew;
 use crate::supervisor::life::{Failure, Life, Now, Role, Run, Slot, SlotRecord};
 
 /// Kubernetes' default for `terminationGracePeriodSeconds`.
@@ -41,6 +43,8 @@ pub enum Event {
     Exited(usize, Exit),
     /// What the Pod's variables and volumes are made of has changed.
     Refreshed,
+    /// A container has other limits now, or why not.
+    Resized(usize, ResourceRequirements, Result<(), String>),
     /// The `preStop` of every container that has one has ended.
     Hooked,
     /// Nothing is routed to the Pod any more and nothing is under way.
@@ -57,10 +61,12 @@ pub struct ImageFound {
 }
 
 /// A run that began.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Started {
     /// `edgectl://…`
     pub id: String,
+    /// The resources in force.
+    pub resources: ResourceRequirements,
     /// It has a `postStart` to go through.
     pub has_hook: bool,
     /// It has a startup probe to pass.
@@ -112,6 +118,8 @@ pub enum Effect {
         /// By when, on the clock of delays.
         by: Duration,
     },
+    /// Give a container that runs the limits it is to have now; answers [`Event::Resized`].
+    Resize(usize),
     /// Take the Pod out of routing, run what comes before the end ([`Event::Hooked`]), let finish what is under way,
     /// until then at the latest; answers [`Event::Drained`].
     Drain {
@@ -227,7 +235,7 @@ impl Machine {
     /// A Pod that this node sees for the first time, or again after a restart.
     pub fn new(pod: Arc<Pod>, record: Option<PodRecord>, now: Now) -> Machine {
         let slots: Vec<Slot> =
-            containers(&pod).map(|(container, role)| Slot::new(&container.name, role)).collect();
+            crew::of(&pod).map(|(container, role)| Slot::new(&container.name, role)).collect();
         let record = record.unwrap_or_else(|| record_of_status(&pod));
         let mut machine = Machine {
             stage: Stage::New,
@@ -249,7 +257,7 @@ impl Machine {
             slot.last.clone_from(&old.last);
             if let Some(ended) = &old.ended {
                 slot.life = Life::Ended(ended.clone());
-            } else if old.begun && never && slot.role != Role::Sidecar {
+            } else if old.begun && (never && slot.role != Role::Sidecar || slot.role == Role::Ephemeral) {
                 slot.life = Life::Ended(Box::new(lost(now)));
             }
         }
@@ -270,13 +278,8 @@ impl Machine {
     }
 
     /// The container of a place.
-    pub fn container(&self, index: usize) -> &Container {
-        let init = self.pod.spec.init_containers.len();
-        if index < init {
-            &self.pod.spec.init_containers[index]
-        } else {
-            &self.pod.spec.containers[index - init]
-        }
+    pub fn container(&self, index: usize) -> Cow<'_, Container> {
+        crew::at(&self.pod, index).expect("every place has its container")
     }
 
     /// When the node took the Pod.
@@ -309,7 +312,7 @@ impl Machine {
         self.slots.iter().all(|slot| match slot.role {
             Role::Init => slot.ended().is_some_and(|ended| ended.exit_code == 0),
             Role::Sidecar => slot.is_started() || slot.restarts > 0 || slot.ended().is_some(),
-            Role::Main => true,
+            Role::Main | Role::Ephemeral => true,
         })
     }
 
@@ -387,6 +390,7 @@ impl Machine {
                     }
                 }
             }
+            Event::Resized(index, resources, result) => self.resized(index, resources, result),
             Event::Hooked => {
                 if let Stage::Ending { hooks, .. } = &mut self.stage {
                     *hooks = false;
@@ -403,6 +407,8 @@ impl Machine {
 
     fn changed(&mut self, pod: Arc<Pod>, now: Now, effects: &mut Vec<Effect>) {
         self.pod = pod;
+        let added = crew::of(&self.pod).skip(self.slots.len());
+        self.slots.extend(added.map(|(container, role)| Slot::new(&container.name, role)));
         if self.pod.metadata.deletion_timestamp.is_some() {
             self.deleted = true;
             match self.stage {
@@ -412,6 +418,38 @@ impl Machine {
         } else if self.stage == Stage::New {
             self.stage = Stage::Preparing;
             effects.push(Effect::Prepare);
+        } else if self.stage == Stage::Active {
+            self.resize(now, effects);
+        }
+    }
+
+    /// Gives containers that run what they are to have now; some begin anew for it, as they wish.
+    fn resize(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        for index in 0..self.slots.len() {
+            let container = self.container(index).into_owned();
+            let slot = &mut self.slots[index];
+            let Life::Running(run) = &slot.life else { continue };
+            if slot.resources == container.resources {
+                slot.not_resized = None;
+                continue;
+            }
+            if !wants_new_run(&container, &slot.resources) {
+                effects.push(Effect::Resize(index));
+                continue;
+            }
+            slot.life = Life::Stopping(run.clone());
+            slot.renewed = true;
+            let message = format!("Container {} resize requires restart", slot.name);
+            effects.push(tell(Some(index), "Killing", message));
+            effects.push(self.stop(index, None, now));
+        }
+    }
+
+    fn resized(&mut self, index: usize, resources: ResourceRequirements, result: Result<(), String>) {
+        let slot = &mut self.slots[index];
+        match result {
+            Ok(()) => (slot.resources, slot.not_resized) = (resources, None),
+            Err(why) => slot.not_resized = Some(why),
         }
     }
 
@@ -432,7 +470,7 @@ impl Machine {
             Stage::New | Stage::Preparing | Stage::Active => {
                 let alive: Vec<usize> =
                     (0..self.slots.len()).filter(|index| self.slots[*index].is_alive()).collect();
-                let hooks = by > now.mono && alive.iter().any(|index| has_pre_stop(self.container(*index)));
+                let hooks = by > now.mono && alive.iter().any(|index| has_pre_stop(&self.container(*index)));
                 self.stage = Stage::Ending { why, by, hooks, killed: false };
                 for index in alive {
                     let message = format!("Stopping container {}", self.slots[index].name);
@@ -499,6 +537,8 @@ impl Machine {
                 let fresh = !slot.begun;
                 slot.begun = true;
                 slot.ran = true;
+                slot.resources = started.resources;
+                slot.not_resized = None;
                 let run = Run {
                     id: started.id,
                     since: now.wall,
@@ -538,7 +578,7 @@ impl Machine {
 
     /// What ends a run, with its `preStop` before it.
     fn stop(&self, index: usize, grace: Option<i64>, now: Now) -> Effect {
-        if !has_pre_stop(self.container(index)) {
+        if !has_pre_stop(&self.container(index)) {
             return Effect::Kill(index);
         }
         let seconds = u64::try_from(grace.unwrap_or_else(|| self.own_grace())).unwrap_or(0);
@@ -546,7 +586,7 @@ impl Machine {
     }
 
     fn probed(&mut self, index: usize, probed: &Probed, now: Now, effects: &mut Vec<Effect>) {
-        let container = self.container(index);
+        let container = self.container(index).into_owned();
         let has_readiness = container.readiness_probe.is_some();
         let fatal = match probed {
             Probed::Dead { probe: "startup" } => &container.startup_probe,
@@ -583,12 +623,19 @@ impl Machine {
         };
         slot.begun = false;
         let ended = Box::new(terminated(&run, exit, now));
+        if std::mem::take(&mut slot.renewed) && !ending {
+            slot.last = Some(ended);
+            slot.life = Life::Waiting { until: now.mono, delay: Duration::ZERO };
+            effects.push(Effect::Remember);
+            return;
+        }
         let again = match slot.role {
             Role::Sidecar => true,
             Role::Init => ended.exit_code != 0 && policy != "Never",
             Role::Main => {
                 policy == "Always" || policy == "OnFailure" && ended.exit_code != 0 || policy.is_empty()
             }
+            Role::Ephemeral => false,
         };
         if ending || !again {
             slot.life = Life::Ended(ended);
@@ -627,14 +674,20 @@ impl Machine {
 
     /// Begins whatever may begin.
     fn advance(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        for index in 0..self.slots.len() {
+        let ephemeral = |slot: &Slot| slot.role == Role::Ephemeral;
+        for (index, slot) in self.slots.iter_mut().enumerate().filter(|(_, slot)| ephemeral(slot)) {
+            // Also when an init container is what there is to look at.
+            resume(slot, index, now, effects);
+        }
+        let count = self.slots.iter().filter(|slot| !ephemeral(slot)).count();
+        for index in 0..count {
             let slot = &mut self.slots[index];
-            self::resume(slot, index, now, effects);
+            resume(slot, index, now, effects);
             let slot = &self.slots[index];
             let proceed = match slot.role {
                 Role::Init => slot.ended().is_some_and(|ended| ended.exit_code == 0),
                 Role::Sidecar => slot.is_started() || slot.restarts > 0,
-                Role::Main => true,
+                Role::Main | Role::Ephemeral => true,
             };
             if !proceed {
                 if slot.role == Role::Init && slot.ended().is_some() {
@@ -642,7 +695,7 @@ impl Machine {
                 }
                 // Those behind wait, but what already runs goes on.
                 if index < self.first_main()
-                    && self.slots[index + 1..].iter().all(|slot| slot.life == Life::Idle)
+                    && self.slots[index + 1..count].iter().all(|slot| slot.life == Life::Idle)
                 {
                     return;
                 }
@@ -725,7 +778,7 @@ impl Machine {
         let well = self
             .slots
             .iter()
-            .filter(|slot| slot.role != Role::Sidecar)
+            .filter(|slot| matches!(slot.role, Role::Init | Role::Main))
             .all(|slot| slot.ended().is_some_and(|ended| ended.exit_code == 0));
         let phase = if well && self.reason.is_empty() { Phase::Succeeded } else { Phase::Failed };
         let _ = now;
@@ -764,15 +817,20 @@ fn resume(slot: &mut Slot, index: usize, now: Now, effects: &mut Vec<Effect>) {
     }
 }
 
-fn has_pre_stop(container: &Container) -> bool {
-    container.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.pre_stop.is_some())
+/// Whether a resource changes that the container wants to begin anew for.
+fn wants_new_run(container: &Container, before: &ResourceRequirements) -> bool {
+    let now = &container.resources;
+    container.resize_policy.iter().filter(|policy| policy.restart_policy == "RestartContainer").any(
+        |policy| {
+            let name = &policy.resource_name;
+            now.limits.get(name) != before.limits.get(name)
+                || now.requests.get(name) != before.requests.get(name)
+        },
+    )
 }
 
-/// The containers in the order of their places.
-pub fn containers(pod: &Pod) -> impl Iterator<Item = (&Container, Role)> {
-    let init = pod.spec.init_containers.iter();
-    init.map(|container| (container, if container.is_sidecar() { Role::Sidecar } else { Role::Init }))
-        .chain(pod.spec.containers.iter().map(|container| (container, Role::Main)))
+fn has_pre_stop(container: &Container) -> bool {
+    container.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.pre_stop.is_some())
 }
 
 /// Kubernetes' words for a container that waits to be restarted.
@@ -816,15 +874,19 @@ fn lost(now: Now) -> ContainerStateTerminated {
 
 /// What the API remembers of a Pod that this node has forgotten.
 fn record_of_status(pod: &Pod) -> PodRecord {
-    let statuses = pod.status.init_container_statuses.iter().chain(&pod.status.container_statuses);
-    let slots = statuses
-        .map(|status| SlotRecord {
+    let status = &pod.status;
+    let own = status.init_container_statuses.iter().chain(&status.container_statuses);
+    let ephemeral = status.ephemeral_container_statuses.iter();
+    let slots = own
+        .map(|status| (status, false))
+        .chain(ephemeral.map(|status| (status, true)))
+        .map(|(status, once)| SlotRecord {
             name: status.name.clone(),
             restarts: u32::try_from(status.restart_count).unwrap_or(0),
             begun: status.state.running.is_some(),
             ran: status.state.running.is_some() || status.last_state.terminated.is_some(),
             last: status.last_state.terminated.clone(),
-            ended: None,
+            ended: status.state.terminated.clone().filter(|_| once),
         })
         .collect();
     let over = match pod.status.phase.as_str() {

@@ -56,9 +56,11 @@ impl Script {
             let next = self.effects.iter().find_map(|effect| match effect {
                 Effect::Fetch(index) => Some(Event::Image(*index, Ok(ImageFound { id: "i@1".into() }))),
                 Effect::Start(index) => {
-                    let lifecycle = self.machine.container(*index).lifecycle.as_ref();
+                    let container = self.machine.container(*index);
+                    let lifecycle = container.lifecycle.as_ref();
                     let started = Started {
                         id: format!("edgectl://{index}"),
+                        resources: container.resources.clone(),
                         has_hook: lifecycle.is_some_and(|lifecycle| lifecycle.post_start.is_some()),
                         has_startup: false,
                         has_readiness: false,
@@ -95,6 +97,12 @@ impl Script {
         pod.metadata.deletion_timestamp = Some(self.now.wall);
         pod.metadata.deletion_grace_period_seconds = Some(grace);
         self.feed(Event::Changed(Arc::new(pod)))
+    }
+
+    fn change(&mut self, path: &str, value: Value) -> &mut Script {
+        let mut pod = serde_json::to_value(&**self.machine.pod()).expect("a Pod");
+        *pod.pointer_mut(path).expect("it is there") = value;
+        self.feed(Event::Changed(Arc::new(serde_json::from_value(pod).expect("a Pod"))))
     }
 
     fn wants(&self, effect: &Effect) -> bool {
@@ -327,7 +335,13 @@ fn probes_decide() {
         "containers": [{"name": "c", "readinessProbe": {"tcpSocket": {"port": 1}}, "startupProbe": {"tcpSocket": {"port": 1}}}],
     }));
     script.feed(Event::Prepared).feed(Event::Image(0, Ok(ImageFound { id: String::new() })));
-    let started = Started { id: "x".into(), has_hook: false, has_startup: true, has_readiness: true };
+    let started = Started {
+        id: "x".into(),
+        resources: ResourceRequirements::default(),
+        has_hook: false,
+        has_startup: true,
+        has_readiness: true,
+    };
     script.feed(Event::Started(0, Ok(started)));
     assert_eq!(script.status().container_statuses[0].started, Some(false));
     script.feed(Event::Probed(0, Probed::Ready(true)));
@@ -526,4 +540,66 @@ fn the_deadline_of_a_pod_counts_from_its_first_start() {
     again.now.wall = script.now.wall;
     again.feed(Event::Prepared);
     assert_eq!(again.machine.wake_at(), Some(again.now.mono + Duration::from_secs(20)));
+}
+
+#[test]
+fn an_ephemeral_container_runs_once_and_counts_for_nothing() {
+    let mut spec = one("OnFailure");
+    spec["initContainers"] = json!([{"name": "first", "image": "i"}]);
+    spec["ephemeralContainers"] = json!([{"name": "early", "image": "i"}]);
+    let mut script = Script::new(spec);
+    script.up();
+    assert_eq!(script.running(), ["first", "early"], "it may look at an init container");
+    script.feed(Event::Exited(0, exit(0))).serve();
+    assert_eq!((script.running(), script.condition("Ready").as_str()), (vec!["c", "early"], "True"));
+    let more = json!([{"name": "early", "image": "i"}, {"name": "late", "image": "i"}]);
+    script.change("/spec/ephemeralContainers", more).serve();
+    assert_eq!(script.running(), ["c", "early", "late"]);
+    script.feed(Event::Exited(3, exit(1)));
+    assert!(!script.wants(&Effect::Fetch(3)), "never again");
+    assert_eq!(script.condition("Ready"), "True");
+    let status = script.status();
+    assert_eq!((status.container_statuses.len(), status.ephemeral_container_statuses.len()), (1, 2));
+    let ended = status.ephemeral_container_statuses[1].state.terminated.as_ref().expect("it has ended");
+    assert_eq!(ended.exit_code, 1);
+    let record = script.machine.record();
+    let again = Script::with(script.machine.pod().clone(), Some(record));
+    let names: Vec<_> = again.machine.slots().iter().filter(|slot| slot.ended().is_some()).collect();
+    assert_eq!(names.iter().map(|slot| slot.name.as_str()).collect::<Vec<_>>(), ["first", "early", "late"]);
+    script.feed(Event::Exited(1, exit(0)));
+    assert!(script.wants(&Effect::Drain { by: script.now.mono + Duration::from_secs(30), hooks: false }));
+    script.feed(Event::Drained);
+    assert!(script.wants(&Effect::Kill(2)), "whoever still looks is let go");
+    script.feed(Event::Exited(2, exit(137)));
+    assert_eq!(script.machine.phase(), Phase::Succeeded);
+}
+
+#[test]
+fn limits_change_while_a_container_runs() {
+    let limits = |cpu: &str, memory: &str| json!({"limits": {"cpu": cpu, "memory": memory}});
+    let mut spec = one("Always");
+    spec["containers"][0]["resources"] = limits("1", "64Mi");
+    let policy = json!([{"resourceName": "memory", "restartPolicy": "RestartContainer"}]);
+    spec["containers"][0]["resizePolicy"] = policy;
+    let mut script = Script::new(spec);
+    script.up();
+    let path = "/spec/containers/0/resources";
+    script.change(path, limits("2", "64Mi"));
+    assert_eq!(script.effects, [Effect::Resize(0)]);
+    assert_eq!(script.condition("PodResizeInProgress"), "True");
+    let wished = script.machine.container(0).resources.clone();
+    script.feed(Event::Resized(0, wished.clone(), Err("no".into())));
+    assert_eq!(script.condition("PodResizeInProgress"), "True Error container c: no");
+    script.feed(Event::Resized(0, wished.clone(), Ok(())));
+    let status = script.status();
+    assert!(status.conditions.iter().all(|condition| condition.type_ != "PodResizeInProgress"));
+    assert_eq!(status.container_statuses[0].resources.as_deref(), Some(&wished));
+
+    script.change(path, limits("2", "32Mi"));
+    assert!(script.wants(&Effect::Kill(0)), "as its policy says");
+    script.feed(Event::Exited(0, exit(137))).serve();
+    let status = script.status();
+    assert_eq!(status.container_statuses[0].restart_count, 1);
+    assert_eq!(script.running(), ["c"], "at once");
+    assert!(status.conditions.iter().all(|condition| condition.type_ != "PodResizeInProgress"));
 }

@@ -7,6 +7,7 @@
 pub mod address;
 mod ask;
 mod context;
+mod crew;
 mod drain;
 pub mod env;
 pub mod exec;
@@ -148,6 +149,9 @@ impl Supervisor {
     fn apply(&mut self, key: Key, pod: Arc<Pod>) {
         match self.pods.get_mut(&key) {
             Some(entry) if entry.uid == pod.metadata.uid => {
+                if entry.pod.spec.ephemeral_containers != pod.spec.ephemeral_containers {
+                    self.used.0.lock().insert(entry.uid.clone(), images(&pod));
+                }
                 entry.pod = pod.clone();
                 let _ = entry.mail.send(Mail::Event(Event::Changed(pod)));
             }
@@ -163,8 +167,7 @@ impl Supervisor {
     fn add(&mut self, key: Key, pod: Arc<Pod>) {
         let (mail, inbox) = mpsc::unbounded_channel();
         let uid = pod.metadata.uid.clone();
-        let images = pod.spec.all_containers().map(|container| container.image.clone()).collect();
-        self.used.0.lock().insert(uid.clone(), images);
+        self.used.0.lock().insert(uid.clone(), images(&pod));
         let worker = Worker::new(self.host.clone(), pod.clone(), inbox, mail.clone());
         self.residents.enter(worker.context());
         self.pods.insert(key, Entry { uid, mail, pod });
@@ -202,4 +205,9 @@ impl Supervisor {
 /// The modules that names lead to.
 pub fn modules(host: &Host, names: &HashSet<String>) -> HashSet<Digest> {
     names.iter().filter_map(|name| host.images.kept(name)).map(|image| image.digest).collect()
+}
+
+/// The images that a Pod uses.
+fn images(pod: &Pod) -> Vec<String> {
+    crew::of(pod).map(|(container, _)| container.image.clone()).collect()
 }

@@ -17,7 +17,6 @@ use crate::net::{Attachment, NetError, PodIdentity};
 use crate::supervisor::address::AddressError;
 use crate::supervisor::context::Context;
 use crate::supervisor::machine::Event;
-use crate::volume::objects::Lookup;
 use crate::volume::{VolumeError, payload};
 
 /// Kubernetes' default for `expirationSeconds`.
@@ -143,11 +142,11 @@ async fn refresh(context: &Arc<Context>, tokens: &mut HashMap<Wanted, Token>) ->
         }
     }
     // Everything named has to be known, that of variables too, before a container can begin.
-    if let Some(hold) = context.holds.iter().find(|hold| hold.lookup() == Lookup::Unknown) {
+    if let Some(hold) = context.unknown() {
         tracing::debug!(
             namespace = context.name.namespace,
             name = context.name.name,
-            ?hold,
+            hold,
             "waiting for an object"
         );
         let source = payload::PayloadError::Token;

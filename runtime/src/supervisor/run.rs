@@ -100,6 +100,7 @@ pub async fn start(context: Arc<Context>, index: usize, container: Container, ru
         index,
         Ok(Started {
             id: format!("edgectl://{}", uuid::Uuid::new_v4().simple()),
+            resources: container.resources.clone(),
             has_hook: post_start(&container).is_some(),
             has_startup: container.startup_probe.is_some(),
             has_readiness: container.readiness_probe.is_some(),
@@ -210,11 +211,8 @@ impl Prepared {
             stdout,
             stderr,
             net: self.net.clone(),
-            memory_limit: limit(container, "memory").map(Quantity::bytes).filter(|bytes| *bytes > 0),
-            cpu_limit: limit(container, "cpu")
-                .map(Quantity::milli)
-                .and_then(|milli| u32::try_from(milli).ok())
-                .filter(|milli| *milli > 0),
+            memory_limit: memory_limit(container),
+            cpu_limit: cpu_limit(container),
             http: http_options(&self.pod),
         }
     }
@@ -348,6 +346,16 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+fn memory_limit(container: &Container) -> Option<u64> {
+    limit(container, "memory").map(Quantity::bytes).filter(|bytes| *bytes > 0)
+}
+
+/// In thousandths of a core.
+fn cpu_limit(container: &Container) -> Option<u32> {
+    let milli = limit(container, "cpu").map(Quantity::milli)?;
+    u32::try_from(milli).ok().filter(|milli| *milli > 0)
+}
+
 fn limit<'a>(container: &'a Container, name: &str) -> Option<&'a Quantity> {
     container.resources.limits.get(name)
 }
@@ -378,6 +386,17 @@ fn http_options(pod: &Pod) -> HttpOptions {
 pub fn log_key(context: &Context, container: &Container) -> LogKey {
     let name = &context.name;
     LogKey::new(&name.namespace, &name.name, &name.uid, &container.name)
+}
+
+/// Gives a container that runs the limits it is to have; or says why it cannot have them.
+pub fn resize(context: &Context, index: usize, container: &Container) -> Result<(), String> {
+    let active = context.active.lock()[index].clone().ok_or("the container does not run")?;
+    let limit = memory_limit(container);
+    if active.running.limit(limit, cpu_limit(container)) {
+        return Ok(());
+    }
+    let used = active.running.usage().memory;
+    Err(format!("cannot decrease memory limits: {used} bytes are in use, {} are allowed", limit.unwrap_or(0)))
 }
 
 /// Ends a container's run; answers whether there was one.

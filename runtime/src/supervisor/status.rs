@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use edge_api::kinds::pod::{
     ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
-    PodIp, PodStatus,
+    PodIp, PodStatus, RESIZE_IN_PROGRESS,
 };
 use edge_api::meta::Condition;
 
@@ -23,10 +23,9 @@ pub struct Addresses {
 /// The Pod's status; `before` are the conditions reported last, whose times stay while they do not change.
 pub fn status(machine: &Machine, addresses: Addresses, before: &[Condition], now: Now) -> PodStatus {
     let phase = machine.phase();
-    let statuses = |init: bool| {
-        let wanted = |slot: &&(usize, &Slot)| (slot.1.role != Role::Main) == init;
-        let all: Vec<_> = machine.slots().iter().enumerate().collect();
-        all.iter().filter(wanted).map(|(index, slot)| container(machine, *index, slot)).collect::<Vec<_>>()
+    let statuses = |roles: &[Role]| {
+        let all = machine.slots().iter().enumerate().filter(|(_, slot)| roles.contains(&slot.role));
+        all.map(|(index, slot)| container(machine, index, slot)).collect::<Vec<_>>()
     };
     let ips = |ip: Option<IpAddr>| ip.map(|ip| PodIp { ip: ip.to_string() }).into_iter().collect::<Vec<_>>();
     let text = |ip: Option<IpAddr>| ip.map(|ip| ip.to_string()).unwrap_or_default();
@@ -43,8 +42,9 @@ pub fn status(machine: &Machine, addresses: Addresses, before: &[Condition], now
         pod_ip: text(addresses.pod),
         pod_ips: ips(addresses.pod),
         start_time: Some(machine.start_time()),
-        init_container_statuses: statuses(true),
-        container_statuses: statuses(false),
+        init_container_statuses: statuses(&[Role::Init, Role::Sidecar]),
+        container_statuses: statuses(&[Role::Main]),
+        ephemeral_container_statuses: statuses(&[Role::Ephemeral]),
         ..PodStatus::default()
     }
 }
@@ -59,7 +59,8 @@ fn container(machine: &Machine, index: usize, slot: &Slot) -> ContainerStatus {
         started: Some(slot.is_started()),
         ready: match slot.role {
             Role::Init => slot.ended().is_some_and(|ended| ended.exit_code == 0),
-            _ => slot.is_ready() && !machine.is_ending(),
+            Role::Ephemeral => false,
+            Role::Sidecar | Role::Main => slot.is_ready() && !machine.is_ending(),
         },
         state: state(machine, slot),
         ..ContainerStatus::default()
@@ -69,6 +70,11 @@ fn container(machine: &Machine, index: usize, slot: &Slot) -> ContainerStatus {
         Life::Ended(ended) => ended.container_id.clone(),
         _ => slot.last.as_ref().map(|last| last.container_id.clone()).unwrap_or_default(),
     };
+    let has_resources = !spec.resources.requests.is_empty() || !spec.resources.limits.is_empty();
+    if matches!(slot.life, Life::Opening(_) | Life::Running(_) | Life::Stopping(_)) && has_resources {
+        status.allocated_resources = spec.resources.requests.clone();
+        status.resources = Some(Box::new(slot.resources.clone()));
+    }
     if let Some(last) = &slot.last {
         status.last_state = ended_state(last);
     }
@@ -123,7 +129,7 @@ fn conditions(machine: &Machine, phase: Phase, before: &[Condition], now: Now) -
     let uninitialized = lacking(&|slot| match slot.role {
         Role::Init => slot.ended().is_none_or(|ended| ended.exit_code != 0),
         Role::Sidecar => !slot.is_started() && slot.restarts == 0 && slot.ended().is_none(),
-        Role::Main => false,
+        Role::Main | Role::Ephemeral => false,
     });
     let initialized = if uninitialized.is_empty() || phase == Phase::Succeeded {
         (true, if phase == Phase::Succeeded { "PodCompleted" } else { "" }, String::new())
@@ -132,7 +138,8 @@ fn conditions(machine: &Machine, phase: Phase, before: &[Condition], now: Now) -
         (false, "ContainersNotInitialized", message)
     };
     let ending = machine.is_ending();
-    let unready = lacking(&|slot| slot.role != Role::Init && (ending || !slot.is_ready()));
+    let unready =
+        lacking(&|slot| matches!(slot.role, Role::Sidecar | Role::Main) && (ending || !slot.is_ready()));
     let containers_ready = if unready.is_empty() && !over {
         (true, "", String::new())
     } else {
@@ -155,7 +162,27 @@ fn conditions(machine: &Machine, phase: Phase, before: &[Condition], now: Now) -
         ("ContainersReady", containers_ready),
         ("PodScheduled", (true, "", String::new())),
     ];
-    wanted.into_iter().map(|(type_, found)| condition(type_, found, before, now)).collect()
+    let resizing = resizing(machine).map(|found| (RESIZE_IN_PROGRESS, found));
+    let all = wanted.into_iter().chain(resizing);
+    all.map(|(type_, found)| condition(type_, found, before, now)).collect()
+}
+
+/// What is to be said of containers that do not have the resources they are to have.
+fn resizing(machine: &Machine) -> Option<(bool, &'static str, String)> {
+    let differs = |(index, slot): &(usize, &Slot)| {
+        let runs = matches!(slot.life, Life::Running(_) | Life::Stopping(_));
+        runs && slot.resources != machine.container(*index).resources
+    };
+    let all: Vec<_> = machine.slots().iter().enumerate().filter(differs).collect();
+    let problems: Vec<_> = all
+        .iter()
+        .filter_map(|(_, slot)| Some(format!("container {}: {}", slot.name, slot.not_resized.as_ref()?)))
+        .collect();
+    match (all.is_empty(), problems.is_empty()) {
+        (true, _) => None,
+        (false, true) => Some((true, "", String::new())),
+        (false, false) => Some((true, "Error", problems.join("; "))),
+    }
 }
 
 /// What is wrong with each readiness gate that does not hold.

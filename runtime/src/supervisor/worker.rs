@@ -4,7 +4,8 @@ use std::fs;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use edge_api::kinds::pod::{Pod, PodStatus};
+use edge_api::kinds::pod::{Pod, PodStatus, RESIZE_IN_PROGRESS};
+use edge_api::meta::Condition;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
@@ -14,7 +15,7 @@ use crate::supervisor::context::{Context, Mail};
 use crate::supervisor::host::Host;
 use crate::supervisor::machine::{Effect, Event, Machine, PodRecord, Tale};
 use crate::supervisor::status::{Addresses, status};
-use crate::supervisor::{drain, prepare, run};
+use crate::supervisor::{crew, drain, prepare, run};
 
 /// What is kept of a Pod beside its volumes.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -32,6 +33,8 @@ pub struct Worker {
     tasks: JoinSet<()>,
     starting: Vec<Option<AbortHandle>>,
     reported: PodStatus,
+    /// There was a condition of a resize, which has to be taken back when that is done.
+    retracts: bool,
     kept: Vec<u8>,
 }
 
@@ -61,6 +64,7 @@ impl Worker {
             tasks: JoinSet::new(),
             starting: (0..count).map(|_| None).collect(),
             reported: pod.status.clone(),
+            retracts: false,
             kept: bytes,
         }
     }
@@ -84,7 +88,8 @@ impl Worker {
                     }
                     Some(Mail::Event(event)) => {
                         if let Event::Changed(pod) = &event {
-                            self.context.pod.store(pod.clone());
+                            self.context.see(pod.clone());
+                            self.starting.resize_with(crew::of(pod).count(), || None);
                         }
                         self.step(event);
                     }
@@ -110,12 +115,12 @@ impl Worker {
             Effect::Prepare => drop(self.tasks.spawn(prepare::run(context))),
             Effect::Fetch(index) => {
                 let again = self.machine.slots()[index].ran;
-                let container = self.machine.container(index).clone();
+                let container = self.machine.container(index).into_owned();
                 self.tasks.spawn(run::fetch(context, index, container, again));
             }
             Effect::Start(index) => {
                 let number = self.machine.slots()[index].restarts;
-                let container = self.machine.container(index).clone();
+                let container = self.machine.container(index).into_owned();
                 self.starting[index] = Some(self.tasks.spawn(run::start(context, index, container, number)));
             }
             Effect::Kill(index) => {
@@ -129,6 +134,11 @@ impl Worker {
                 }
             }
             Effect::Stop { container, by } => drop(self.tasks.spawn(drain::stop(context, container, by))),
+            Effect::Resize(index) => {
+                let container = self.machine.container(index).into_owned();
+                let result = run::resize(&context, index, &container);
+                context.send(Event::Resized(index, container.resources, result));
+            }
             Effect::Drain { by, hooks } => drop(self.tasks.spawn(drain::run(context, by, hooks))),
             Effect::Tell(tale) => self.tell(&tale),
             Effect::Remember => self.remember(),
@@ -139,7 +149,7 @@ impl Worker {
 
     fn tell(&self, tale: &Tale) {
         let container = tale.container.map(|index| self.machine.container(index));
-        self.context.tell(container, tale.warning, tale.reason, &tale.message);
+        self.context.tell(container.as_deref(), tale.warning, tale.reason, &tale.message);
     }
 
     fn report(&mut self) {
@@ -150,12 +160,17 @@ impl Worker {
         let mut status = status(&self.machine, addresses, &self.reported.conditions, self.context.host.now());
         // What others keep there is not ours.
         status.qos_class.clone_from(&self.reported.qos_class);
-        let ours = |type_: &str| status.conditions.iter().any(|mine| mine.type_ == type_);
-        let foreign: Vec<_> =
-            self.reported.conditions.iter().filter(|old| !ours(&old.type_)).cloned().collect();
+        let ours =
+            |old: &Condition| is_resize(old) || status.conditions.iter().any(|mine| mine.type_ == old.type_);
+        let foreign: Vec<_> = self.reported.conditions.iter().filter(|old| !ours(old)).cloned().collect();
         if !same(&status, &self.reported, foreign.len()) {
             let pod = &self.context.name;
-            self.context.host.statuses.put(pod, &status);
+            self.retracts |= self.reported.conditions.iter().any(is_resize);
+            let gone: &[&str] = match self.retracts && !status.conditions.iter().any(is_resize) {
+                true => &[RESIZE_IN_PROGRESS],
+                false => &[],
+            };
+            self.context.host.statuses.put(pod, &status, gone);
             status.conditions.extend(foreign);
             self.reported = status;
         }
@@ -199,6 +214,10 @@ impl Worker {
 
 fn record_path(host: &Host, pod: &Pod) -> std::path::PathBuf {
     host.volumes.pod(&pod.metadata.uid).join("record.json")
+}
+
+fn is_resize(condition: &Condition) -> bool {
+    condition.type_ == RESIZE_IN_PROGRESS
 }
 
 /// Whether a status says nothing new.

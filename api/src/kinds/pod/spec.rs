@@ -741,6 +741,12 @@ impl PodSpec {
     pub fn all_containers(&self) -> impl Iterator<Item = &Container> {
         self.init_containers.iter().chain(&self.containers)
     }
+
+    /// The names of all containers, also of those that were put into the running Pod.
+    pub fn container_names(&self) -> impl Iterator<Item = &str> {
+        let ephemeral = self.ephemeral_containers.iter().map(|container| container.name.as_str());
+        self.all_containers().map(|container| container.name.as_str()).chain(ephemeral)
+    }
 }
 
 impl Container {
