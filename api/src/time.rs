@@ -73,6 +73,11 @@ impl Timestamp {
         format!("{:.6}", self.jiff())
     }
 
+    /// `Sun Nov 22 23:30:00 UTC 2026`, as people read it.
+    pub fn date(self) -> String {
+        self.jiff().strftime("%a %b %e %H:%M:%S UTC %Y").to_string()
+    }
+
     fn jiff(self) -> jiff::Timestamp {
         jiff::Timestamp::from_microsecond(self.0).unwrap_or(if self.0 < 0 {
             jiff::Timestamp::MIN

@@ -1,5 +1,5 @@
-//! What every cluster has from the beginning, and again if somebody deletes it: the four namespaces, and the Service
-//! `kubernetes` with the API server behind it.
+//! What every cluster has from the beginning, and again if somebody deletes it: the four namespaces, the Service
+//! `kubernetes` with the API server behind it, and by what other API servers know that it is this one that calls.
 //!
 //! One more controller: a fresh cluster is only one where all of it is missing. Roles are looked after once, at the
 //! start.
@@ -14,14 +14,18 @@ use edge_api::kind::Kind;
 use edge_api::kinds;
 use serde_json::{Value, json};
 
+use crate::identity::FRONT_PROXY;
 use crate::mirror::{Delta, Detail, Name, SERVICE_NAME, World};
 use crate::reconcile::{Controller, Plan, Write};
 
 const SERVICE: &str = "kubernetes";
+const SYSTEM: &str = "kube-system";
+/// The ConfigMap that says whom other API servers may believe.
+const AUTHENTICATION: &str = "extension-apiserver-authentication";
 /// The namespaces of every cluster.
 pub const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
-/// The table's entry. Its keys are namespaces, and the Service.
+/// The table's entry. Its keys are namespaces, the Service, and the ConfigMap.
 pub const CONTROLLER: Controller = Controller {
     name: "bootstrap-controller",
     begins: &[
@@ -30,6 +34,7 @@ pub const CONTROLLER: Controller = Controller {
         ("", "kube-public"),
         ("", "kube-node-lease"),
         ("default", "kubernetes"),
+        (SYSTEM, AUTHENTICATION),
     ],
     wakes,
     reconcile,
@@ -45,17 +50,34 @@ fn wakes(delta: &Delta, _: &World, wake: &mut dyn FnMut(Name)) {
             if before.is_none() && &*delta.key.name == "default" {
                 wake(Name::new("default", SERVICE));
             }
+            if before.is_none() && &*delta.key.name == SYSTEM {
+                wake(Name::new(SYSTEM, AUTHENTICATION));
+            }
         }
         Detail::Service(_) | Detail::EndpointSlice(_) | Detail::Endpoints(_) if ours => {
             wake(delta.key.clone())
+        }
+        Detail::Other
+            if delta.after.is_none()
+                && *delta.kind == kinds::config_map::KIND
+                && is_authentication(&delta.key) =>
+        {
+            wake(delta.key.clone());
         }
         _ => {}
     }
 }
 
+fn is_authentication(key: &Name) -> bool {
+    &*key.namespace == SYSTEM && &*key.name == AUTHENTICATION
+}
+
 fn reconcile(key: &Name, world: &World) -> Plan {
     if key.namespace.is_empty() {
         return namespace(key, world);
+    }
+    if is_authentication(key) {
+        return authentication(key, world);
     }
     if world.namespaces.get("", "default").is_none_or(|namespace| namespace.meta.deleting()) {
         return Plan::nothing();
@@ -72,6 +94,28 @@ fn namespace(key: &Name, world: &World) -> Plan {
     }
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": &*key.name}});
     Plan::of(Write::create(&kinds::namespace::KIND, key.clone(), namespace))
+}
+
+/// Whom other API servers may believe that ask in somebody's name, and by which headers.
+fn authentication(key: &Name, world: &World) -> Plan {
+    const KIND: &Kind = &kinds::config_map::KIND;
+    let ready = world.namespaces.get("", SYSTEM).is_some_and(|namespace| !namespace.meta.deleting());
+    if !ready || world.found(KIND, key).is_some() {
+        return Plan::nothing();
+    }
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": AUTHENTICATION, "namespace": SYSTEM},
+        "data": {
+            "client-ca-file": world.settings.authority,
+            "requestheader-allowed-names": json!([FRONT_PROXY]).to_string(),
+            "requestheader-client-ca-file": world.settings.front_proxy_authority,
+            "requestheader-extra-headers-prefix": "[\"X-Remote-Extra-\"]",
+            "requestheader-group-headers": "[\"X-Remote-Group\"]",
+            "requestheader-uid-headers": "[\"X-Remote-Uid\"]",
+            "requestheader-username-headers": "[\"X-Remote-User\"]",
+        },
+    });
+    Plan::of(Write::create(KIND, key.clone(), map))
 }
 
 fn labels() -> Value {

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::aggregate::Aggregation;
 use crate::mirror::{Settings, World};
 use crate::reconcile::{self, Controller, Driver, Recorder, RegistryWriter, Status};
 use crate::registry::Registry;
@@ -25,6 +26,14 @@ pub fn all_controllers() -> Vec<Controller> {
     all
 }
 
+/// What controllers ask beside objects.
+pub struct Outside {
+    /// What Nodes and Pods use.
+    pub usage: Usage,
+    /// Who serves other groups.
+    pub aggregation: Aggregation,
+}
+
 /// The running controllers. Dropping them ends them, whatever they are doing: plans are made to be broken off.
 pub struct Controllers {
     tasks: JoinSet<()>,
@@ -36,7 +45,7 @@ impl Controllers {
     /// Starts all controllers over a registry. Needs a runtime.
     pub fn start(
         registry: &Registry,
-        usage: Usage,
+        outside: Outside,
         settings: Settings,
         now: fn() -> edge_api::time::Timestamp,
     ) -> Controllers {
@@ -47,8 +56,17 @@ impl Controllers {
         tasks.spawn(Recorder::new(registry.clone()).run(inbox));
         let (scaling, scaled, stopped) = (registry.clone(), notes.clone(), stop.clone());
         tasks.spawn(async move {
-            if let Err(error) = reconcile::autoscale(scaling, usage, scaled, stopped).await {
+            if let Err(error) = reconcile::autoscale(scaling, outside.usage, scaled, stopped).await {
                 tracing::error!(error = &error as &dyn std::error::Error, "the autoscaler stopped");
+            }
+        });
+        let stopped = stop.clone();
+        tasks.spawn(async move {
+            if let Err(error) = outside.aggregation.run(stopped).await {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "nobody asks who serves other groups"
+                );
             }
         });
         let settings = Settings { kinds: registry.interner(), ..settings };
@@ -123,8 +141,11 @@ mod tests {
         let service_range = (Ipv4Addr::new(10, 43, 0, 0), 16);
         let registry =
             Registry::new(Store::in_memory(), pki.clone(), crate::registry::Config { service_range, now });
-        let usage = Usage::new(registry.clone(), crate::tunnel::Tunnels::default());
-        let controllers = Controllers::start(&registry, usage, settings(&pki), now);
+        let outside = Outside {
+            usage: Usage::new(registry.clone(), registry.tunnels().clone()),
+            aggregation: Aggregation::new(registry.clone()),
+        };
+        let controllers = Controllers::start(&registry, outside, settings(&pki), now);
         Cluster { registry, controllers, _directory: directory }
     }
 
@@ -132,6 +153,7 @@ mod tests {
         Settings {
             pod_range: "10.42.0.0/16".to_owned(),
             authority: pki.authority_pem().to_owned(),
+            front_proxy_authority: pki.front_proxy_authority_pem().to_owned(),
             service_address: "10.43.0.1".to_owned(),
             api_address: Some(([127, 0, 0, 1], 6443).into()),
             ..Settings::default()
@@ -262,7 +284,7 @@ mod tests {
                 let accounts = cluster.list(&kinds::service_account::KIND).await.len();
                 let maps = cluster.list(&kinds::config_map::KIND).await.len();
                 let slice = cluster.get(&kinds::endpoint_slice::KIND, "default", "kubernetes").await;
-                accounts == 4 && maps == 4 && !slice.is_null()
+                accounts == 4 && maps == 5 && !slice.is_null()
             })
             .await;
         let service = cluster.get(&kinds::service::KIND, "default", "kubernetes").await;

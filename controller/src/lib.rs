@@ -1,5 +1,6 @@
 //! The control plane of edgectl: store, API server, controllers, scheduler.
 
+pub mod aggregate;
 pub mod http;
 pub mod identity;
 pub mod outward;

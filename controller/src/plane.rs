@@ -16,7 +16,7 @@ use edge_api::time::Timestamp;
 use parking_lot::Mutex;
 
 use crate::bootstrap;
-use crate::controllers::Controllers;
+use crate::controllers::{Controllers, Outside};
 use crate::http::{ApiServer, Audit, ListenError};
 use crate::identity::{IdentityError, Pki, User};
 use crate::mirror::{ROOT_CA, Settings};
@@ -159,6 +159,7 @@ impl ControlPlane {
         let settings = Settings {
             pod_range: config.pod_range.clone(),
             authority: pki.authority_pem().to_owned(),
+            front_proxy_authority: pki.front_proxy_authority_pem().to_owned(),
             service_address: service_address.to_string(),
             api_address: None,
             ..Settings::default()
@@ -176,6 +177,7 @@ impl ControlPlane {
         }
         let url = format!("https://{}", reachable(api));
         registry.pki().write_kubeconfig(&config.kubeconfig, &url).map_err(BuildError::Identity)?;
+        server.zpages().show(flags(&config, api));
         let begun = registry.store().clone();
         server.checks().ready_when("bootstrap", move || has_begun(&begun));
         let bound = Bound {
@@ -238,8 +240,9 @@ impl ControlPlane {
 
     /// Serves until a component stops, which is always a fault. Cancel it, then [`ControlPlane::drain`].
     pub async fn run(&mut self) -> Result<(), RunError> {
-        let usage = self.server.usage().clone();
-        let start = || Controllers::start(&self.registry, usage, self.settings.clone(), now);
+        let outside =
+            Outside { usage: self.server.usage().clone(), aggregation: self.server.aggregation().clone() };
+        let start = || Controllers::start(&self.registry, outside, self.settings.clone(), now);
         let controllers = self.controllers.get_or_insert_with(start);
         let status = controllers.status();
         self.server.reconcilers().show(move || serde_json::to_value(&*status.lock()).unwrap_or_default());
@@ -264,6 +267,22 @@ impl ControlPlane {
         drop(self.server);
         self.store.close().await;
     }
+}
+
+/// The settings in force, by the names of their flags.
+fn flags(config: &Config, api: SocketAddr) -> Vec<(&'static str, String)> {
+    let path = |path: &Path| path.display().to_string();
+    let mut flags = vec![
+        ("api-address", api.to_string()),
+        ("cluster-domain", config.cluster_domain.clone()),
+        ("data-dir", path(&config.data_dir)),
+        ("kubeconfig", path(&config.kubeconfig)),
+        ("node-name", config.node_name.clone()),
+        ("pod-range", config.pod_range.clone()),
+        ("service-range", config.service_range.clone()),
+    ];
+    flags.extend(config.audit_log.as_deref().map(|log| ("audit-log", path(log))));
+    flags
 }
 
 /// Looks after the default roles, and then never ends.

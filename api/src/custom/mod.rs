@@ -96,6 +96,8 @@ pub struct Version {
     pub list_kind: String,
     /// `example.com/v1`: the version in which objects are stored.
     pub storage: String,
+    /// The `clientConfig` of the webhook that makes one version of another; none if they differ in name alone.
+    pub conversion: Option<Value>,
     /// Whether the definition is being deleted, so that nothing new can be created.
     pub terminating: bool,
     /// What callers are told, if the version is deprecated.
@@ -143,6 +145,10 @@ impl Version {
                 list => list.to_owned(),
             },
             storage: meta::join_api_version(group, storage),
+            conversion: spec
+                .pointer("/conversion/webhook/clientConfig")
+                .filter(|_| meta::text(spec, &["conversion", "strategy"]) == "Webhook")
+                .cloned(),
             terminating: meta::deletion_timestamp(definition).is_some(),
             deprecation: deprecated.then(|| match warning {
                 "" => format!("{group}/{name} {kind} is deprecated"),

@@ -68,6 +68,8 @@ const PRIORITIES: &[(&str, i64)] = &[
 /// The priority of a group that nobody knows.
 const UNKNOWN: i64 = 1_000;
 
+/// The priority of a version that definitions define; among those the name decides.
+const DEFINED: i64 = 100;
 /// The priority of the most preferred version of a group.
 const HIGHEST: i64 = 30;
 
@@ -86,6 +88,18 @@ pub fn local(group: &str, version: &str, place: usize) -> Value {
         "spec": {
             "group": group, "version": version,
             "groupPriorityMinimum": group_priority(group), "versionPriority": priority,
+        },
+    })
+}
+
+/// The APIService of a version of a group that definitions define.
+pub fn of_definitions(group: &str, version: &str) -> Value {
+    json!({
+        "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+        "metadata": {"name": format!("{version}.{group}"), "labels": {AUTOMANAGED: "true"}},
+        "spec": {
+            "group": group, "version": version,
+            "groupPriorityMinimum": UNKNOWN, "versionPriority": DEFINED,
         },
     })
 }

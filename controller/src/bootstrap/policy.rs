@@ -129,7 +129,7 @@ system:kubelet-api-admin
  *            core              nodes/log,nodes/metrics,nodes/proxy,nodes/stats
  *            core              nodes/configz,nodes/healthz,nodes/pods
 system:monitoring
- get          path              /healthz,/healthz/*,/livez,/livez/*,/metrics,/metrics/slis,/readyz,/readyz/*
+ get          path              /flagz,/healthz,/healthz/*,/livez,/livez/*,/metrics,/metrics/slis,/readyz,/readyz/*,/statusz
 system:node
  create       authentication.k8s.io tokenreviews
  create       authorization.k8s.io localsubjectaccessreviews,subjectaccessreviews

@@ -15,6 +15,7 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
+use crate::aggregate::Aggregation;
 use crate::http::audit::{Audit, Draft};
 use crate::http::body::{Body, Response};
 use crate::http::discovery::Discovered;
@@ -25,8 +26,10 @@ use crate::http::objects::{Call, Verb};
 use crate::http::query::Query;
 use crate::http::reconcilers::Reconcilers;
 use crate::http::route::Route;
+use crate::http::zpages::Zpages;
 use crate::http::{
-    discovery, exec, impersonate, issuer, join, node_proxy, openapi, pod_proxy, port_forward, reply,
+    aggregate, discovery, exec, impersonate, issuer, join, node_proxy, openapi, pod_proxy, port_forward,
+    reply,
 };
 use crate::identity::User;
 use crate::registry::{Action, ApiError, Context, Reason, Registry};
@@ -38,7 +41,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the headers of a request may take.
 const HEADERS: Duration = Duration::from_secs(20);
 /// The largest headers of a request, in bytes.
-const HEADER_BYTES: usize = 64 * 1024;
+const HEADER_BYTES: usize = 128 * 1024;
+/// The longest path with its parameters, in bytes: less than the reader of HTTP takes, so that who sends more is told.
+const URL_BYTES: usize = 60 * 1024;
 /// Requests under way on one connection.
 const STREAMS: u32 = 2000;
 
@@ -50,12 +55,16 @@ pub struct Shared {
     pub tunnels: Tunnels,
     /// What Nodes and Pods use.
     pub usage: Usage,
+    /// Who serves other groups.
+    pub aggregation: Aggregation,
     /// The checks.
     pub checks: Checks,
     /// The metrics.
     pub metrics: Metrics,
     /// What the controllers are doing.
     pub reconcilers: Reconcilers,
+    /// Since when it runs and with which settings.
+    pub zpages: Zpages,
     /// Who may be under way.
     pub seats: Seats,
     /// The audit log, if there is one.
@@ -165,6 +174,11 @@ async fn dispatch(
     labels: &mut Labels,
     draft: &mut Option<Draft>,
 ) -> Result<Response, ApiError> {
+    let length = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+    if length > URL_BYTES {
+        let message = format!("the URL has {length} bytes; the limit is {URL_BYTES}");
+        return Err(ApiError::new(Reason::Foreign { code: 414, name: "RequestURITooLong".into() }, message));
+    }
     let upgrade = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
     let query = Query::parse(parts.uri.query());
@@ -183,6 +197,10 @@ async fn dispatch(
     let user = identify(shared, peer, &parts.headers, draft)?;
     let reads = matches!(parts.method, Method::GET | Method::HEAD);
     let _seat = shared.seats.take(&user, if reads { Effort::Read } else { Effort::Write }).await?;
+    if let Some(remote) = aggregate::whose(&shared.aggregation, parts.uri.path()) {
+        *labels = Labels { verb: aggregate::verb(&parts.method), ..*labels };
+        return aggregate::proxy(shared, &user, &remote, parts, upgrade, body).await;
+    }
     let place = match &route {
         Route::Objects(place) => place,
         Route::NodeProxy(node, path) if parts.method == Method::GET => {
@@ -266,8 +284,8 @@ fn document(
     match route {
         Route::Root => Ok(discovery::root(catalogue)),
         Route::CoreVersions => Ok(discovery::core_versions(&shared.discovered, catalogue, headers)),
-        Route::Groups => Ok(discovery::groups(&shared.discovered, catalogue, headers)),
-        Route::Group(group) => discovery::group(catalogue, group),
+        Route::Groups => Ok(discovery::groups(&shared.discovered, &shared.aggregation, catalogue, headers)),
+        Route::Group(group) => discovery::group(&shared.aggregation, catalogue, group),
         Route::Resources(group, version) => discovery::resources(catalogue, group, version),
         Route::OpenApiIndex => openapi::index(catalogue, headers),
         Route::OpenApiV2 => openapi::v2(&shared.registry, catalogue, headers),
@@ -278,6 +296,8 @@ fn document(
         Route::Issuer => Ok(issuer::configuration(shared.registry.pki().signer())),
         Route::IssuerKeys => Ok(issuer::keys(shared.registry.pki().signer())),
         Route::Reconcilers => Ok(shared.reconcilers.answer()),
+        Route::Statusz => Ok(shared.zpages.status(shared.registry.now())),
+        Route::Flagz => Ok(shared.zpages.flags()),
         _ => Err(discovery::nothing()),
     }
 }

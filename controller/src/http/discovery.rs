@@ -1,21 +1,24 @@
-//! What is served: groups, versions and resources, from the catalogue of kinds.
+//! What is served: groups, versions and resources, from the catalogue of kinds, and what others say that they serve.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use edge_api::catalogue::{Catalogue, Kinds};
 use edge_api::kind::{Kind, Scope};
+use edge_api::meta;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
+use crate::aggregate::{Aggregation, Remote};
 use crate::http::body::{Body, Response};
 use crate::http::status::json_response;
 use crate::identity::Digest;
 use crate::registry::{ApiError, Reason};
 
 /// The version of Kubernetes whose API this is.
-const GIT_VERSION: &str = "v1.37.0+edgectl";
+pub const GIT_VERSION: &str = "v1.37.0+edgectl";
 
 /// A document that changes only with the program, and its ETag.
 pub struct Document {
@@ -117,19 +120,28 @@ pub fn core_versions(known: &Discovered, catalogue: &Arc<Catalogue>, headers: &H
 }
 
 /// `/apis`
-pub fn groups(known: &Discovered, catalogue: &Arc<Catalogue>, headers: &HeaderMap) -> Response {
+pub fn groups(
+    known: &Discovered,
+    aggregation: &Aggregation,
+    catalogue: &Arc<Catalogue>,
+    headers: &HeaderMap,
+) -> Response {
+    let remotes = aggregation.remotes();
     if let Some(version) = aggregated_version(headers) {
-        return known.document(catalogue, version, Part::Groups).answer(headers);
+        if remotes.is_empty() {
+            return known.document(catalogue, version, Part::Groups).answer(headers);
+        }
+        return aggregate(catalogue, aggregation, version, Part::Groups).answer(headers);
     }
-    let groups = catalogue.groups();
+    let groups = versions_of(catalogue, &remotes);
     let groups: Vec<Value> =
         groups.iter().filter(|(g, _)| !g.is_empty()).map(|(g, v)| group_of(g, v)).collect();
     json_response(StatusCode::OK, &json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}))
 }
 
 /// `/apis/<group>`
-pub fn group(catalogue: &Catalogue, name: &str) -> Result<Response, ApiError> {
-    let groups = catalogue.groups();
+pub fn group(aggregation: &Aggregation, catalogue: &Catalogue, name: &str) -> Result<Response, ApiError> {
+    let groups = versions_of(catalogue, &aggregation.remotes());
     let versions = groups.get(name).filter(|_| !name.is_empty()).ok_or_else(nothing)?;
     let mut group = group_of(name, versions);
     group["kind"] = "APIGroup".into();
@@ -180,10 +192,26 @@ fn architecture() -> &'static str {
     }
 }
 
-fn group_of(name: &str, versions: &[(&str, Kinds)]) -> Value {
+/// The versions of every group, ours and others', the preferred one first.
+fn versions_of(catalogue: &Catalogue, remotes: &[Arc<Remote>]) -> BTreeMap<String, Vec<String>> {
+    let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (group, versions) in catalogue.groups() {
+        groups.insert(group.to_owned(), versions.iter().map(|(version, _)| (*version).to_owned()).collect());
+    }
+    for remote in remotes {
+        let versions = groups.entry(remote.group.clone()).or_default();
+        if !versions.contains(&remote.version) {
+            versions.push(remote.version.clone());
+            versions.sort_by(|a, b| meta::prefer(a, b));
+        }
+    }
+    groups
+}
+
+fn group_of(name: &str, versions: &[String]) -> Value {
     let versions: Vec<Value> = versions
         .iter()
-        .map(|(version, _)| json!({"groupVersion": format!("{name}/{version}"), "version": version}))
+        .map(|version| json!({"groupVersion": format!("{name}/{version}"), "version": version}))
         .collect();
     json!({"name": name, "preferredVersion": versions.first(), "versions": versions})
 }
@@ -250,7 +278,7 @@ impl Discovered {
         }
         let all =
             [("v2", Part::Core), ("v2", Part::Groups), ("v2beta1", Part::Core), ("v2beta1", Part::Groups)];
-        let documents = Arc::new(all.map(|(version, part)| aggregate(catalogue, version, part)));
+        let documents = Arc::new(all.map(|(version, part)| aggregate_local(catalogue, version, part)));
         *known = Some((catalogue.clone(), documents.clone()));
         documents
     }
@@ -273,22 +301,53 @@ impl Aggregated {
     }
 }
 
-fn aggregate(catalogue: &Catalogue, version: &str, part: Part) -> Document {
+/// What is served here.
+fn aggregate_local(catalogue: &Catalogue, version: &str, part: Part) -> Document {
+    document(version, &local(catalogue, part))
+}
+
+/// What is served here and by others.
+fn aggregate(catalogue: &Catalogue, aggregation: &Aggregation, version: &str, part: Part) -> Document {
+    let mut groups = local(catalogue, part);
+    for remote in aggregation.remotes().iter() {
+        let versions = groups.entry(remote.group.clone()).or_default();
+        versions.retain(|(version, _)| *version != remote.version);
+        let learned = aggregation.learned(remote);
+        let freshness = if remote.available { "Current" } else { "Stale" };
+        let resources = learned.map(|learned| foreign(remote, &learned)).unwrap_or_default();
+        let found = json!({"version": remote.version, "resources": resources, "freshness": freshness});
+        versions.push((remote.version.clone(), found));
+        versions.sort_by(|(a, _), (b, _)| meta::prefer(a, b));
+    }
+    document(version, &groups)
+}
+
+/// Versions of groups with what each holds.
+type Groups = BTreeMap<String, Vec<(String, Value)>>;
+
+fn local(catalogue: &Catalogue, part: Part) -> Groups {
     let groups = catalogue.groups();
     let wanted = groups.iter().filter(|(group, _)| group.is_empty() == (part == Part::Core));
-    let items: Vec<Value> = wanted
+    let versions = |versions: &[(&str, Kinds)]| {
+        let one = |(version, kinds): &(&str, Kinds)| {
+            let resources: Vec<Value> = kinds.iter().map(|kind| resource(kind)).collect();
+            let found = json!({"version": version, "resources": resources, "freshness": "Current"});
+            ((*version).to_owned(), found)
+        };
+        versions.iter().map(one).collect()
+    };
+    wanted.map(|(group, all)| ((*group).to_owned(), versions(all))).collect()
+}
+
+fn document(version: &str, groups: &Groups) -> Document {
+    let items: Vec<Value> = groups
+        .iter()
         .map(|(group, versions)| {
-            let versions: Vec<Value> = versions
-                .iter()
-                .map(|(version, kinds)| {
-                    let resources: Vec<Value> = kinds.iter().map(|kind| resource(kind)).collect();
-                    json!({"version": version, "resources": resources, "freshness": "Current"})
-                })
-                .collect();
             let mut metadata = json!({"creationTimestamp": null});
             if !group.is_empty() {
-                metadata["name"] = (*group).into();
+                metadata["name"] = group.as_str().into();
             }
+            let versions: Vec<&Value> = versions.iter().map(|(_, found)| found).collect();
             json!({"metadata": metadata, "versions": versions})
         })
         .collect();
@@ -300,6 +359,46 @@ fn aggregate(catalogue: &Catalogue, version: &str, part: Part) -> Document {
         &value,
         &format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"),
     )
+}
+
+/// The resources of an APIResourceList in the newer form, subresources with their resource.
+fn foreign(remote: &Remote, list: &Value) -> Vec<Value> {
+    let all = meta::items(list, &["resources"]);
+    let response = |one: &Value| {
+        let or = |field: &str, otherwise: &str| match meta::text(one, &[field]) {
+            "" => otherwise.to_owned(),
+            said => said.to_owned(),
+        };
+        json!({"group": or("group", &remote.group), "version": or("version", &remote.version), "kind": one["kind"]})
+    };
+    let whole = all.iter().filter(|one| !meta::text(one, &["name"]).contains('/'));
+    whole
+        .map(|one| {
+            let name = meta::text(one, &["name"]);
+            let scope = if one["namespaced"] == true { "Namespaced" } else { "Cluster" };
+            let mut value = json!({
+                "resource": name, "scope": scope, "singularResource": one["singularName"],
+                "verbs": one["verbs"], "responseKind": response(one),
+            });
+            for field in ["shortNames", "categories"] {
+                if let Some(words) = one.get(field) {
+                    value[field] = words.clone();
+                }
+            }
+            let subresources: Vec<Value> = all
+                .iter()
+                .filter_map(|other| {
+                    let (of, subresource) = meta::text(other, &["name"]).split_once('/')?;
+                    let found = || json!({"subresource": subresource, "verbs": other["verbs"], "responseKind": response(other)});
+                    (of == name).then(found)
+                })
+                .collect();
+            if !subresources.is_empty() {
+                value["subresources"] = subresources.into();
+            }
+            value
+        })
+        .collect()
 }
 
 fn resource(kind: &Kind) -> Value {

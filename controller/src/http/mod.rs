@@ -24,6 +24,7 @@ mod issuer;
 mod metrics;
 mod openapi;
 mod reconcilers;
+mod zpages;
 
 mod join;
 mod logs;
@@ -35,6 +36,7 @@ mod duplex;
 mod exec;
 mod port_forward;
 
+mod aggregate;
 mod figures;
 mod node_proxy;
 
@@ -52,3 +54,4 @@ pub use health::Checks;
 pub use metrics::Metrics;
 pub use reconcilers::Reconcilers;
 pub use server::{ApiServer, Connector, ListenError};
+pub use zpages::Zpages;

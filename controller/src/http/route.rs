@@ -85,6 +85,10 @@ pub enum Route<'a> {
     PodProxy(Passage<'a>),
     /// `/debug/reconcilers`
     Reconcilers,
+    /// `/statusz`
+    Statusz,
+    /// `/flagz`
+    Flagz,
     /// `/edgectl.dev/v1/join`
     Join,
     /// `/edgectl.dev/v1/nodes/<name>/tunnel`
@@ -128,6 +132,8 @@ impl<'a> Route<'a> {
             [".well-known", "openid-configuration"] => Route::Issuer,
             ["openid", "v1", "jwks"] => Route::IssuerKeys,
             ["debug", "reconcilers"] => Route::Reconcilers,
+            ["statusz"] => Route::Statusz,
+            ["flagz"] => Route::Flagz,
             ["edgectl.dev", "v1", "join"] => Route::Join,
             ["edgectl.dev", "v1", "nodes", _, "tunnel"] => Route::Tunnel(at(3)),
             _ => Route::Nothing,

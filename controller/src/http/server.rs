@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use crate::aggregate::Aggregation;
 use crate::http::audit::Audit;
 use crate::http::connection::{self, Peer, Shared};
 use crate::http::discovery::Discovered;
@@ -22,6 +23,7 @@ use crate::http::fairness::Seats;
 use crate::http::health::Checks;
 use crate::http::metrics::Metrics;
 use crate::http::reconcilers::Reconcilers;
+use crate::http::zpages::Zpages;
 use crate::identity::{IdentityError, User};
 use crate::registry::Registry;
 use crate::tunnel::Tunnels;
@@ -92,14 +94,16 @@ impl ApiServer {
     pub fn new(registry: Registry) -> Result<ApiServer, ListenError> {
         let config = registry.pki().server_config().map_err(ListenError::Identity)?;
         let cut = CancellationToken::new();
-        let tunnels = Tunnels::default();
+        let (tunnels, zpages) = (registry.tunnels().clone(), Zpages::starting(registry.now()));
         let shared = Shared {
             usage: Usage::new(registry.clone(), tunnels.clone()),
+            aggregation: Aggregation::new(registry.clone()),
             registry,
             tunnels,
             checks: Checks::default(),
             metrics: Metrics::default(),
             reconcilers: Reconcilers::default(),
+            zpages,
             seats: Seats::default(),
             audit: None,
             draining: CancellationToken::new(),
@@ -169,6 +173,11 @@ impl ApiServer {
         &self.shared.metrics
     }
 
+    /// What `/statusz` and `/flagz` show.
+    pub fn zpages(&self) -> &Zpages {
+        &self.shared.zpages
+    }
+
     /// What `/debug/reconcilers` shows.
     pub fn reconcilers(&self) -> &Reconcilers {
         &self.shared.reconcilers
@@ -177,6 +186,11 @@ impl ApiServer {
     /// The ways to the nodes.
     pub fn tunnels(&self) -> &Tunnels {
         &self.shared.tunnels
+    }
+
+    /// Who serves other groups.
+    pub fn aggregation(&self) -> &Aggregation {
+        &self.shared.aggregation
     }
 
     /// What Nodes and Pods use.

@@ -16,7 +16,7 @@ pub mod signing;
 
 pub use authority::{Authority, CertificateError, Pair};
 pub use kubeconfig::KubeconfigError;
-pub use pki::{Config, IdentityError, Pki};
+pub use pki::{Config, FRONT_PROXY, IdentityError, Pki};
 pub use secret::Digest;
 pub use service_account::{Bound, Claims, KeyError, Reference, Signer};
 pub use user::{

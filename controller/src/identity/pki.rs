@@ -15,6 +15,8 @@ use crate::identity::kubeconfig::{Kubeconfig, KubeconfigError};
 use crate::identity::service_account::{Bound, Claims, KeyError, Signer};
 use crate::identity::{Digest, User, files, secret};
 
+/// As whom requests are passed on in somebody's name.
+pub const FRONT_PROXY: &str = "front-proxy-client";
 /// The most verified tokens that are remembered.
 const REMEMBERED: usize = 4096;
 
@@ -60,6 +62,8 @@ pub enum IdentityError {
 pub struct Pki {
     directory: PathBuf,
     authority: Authority,
+    front: Authority,
+    front_proxy: Pair,
     server: Pair,
     signer: Signer,
     agent_token: Digest,
@@ -73,7 +77,12 @@ impl Pki {
     pub fn open(config: &Config, now: i64) -> Result<Pki, IdentityError> {
         let directory = config.data_dir.join("pki");
         files::make_private_dir(&directory).map_err(|e| IdentityError::File(directory.clone(), e))?;
-        let authority = open_authority(&directory)?;
+        let authority = open_authority(&directory, "ca")?;
+        let front = open_authority(&directory, "front-proxy-ca")?;
+        let client = User { name: FRONT_PROXY.to_owned(), ..User::default() };
+        let front_proxy = front
+            .issue_client(&client, now)
+            .map_err(|e| IdentityError::Certificate(directory.join("front-proxy-ca.crt"), e))?;
         Ok(Pki {
             server: open_server(&directory, &authority, config, now)?,
             signer: open_signer(&directory, &config.cluster_domain)?,
@@ -83,6 +92,8 @@ impl Pki {
             ),
             node_tokens: Mutex::new(open_node_tokens(&directory)?),
             remembered: Mutex::default(),
+            front,
+            front_proxy,
             authority,
             directory,
         })
@@ -91,6 +102,17 @@ impl Pki {
     /// The certificate of the authority, as PEM.
     pub fn authority_pem(&self) -> &str {
         &self.authority.pair().certificates
+    }
+
+    /// The certificate of the authority of who passes requests on in somebody's name, as PEM. It is another than that
+    /// of users, of whom one might else be called so.
+    pub fn front_proxy_authority_pem(&self) -> &str {
+        &self.front.pair().certificates
+    }
+
+    /// The certificate with which requests are passed on in somebody's name.
+    pub fn front_proxy(&self) -> &Pair {
+        &self.front_proxy
     }
 
     /// The certificate authority.
@@ -223,14 +245,14 @@ impl Pki {
     }
 }
 
-fn open_authority(directory: &Path) -> Result<Authority, IdentityError> {
-    let path = directory.join("ca.crt");
+fn open_authority(directory: &Path, name: &str) -> Result<Authority, IdentityError> {
+    let path = directory.join(format!("{name}.crt"));
     let broken = |e| IdentityError::Certificate(path.clone(), e);
-    if let Some(pair) = read_pair(directory, "ca")? {
+    if let Some(pair) = read_pair(directory, name)? {
         return Authority::from_pair(pair).map_err(broken);
     }
     let authority = Authority::generate().map_err(broken)?;
-    write_pair(directory, "ca", authority.pair())?;
+    write_pair(directory, name, authority.pair())?;
     Ok(authority)
 }
 

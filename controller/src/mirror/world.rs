@@ -29,6 +29,8 @@ pub struct Settings {
     pub pod_range: String,
     /// The certificate of the cluster's authority, PEM.
     pub authority: String,
+    /// The same of who passes requests on in somebody's name.
+    pub front_proxy_authority: String,
     /// The address of the Service `kubernetes`.
     pub service_address: String,
     /// Where the API server listens.

@@ -2,38 +2,35 @@
 //!
 //! Promises a bounded answer within a given time, over TLS that believes whom the caller believes. One connection a
 //! call. It knows no kinds and keeps nothing. Names are resolved by the host's own
-//! configuration, never by the C library.
+//! configuration, never by the C library; what is in the Pod network is reached over the tunnel of its node.
 
 mod name;
+mod trust;
+mod way;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
-use tokio::net::TcpStream;
+use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+pub use trust::{Believes, Identity, Trust};
+pub use way::Way;
+
+use crate::outward::way::Stream;
 
 /// The largest answer, in bytes.
 const LARGEST: usize = 4 << 20;
 
-/// Where hosts keep the authorities that they believe.
-const BUNDLES: &[&str] = &[
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
-
 /// Where a call goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Destination {
     /// The name that the certificate must have, and the `Host` of the request.
     pub host: String,
@@ -41,8 +38,8 @@ pub struct Destination {
     pub port: u16,
     /// Path and query.
     pub path: String,
-    /// Addresses to dial in place of those of the name.
-    pub addresses: Vec<SocketAddr>,
+    /// Ways to try in place of the name's addresses.
+    pub ways: Vec<Way>,
 }
 
 /// An address that is none for a call.
@@ -57,12 +54,7 @@ impl Destination {
         let uri: http::Uri = url.parse().map_err(|_| wrong())?;
         let host = uri.host().filter(|_| uri.scheme_str() == Some("https")).ok_or_else(wrong)?;
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        Ok(Destination {
-            host: host.to_owned(),
-            port: uri.port_u16().unwrap_or(443),
-            path,
-            addresses: Vec::new(),
-        })
+        Ok(Destination { host: host.to_owned(), port: uri.port_u16().unwrap_or(443), path, ways: Vec::new() })
     }
 }
 
@@ -78,10 +70,10 @@ pub enum CallError {
         why: String,
     },
     /// Nobody listens, or there is no way.
-    #[error("dial tcp {address}: connect: {why}")]
+    #[error("dial tcp {place}: connect: {why}")]
     Dial {
-        /// The address.
-        address: SocketAddr,
+        /// The address, or the Pod and its port.
+        place: String,
         /// Why.
         why: String,
     },
@@ -108,67 +100,108 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// Posts JSON and waits for the answer. `authority` is PEM; empty believes whom this host believes.
+/// Posts JSON and waits for the answer.
 pub async fn post(
     to: &Destination,
-    authority: &[u8],
+    trust: Trust<'_>,
     body: Bytes,
     patience: Duration,
 ) -> Result<Answer, CallError> {
-    let call = async {
-        let config = trust(authority)?;
-        let stream = dial(to).await?;
-        exchange(to, config, stream, body).await
-    };
-    tokio::time::timeout(patience, call).await.unwrap_or(Err(CallError::Late))
-}
-
-async fn dial(to: &Destination) -> Result<TcpStream, CallError> {
-    let mut addresses = to.addresses.clone();
-    if addresses.is_empty() {
-        let found =
-            name::resolve(&to.host).await.map_err(|why| CallError::Lookup { host: to.host.clone(), why })?;
-        addresses.extend(found.into_iter().map(|address| SocketAddr::new(address, to.port)));
-    }
-    let mut last = CallError::Lookup { host: to.host.clone(), why: "no such host".to_owned() };
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = CallError::Dial { address, why: plain(&error) },
-        }
-    }
-    Err(last)
-}
-
-/// The error of the system in its own words, without our language's additions.
-fn plain(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        std::io::ErrorKind::HostUnreachable => "no route to host".to_owned(),
-        std::io::ErrorKind::NetworkUnreachable => "network is unreachable".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
-async fn exchange(
-    to: &Destination,
-    config: Arc<ClientConfig>,
-    stream: TcpStream,
-    body: Bytes,
-) -> Result<Answer, CallError> {
-    let bare = to.host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let name = ServerName::try_from(bare).map_err(|error| CallError::Tls(error.to_string()))?;
-    let tls = TlsConnector::from(config).connect(name, stream).await.map_err(|error| tls_error(&error))?;
-    let broken = |error: hyper::Error| CallError::Broken(error.to_string());
-    let (mut sender, connection) = http1::handshake(TokioIo::new(tls)).await.map_err(broken)?;
-    let host = if to.port == 443 { to.host.clone() } else { format!("{}:{}", to.host, to.port) };
     let request = Request::post(&to.path)
-        .header(header::HOST, host)
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::ACCEPT, "application/json")
         .header(header::USER_AGENT, "kube-apiserver-admission")
         .body(Full::new(body))
         .map_err(|error| CallError::Broken(error.to_string()))?;
+    whole(to, trust, request, patience).await
+}
+
+/// Sends a request and waits for the whole answer.
+pub async fn whole<B>(
+    to: &Destination,
+    trust: Trust<'_>,
+    request: Request<B>,
+    patience: Duration,
+) -> Result<Answer, CallError>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let call = async {
+        let connected = connect(to, trust).await?;
+        exchange(connected, request).await
+    };
+    tokio::time::timeout(patience, call).await.unwrap_or(Err(CallError::Late))
+}
+
+/// Sends a request and answers as soon as the answer begins. The connection lives as long as the answer's body.
+pub async fn stream<B>(
+    to: &Destination,
+    trust: Trust<'_>,
+    mut request: Request<B>,
+    patience: Duration,
+) -> Result<Response<Incoming>, CallError>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let call = async {
+        let Connected { tls, host } = connect(to, trust).await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(tls)).await.map_err(broken)?;
+        // It ends when the answer has been read or nobody reads it any longer.
+        tokio::spawn(connection.with_upgrades());
+        request.headers_mut().insert(header::HOST, host);
+        sender.send_request(request).await.map_err(broken)
+    };
+    tokio::time::timeout(patience, call).await.unwrap_or(Err(CallError::Late))
+}
+
+fn broken(error: hyper::Error) -> CallError {
+    CallError::Broken(error.to_string())
+}
+
+/// A connection to a destination.
+struct Connected {
+    tls: TlsStream<Stream>,
+    host: HeaderValue,
+}
+
+async fn connect(to: &Destination, trust: Trust<'_>) -> Result<Connected, CallError> {
+    let config = trust.config()?;
+    let stream = dial(to).await?;
+    let bare = to.host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let name = ServerName::try_from(bare).map_err(|error| CallError::Tls(error.to_string()))?;
+    let tls = TlsConnector::from(config).connect(name, stream).await.map_err(|error| tls_error(&error))?;
+    let host = if to.port == 443 { to.host.clone() } else { format!("{}:{}", to.host, to.port) };
+    let host = HeaderValue::try_from(host).map_err(|error| CallError::Broken(error.to_string()))?;
+    Ok(Connected { tls, host })
+}
+
+async fn dial(to: &Destination) -> Result<Stream, CallError> {
+    let mut ways = to.ways.clone();
+    if ways.is_empty() {
+        let found =
+            name::resolve(&to.host).await.map_err(|why| CallError::Lookup { host: to.host.clone(), why })?;
+        ways.extend(found.into_iter().map(|address| Way::Address(SocketAddr::new(address, to.port))));
+    }
+    let mut last = CallError::Lookup { host: to.host.clone(), why: "no such host".to_owned() };
+    for way in ways {
+        match way.open().await {
+            Ok(stream) => return Ok(stream),
+            Err((place, why)) => last = CallError::Dial { place, why },
+        }
+    }
+    Err(last)
+}
+
+async fn exchange<B>(connected: Connected, mut request: Request<B>) -> Result<Answer, CallError>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let Connected { tls, host } = connected;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(tls)).await.map_err(broken)?;
+    request.headers_mut().insert(header::HOST, host);
     let answering = async {
         let answer = sender.send_request(request).await.map_err(broken)?;
         let (parts, body) = answer.into_parts();
@@ -199,34 +232,6 @@ fn tls_error(error: &std::io::Error) -> CallError {
     })
 }
 
-fn trust(authority: &[u8]) -> Result<Arc<ClientConfig>, CallError> {
-    static HOST: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-    if authority.is_empty() {
-        if let Some(config) = HOST.get() {
-            return Ok(config.clone());
-        }
-        let mut roots = RootCertStore::empty();
-        let bundle = BUNDLES.iter().find_map(|path| std::fs::read(path).ok()).unwrap_or_default();
-        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&bundle).flatten());
-        let config = believing(roots)?;
-        return Ok(HOST.get_or_init(|| config).clone());
-    }
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(CertificateDer::pem_slice_iter(authority).flatten());
-    if added == 0 {
-        return Err(CallError::Trust("no certificate in the caBundle".to_owned()));
-    }
-    believing(roots)
-}
-
-fn believing(roots: RootCertStore) -> Result<Arc<ClientConfig>, CallError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| CallError::Tls(error.to_string()))?;
-    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -249,12 +254,12 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let to = Destination::of_url(&format!("https://{address}/")).unwrap();
         let patience = Duration::from_millis(50);
-        let late = post(&to, b"", Bytes::new(), patience).await.unwrap_err();
+        let late = post(&to, Trust::HOST, Bytes::new(), patience).await.unwrap_err();
         assert_eq!(late.to_string(), "context deadline exceeded");
         drop(listener);
-        let refused = post(&to, b"", Bytes::new(), Duration::from_secs(5)).await.unwrap_err();
+        let refused = post(&to, Trust::HOST, Bytes::new(), Duration::from_secs(5)).await.unwrap_err();
         assert_eq!(refused.to_string(), format!("dial tcp {address}: connect: connection refused"));
-        let no_trust = post(&to, b"x", Bytes::new(), patience).await.unwrap_err();
+        let no_trust = post(&to, Trust::authority(b"x"), Bytes::new(), patience).await.unwrap_err();
         assert!(matches!(no_trust, CallError::Trust(_)));
     }
 }

@@ -40,6 +40,7 @@ mod cluster_role;
 mod definition;
 mod garbage;
 mod pod_gc;
+mod registration;
 
 mod node;
 mod node_ipam;
@@ -95,6 +96,7 @@ pub static CONTROLLERS: &[Controller] = &[
     signing::CONTROLLER,
     cluster_role::CONTROLLER,
     definition::CONTROLLER,
+    registration::CONTROLLER,
     garbage::CONTROLLER,
     pod_gc::CONTROLLER,
     node::CONTROLLER,

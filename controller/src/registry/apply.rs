@@ -61,7 +61,7 @@ impl Registry {
         check::form(&strict, target.kind, &mut config)?;
         check::place(target, &mut config)?;
         for _ in 0..ATTEMPTS {
-            let current = match self.current(target) {
+            let current = match self.current_version(target).await {
                 Ok(current) => current,
                 Err(error) if error.is_not_found() && target.subresource.is_empty() => {
                     match self.apply_new(cx, target, &config).await {
@@ -103,7 +103,7 @@ impl Registry {
             scale::apply(target.kind, &mut config, &sent);
         }
         for _ in 0..ATTEMPTS {
-            let current = self.current(target)?;
+            let current = self.current_version(target).await?;
             let live = current.value();
             preconditions(target, &live, &sent)?;
             let wished = self.applied(cx, target, Some(&live), &config)?;

@@ -8,7 +8,7 @@ use crate::registry::apply::Owners;
 use crate::registry::check::{self, Refused};
 use crate::registry::definitions;
 use crate::registry::object::Object;
-use crate::registry::read::{present, stamp};
+use crate::registry::read::stamp;
 use crate::registry::{ApiError, Context, Registry, Target};
 use crate::store::{Condition, Key, Revision, Stored};
 
@@ -163,15 +163,16 @@ impl Registry {
         let key = target.key();
         when.push((key.clone(), Condition::Absent));
         let durability = check::durability(cx, kind, &Value::Null, object);
-        let bytes = check::stored(kind, object.clone())?;
+        let bytes = self.stored_form(kind, object.clone()).await?;
         if self.store().get(&key).is_some() {
             return Err(ApiError::already_exists(kind, target.name));
         }
+        let answer = self.answer(kind, Stored { revision: Revision::ZERO, value: bytes.clone() }).await?;
         if cx.dry_run {
-            return Ok(Some(present(kind, Stored { revision: Revision::ZERO, value: bytes })));
+            return Ok(Some(answer));
         }
-        match self.commit(check::put(target, bytes.clone(), when, durability)).await {
-            Ok(revision) => Ok(Some(present(kind, Stored { revision, value: bytes }))),
+        match self.commit(check::put(target, bytes, when, durability)).await {
+            Ok(revision) => Ok(Some(Object { revision, ..answer })),
             Err(Refused::Conflict(conflict)) if conflict == key => {
                 Err(ApiError::already_exists(kind, target.name))
             }

@@ -16,6 +16,7 @@ use edge_api::meta;
 use edge_api::openapi::Published;
 use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::registry::{ApiError, Context, Reason, Registry};
 use crate::store::{Key, RangeOptions, Revision, Store};
@@ -34,6 +35,8 @@ pub(crate) struct Definitions {
     compiled: Mutex<HashMap<String, Compiled>>,
     /// The newest change of a definition that was looked at.
     seen: AtomicU64,
+    /// The same, for who waits for a change.
+    changes: watch::Sender<u64>,
 }
 
 /// What the keys of definitions begin with.
@@ -49,6 +52,7 @@ impl Definitions {
             catalogue: RwLock::default(),
             compiled: Mutex::default(),
             seen: AtomicU64::new(u64::MAX),
+            changes: watch::Sender::default(),
         };
         definitions.catalogue(store);
         definitions
@@ -62,9 +66,15 @@ impl Definitions {
             if self.seen.load(Ordering::Acquire) != moved {
                 self.refresh(store, &mut compiled);
                 self.seen.store(moved, Ordering::Release);
+                self.changes.send_replace(moved);
             }
         }
         self.catalogue.read().clone()
+    }
+
+    /// Rings when the kinds that are served have changed.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     pub(crate) fn interner(&self) -> &Interner {

@@ -8,14 +8,14 @@ use edge_api::meta;
 use serde_json::{Value, json};
 
 use crate::registry::admit::{Request, release};
-use crate::registry::check::{self, Refused};
+use crate::registry::check::Refused;
 use crate::registry::read::stamp;
 use crate::registry::select::Selection;
 use crate::registry::update::{ATTEMPTS, has_no_finalizers};
 use crate::registry::{
     ApiError, Context, DeleteOptions, List, ListOptions, Object, Propagation, Registry, Target,
 };
-use crate::store::{Condition, Durability, Op, Write};
+use crate::store::{Condition, Durability, Op, Stored, Write};
 
 /// Seconds that a Pod without a wish of its own is given.
 const POD_GRACE: i64 = 30;
@@ -72,7 +72,8 @@ impl Registry {
     ) -> Result<List, ApiError> {
         let selection = Selection::parse(target.kind, &list.label_selector, &list.field_selector)?;
         self.authorise(&cx.user, "deletecollection", target, "")?;
-        let found = self.select(target, &selection, list)?;
+        let mut found = self.select(target, &selection, list)?;
+        self.convert_list(target.kind, &selection, &mut found).await?;
         for object in &found.items {
             let header = object.header();
             let one = Target { namespace: &header.namespace, name: &header.name, ..*target };
@@ -102,7 +103,7 @@ impl Registry {
         admission: Admission,
     ) -> Result<Deleted, ApiError> {
         for _ in 0..ATTEMPTS {
-            let current = self.current(target)?;
+            let current = self.current_version(target).await?;
             let old = current.value();
             preconditions(target, &old, options)?;
             if admission == Admission::Asked {
@@ -110,24 +111,25 @@ impl Registry {
                 request.mutate(&mut Value::Null).await?;
                 request.validate(&Value::Null).await?;
             }
+            let mut answer = current.clone();
             let op = match self.step(target.kind, &old, options) {
                 Step::Nothing => return Ok(Deleted::Waiting(current)),
                 Step::Remove => Op::Delete,
-                Step::Mark(marked) => Op::Put(check::stored(target.kind, marked)?),
+                Step::Mark(marked) => {
+                    let bytes = self.stored_form(target.kind, marked).await?;
+                    let marked = Stored { revision: current.revision, value: bytes.clone() };
+                    answer = self.answer(target.kind, marked).await?;
+                    Op::Put(bytes)
+                }
             };
             let gone = op == Op::Delete;
-            let stored = match &op {
-                Op::Put(bytes) => bytes.clone(),
-                Op::Delete => current.stored.clone(),
-            };
-            let mut revision = current.revision;
             if !cx.dry_run {
                 let when = vec![(target.key(), Condition::At(current.revision))];
                 match self
                     .commit(Write { key: target.key(), op, when, durability: Durability::Durable })
                     .await
                 {
-                    Ok(new) => revision = new,
+                    Ok(revision) => answer.revision = revision,
                     Err(Refused::Conflict(_)) => continue,
                     Err(Refused::Failed(error)) => return Err(error),
                 }
@@ -136,9 +138,7 @@ impl Registry {
                     release(self, target.kind, &old).await;
                 }
             }
-            let object =
-                crate::registry::read::present(target.kind, crate::store::Stored { revision, value: stored });
-            return Ok(if gone { Deleted::Gone(object) } else { Deleted::Waiting(object) });
+            return Ok(if gone { Deleted::Gone(answer) } else { Deleted::Waiting(answer) });
         }
         Err(ApiError::modified(target.kind, target.name))
     }

@@ -19,6 +19,9 @@ mod apply;
 mod certificate;
 mod check;
 
+mod contact;
+mod convert;
+
 mod admit;
 
 mod connect;
@@ -40,6 +43,7 @@ use std::sync::Arc;
 use edge_api::time::Timestamp;
 
 pub use authorise::{Access, Action, Decision};
+pub(crate) use contact::destination as service;
 pub use context::{Context, FieldValidation, Warnings};
 pub use definitions::warn;
 pub use delete::Deleted;
@@ -56,6 +60,7 @@ use crate::registry::allocate::Services;
 use crate::registry::authorise::Index;
 use crate::registry::definitions::Definitions;
 use crate::store::Store;
+use crate::tunnel::Tunnels;
 
 /// What a registry needs to know of its cluster.
 #[derive(Clone, Debug)]
@@ -80,6 +85,7 @@ struct Inner {
     grants: Index,
     definitions: Definitions,
     admission: admit::State,
+    tunnels: Tunnels,
 }
 
 impl Registry {
@@ -90,6 +96,7 @@ impl Registry {
             definitions: Definitions::of(&store),
             grants: Index::default(),
             admission: admit::State::default(),
+            tunnels: Tunnels::default(),
             store,
             pki,
             config,
@@ -105,6 +112,11 @@ impl Registry {
     /// The identity of the cluster.
     pub fn pki(&self) -> &Arc<Pki> {
         &self.inner.pki
+    }
+
+    /// The ways to the nodes.
+    pub fn tunnels(&self) -> &Tunnels {
+        &self.inner.tunnels
     }
 
     /// The present.

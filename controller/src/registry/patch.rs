@@ -45,7 +45,7 @@ impl Registry {
             return self.apply(cx, target, patch).await;
         }
         for _ in 0..ATTEMPTS {
-            let current = self.current(target)?;
+            let current = self.current_version(target).await?;
             let wished = self.patched(cx, target, &current, kind, patch)?;
             if let Outcome::Done(done) = self.replace(cx, target, &current, wished, Owners::Recorded).await? {
                 return as_asked(target, done).map(Patched::Changed);

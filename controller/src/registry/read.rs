@@ -40,7 +40,7 @@ impl Registry {
     /// The object or its subresource.
     pub async fn get(&self, cx: &Context, target: &Target<'_>) -> Result<Object, ApiError> {
         self.authorise(&cx.user, "get", target, target.name)?;
-        let object = self.current(target)?;
+        let object = self.current_version(target).await?;
         match target.subresource {
             "scale" => scale::of(target.kind, &object.value())
                 .map(|scale| Object { revision: object.revision, stored: encode(scale) })
@@ -59,7 +59,23 @@ impl Registry {
     ) -> Result<List, ApiError> {
         let selection = Selection::parse(target.kind, &options.label_selector, &options.field_selector)?;
         self.authorise(&cx.user, "list", target, selection.name())?;
-        self.select(target, &selection, options)
+        let mut list = self.select(target, &selection, options)?;
+        self.convert_list(target.kind, &selection, &mut list).await?;
+        Ok(list)
+    }
+
+    /// Brings a list into the version that was asked for. Fields that only this version has select only now.
+    pub(crate) async fn convert_list(
+        &self,
+        kind: &Kind,
+        selection: &Selection,
+        list: &mut List,
+    ) -> Result<(), ApiError> {
+        if kind.custom.is_some() {
+            list.items = self.all_converted(kind, std::mem::take(&mut list.items)).await?;
+            list.items.retain(|object| selection.matches(object));
+        }
+        Ok(())
     }
 
     /// The list that `options` ask for of objects that were worked out and are not stored.
@@ -84,12 +100,22 @@ impl Registry {
         if asked > head { Err(ApiError::too_large_version(asked, head)) } else { Ok(asked) }
     }
 
-    /// The object of a target, in the shape of the target's kind.
+    /// The object of a target, in the shape of the target's kind, unless only a webhook knows that.
     pub(crate) fn current(&self, target: &Target<'_>) -> Result<Object, ApiError> {
         let stored = self.store().get(&target.key());
         stored
             .map(|stored| present(target.kind, stored))
             .ok_or_else(|| ApiError::not_found(target.kind, target.name))
+    }
+
+    /// The same, in the version of the target's kind.
+    pub(crate) async fn current_version(&self, target: &Target<'_>) -> Result<Object, ApiError> {
+        self.converted(target.kind, self.current(target)?).await
+    }
+
+    /// What the writer of an object gets back, which is made before it is written: who cannot be answered writes nothing.
+    pub(crate) async fn answer(&self, kind: &Kind, stored: Stored) -> Result<Object, ApiError> {
+        self.converted(kind, present(kind, stored)).await
     }
 
     /// The objects of a collection with these labels, without asking who wants them.
@@ -228,6 +254,10 @@ pub(crate) fn present(kind: &Kind, stored: Stored) -> Object {
 fn as_defined(kind: &Kind, object: Object) -> Object {
     let Some(version) = kind.version_of_definition() else { return object };
     let api_version = kind.api_version();
+    if version.conversion.is_some() && !object.is_of(kind.kind, &api_version) {
+        // Only its webhook knows what it is in this version.
+        return object;
+    }
     if object.is_of(kind.kind, &api_version) && !version.is_older(object.revision.0) {
         return object;
     }

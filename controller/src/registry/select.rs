@@ -10,13 +10,17 @@ use crate::registry::{ApiError, Object};
 pub struct Selection {
     labels: LabelSelector,
     fields: FieldSelector,
+    /// The kind, if it is one whose versions only a webhook knows.
+    versioned: Option<&'static Kind>,
 }
 
 impl Selection {
     /// Reads both selectors as sent.
-    pub fn parse(kind: &Kind, labels: &str, fields: &str) -> Result<Selection, ApiError> {
+    pub fn parse(kind: &'static Kind, labels: &str, fields: &str) -> Result<Selection, ApiError> {
         let bad = |error: edge_api::selector::SelectorError| ApiError::bad_request(error.to_string());
+        let versioned = kind.version_of_definition().is_some_and(|version| version.conversion.is_some());
         Ok(Selection {
+            versioned: versioned.then_some(kind),
             labels: if labels.is_empty() {
                 LabelSelector::everything()
             } else {
@@ -40,9 +44,14 @@ impl Selection {
         self.fields.exact("metadata.name").unwrap_or_default()
     }
 
-    /// Whether it means this object.
+    /// Whether it means this object. Of one in another version, whose fields are not known yet, the labels count.
     pub fn matches(&self, object: &Object) -> bool {
-        self.is_everything() || self.matches_header(object) && self.matches_fields(object)
+        self.is_everything()
+            || self.matches_header(object) && (self.is_foreign(object) || self.matches_fields(object))
+    }
+
+    fn is_foreign(&self, object: &Object) -> bool {
+        self.versioned.is_some_and(|kind| !object.is_of(kind.kind, &kind.api_version()))
     }
 
     /// The labels and, since most field selectors are of this kind, the name.

@@ -7,7 +7,6 @@ use serde_json::Value;
 use crate::registry::admit::{Fate, Request, release};
 use crate::registry::apply::Owners;
 use crate::registry::check::{self, Refused};
-use crate::registry::read::present;
 use crate::registry::{ApiError, Context, Object, Registry, Target, encode};
 use crate::store::{Condition, Op, Stored, Write};
 
@@ -40,7 +39,7 @@ impl Registry {
             check::place(target, &mut object)?;
         }
         for _ in 0..ATTEMPTS {
-            let current = self.current(target)?;
+            let current = self.current_version(target).await?;
             let wished = match target.subresource {
                 "scale" => scaled(target, &current, &object)?,
                 _ => object.clone(),
@@ -100,21 +99,22 @@ impl Registry {
         request.validate(&wished).await?;
         let gone = may_go(kind, &old, &wished);
         let durability = check::durability(cx, kind, &old, &wished);
-        let bytes = check::stored(kind, wished)?;
+        let bytes = self.stored_form(kind, wished).await?;
         let unchanged = !gone && self.store().get(&target.key()).is_some_and(|stored| stored.value == bytes);
         if unchanged {
             request.settle(Fate::Undone).await;
             return Ok(Outcome::Done(current.clone()));
         }
+        let answer = self.answer(kind, Stored { revision: current.revision, value: bytes.clone() }).await?;
         if cx.dry_run {
-            return Ok(Outcome::Done(present(kind, Stored { revision: current.revision, value: bytes })));
+            return Ok(Outcome::Done(answer));
         }
         let mut when = request.bound_to();
         when.push((target.key(), Condition::At(current.revision)));
         let write = if gone {
             Write { key: target.key(), op: Op::Delete, when, durability: crate::store::Durability::Durable }
         } else {
-            check::put(target, bytes.clone(), when, durability)
+            check::put(target, bytes, when, durability)
         };
         let written = self.commit(write).await;
         let fate = if written.is_ok() && !gone { Fate::Done } else { Fate::Undone };
@@ -126,7 +126,7 @@ impl Registry {
                     self.services().release(kind, &old);
                     release(self, kind, &old).await;
                 }
-                Ok(Outcome::Done(present(kind, Stored { revision, value: bytes })))
+                Ok(Outcome::Done(Object { revision, ..answer }))
             }
             Err(Refused::Conflict(_)) => Ok(Outcome::Raced),
             Err(Refused::Failed(error)) => Err(error),

@@ -32,10 +32,15 @@ pub enum WatchEvent {
 
 /// A running watch. Dropping it ends it.
 pub struct Watch {
+    registry: Registry,
     kind: &'static Kind,
     selection: Selection,
     cursor: Cursor,
     ready: Vec<WatchEvent>,
+    /// Changes that wait to be seen in the version that was asked for: what was and what is.
+    pending: Vec<[Option<Object>; 2]>,
+    /// Rung when the kinds that are served change; only for a kind that may go.
+    kinds: Option<tokio::sync::watch::Receiver<u64>>,
     bookmarks: Option<Instant>,
     told: Revision,
     end: Option<Instant>,
@@ -63,7 +68,7 @@ impl Registry {
         let initial = options.send_initial_events.unwrap_or(asked == Revision::ZERO);
         let mut ready = Vec::new();
         let after = if initial {
-            self.initial_events(target, &selection, options, &mut ready)?
+            self.initial_events(target, &selection, options, &mut ready).await?
         } else if asked == Revision::ZERO {
             self.store().head()
         } else {
@@ -75,6 +80,9 @@ impl Registry {
         }
         let now = Instant::now();
         Ok(Watch {
+            registry: self.clone(),
+            pending: Vec::new(),
+            kinds: target.kind.custom.map(|_| self.definitions().changes()),
             kind: target.kind,
             selection,
             cursor: self.store().watch(&target.prefix(), after)?,
@@ -87,14 +95,15 @@ impl Registry {
         })
     }
 
-    fn initial_events(
+    async fn initial_events(
         &self,
         target: &Target<'_>,
         selection: &Selection,
         options: &WatchOptions,
         ready: &mut Vec<WatchEvent>,
     ) -> Result<Revision, ApiError> {
-        let list = self.select(target, selection, &ListOptions::default())?;
+        let mut list = self.select(target, selection, &ListOptions::default())?;
+        self.convert_list(target.kind, selection, &mut list).await?;
         ready.extend(list.items.into_iter().map(|object| WatchEvent::Object(Event::Added, object)));
         if options.send_initial_events == Some(true) && options.bookmarks {
             ready.push(WatchEvent::Bookmark { revision: list.revision, initial: true });
@@ -111,10 +120,24 @@ impl Watch {
             return Ok(Some(std::mem::take(&mut self.ready)));
         }
         while !self.ended {
+            if !self.pending.is_empty() {
+                let events = self.see().await?;
+                self.pending.clear();
+                if !events.is_empty() {
+                    self.told = self.cursor.position();
+                    return Ok(Some(events));
+                }
+            }
             self.set_alarm();
             tokio::select! {
                 changes = self.cursor.next() => {
-                    let events: Vec<WatchEvent> = changes?.iter().filter_map(|change| self.see(change)).collect();
+                    let both = changes?;
+                    let both = both.iter().map(|change| self.both(change));
+                    if self.kind.custom.is_some() {
+                        self.pending = both.collect();
+                        continue;
+                    }
+                    let events: Vec<WatchEvent> = both.filter_map(|both| self.tell(both)).collect();
                     if !events.is_empty() {
                         self.told = self.cursor.position();
                         return Ok(Some(events));
@@ -125,6 +148,7 @@ impl Watch {
                         return Ok(Some(vec![bookmark]));
                     }
                 }
+                () = gone(&mut self.kinds, self.kind) => self.ended = true,
             }
         }
         Ok(None)
@@ -156,13 +180,31 @@ impl Watch {
         news.then_some(WatchEvent::Bookmark { revision, initial: false })
     }
 
-    /// A change as somebody sees it who knows only what the selection means.
-    fn see(&self, change: &Change) -> Option<WatchEvent> {
+    /// What was and what is, both told at the revision of the change.
+    fn both(&self, change: &Change) -> [Option<Object>; 2] {
         let at = |bytes: &bytes::Bytes| {
             present(self.kind, Stored { revision: change.revision, value: bytes.clone() })
         };
-        let after = change.after.as_ref().map(at);
-        let before = change.before.as_ref().map(|stored| at(&stored.value));
+        [change.before.as_ref().map(|stored| at(&stored.value)), change.after.as_ref().map(at)]
+    }
+
+    /// The changes that wait, in the version that was asked for.
+    async fn see(&self) -> Result<Vec<WatchEvent>, ApiError> {
+        let mut objects: Vec<Object> = self.pending.iter().flatten().flatten().cloned().collect();
+        objects = self.registry.all_converted(self.kind, objects).await?;
+        let mut objects = objects.into_iter();
+        let mut events = Vec::with_capacity(self.pending.len());
+        for [before, after] in &self.pending {
+            // As many as went in, in their order.
+            let before = before.as_ref().and_then(|_| objects.next());
+            let after = after.as_ref().and_then(|_| objects.next());
+            events.extend(self.tell([before, after]));
+        }
+        Ok(events)
+    }
+
+    /// A change as somebody sees it who knows only what the selection means.
+    fn tell(&self, [before, after]: [Option<Object>; 2]) -> Option<WatchEvent> {
         let was = before.as_ref().is_some_and(|object| self.selection.matches(object));
         let is = after.as_ref().is_some_and(|object| self.selection.matches(object));
         match (was, is) {
@@ -170,6 +212,16 @@ impl Watch {
             (true, true) => after.map(|object| WatchEvent::Object(Event::Modified, object)),
             (true, false) => before.map(|object| WatchEvent::Object(Event::Deleted, object)),
             (false, false) => None,
+        }
+    }
+}
+
+/// Waits until a kind is no more; for ever if it stays.
+async fn gone(kinds: &mut Option<tokio::sync::watch::Receiver<u64>>, kind: &Kind) {
+    let Some(kinds) = kinds else { return std::future::pending().await };
+    while kind.version_of_definition().is_some() {
+        if kinds.changed().await.is_err() {
+            return;
         }
     }
 }

@@ -3,8 +3,10 @@
 
 mod access;
 mod admission;
+mod aggregation;
 mod apply;
 mod autoscaler;
+mod conversion;
 mod definitions;
 mod exec;
 mod follow;
@@ -13,6 +15,7 @@ mod garbage;
 mod harness;
 mod kinds;
 mod lifecycle;
+mod outside;
 mod pods;
 mod policies;
 mod reads;
@@ -23,3 +26,4 @@ mod watches;
 mod webhooks;
 mod workloads;
 mod writes;
+mod zpages;

@@ -5,9 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use edge_api::meta::{items, number, text};
 use serde_json::{Value, json};
 
-use crate::outward::{self, Destination};
-use crate::registry::admit::webhook::hook::{Client, Hook};
-use crate::registry::admit::webhook::service;
+use crate::registry::admit::webhook::hook::Hook;
 use crate::registry::admit::{Request, review};
 use crate::registry::{ApiError, Reason};
 
@@ -35,7 +33,8 @@ pub(super) async fn ask(request: &Request<'_>, hook: &Hook, object: &Value) -> R
     question["object"] = object.clone();
     question["oldObject"] = review::shown(request, request.old).into_owned();
     let body = json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": question});
-    let answer = post(request, hook, &body).await.map_err(Refused::Unreachable)?;
+    let answer = hook.contact.post(request.registry, &body).await;
+    let answer = answer.map_err(|why| Refused::Unreachable(format!("failed to call webhook: {why}")))?;
     let response = understand(&answer, &uid)
         .map_err(|why| Refused::Unreachable(format!("received invalid webhook response: {why}")))?;
     if response["allowed"] != true {
@@ -46,35 +45,6 @@ pub(super) async fn ask(request: &Request<'_>, hook: &Hook, object: &Value) -> R
         Refused::Unreachable(format!("received invalid webhook response: webhook returned {why}"))
     })?;
     Ok(Reply { patch, warnings: warnings(response) })
-}
-
-async fn post(request: &Request<'_>, hook: &Hook, body: &Value) -> Result<Value, String> {
-    let seconds = hook.patience.as_secs();
-    let mut to = match &hook.client {
-        Client::Url(url) => Destination::of_url(url).map_err(|error| error.to_string()),
-        Client::Service { namespace, name, path, port } => {
-            service::destination(request, (namespace, name), *port, path.clone())
-        }
-    }
-    .map_err(|why| format!("failed to call webhook: {why}"))?;
-    to.path.push_str(if to.path.contains('?') { "&" } else { "?" });
-    to.path.push_str(&format!("timeout={seconds}s"));
-    let place = format!("https://{}:{}{}", to.host, to.port, to.path);
-    let failed = |why: &dyn std::fmt::Display| format!("failed to call webhook: Post {place:?}: {why}");
-    let bytes = serde_json::to_vec(body).map_err(|error| failed(&error))?;
-    let answer = outward::post(&to, &hook.authority, bytes.into(), hook.patience).await;
-    let answer = answer.map_err(|error| failed(&error))?;
-    if !answer.code.is_success() {
-        let text = String::from_utf8_lossy(&answer.body).chars().take(256).collect::<String>();
-        let text = if text.trim().is_empty() { "unknown".to_owned() } else { text.trim().to_owned() };
-        return Err(match answer.code.as_u16() {
-            404 => "failed to call webhook: the server could not find the requested resource".to_owned(),
-            _ => format!(
-                "failed to call webhook: an error on the server ({text:?}) has prevented the request from succeeding"
-            ),
-        });
-    }
-    serde_json::from_slice(&answer.body).map_err(|error| format!("failed to call webhook: {error}"))
 }
 
 /// The response of a review that answers the question.

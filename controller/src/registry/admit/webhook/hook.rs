@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use edge_api::meta::{self, items, number, text};
 use serde_json::Value;
 
@@ -11,27 +9,10 @@ use crate::registry::ApiError;
 use crate::registry::admit::Request;
 use crate::registry::admit::expression::{Named, View};
 use crate::registry::admit::scope::{Rule, Selectors};
+use crate::registry::contact::Contact;
 
 /// Seconds that a webhook has when it does not say.
 const PATIENCE: i64 = 10;
-
-/// Where a webhook is.
-#[derive(Clone, Debug)]
-pub(super) enum Client {
-    /// At a URL.
-    Url(String),
-    /// Behind a Service.
-    Service {
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-        /// The path to ask.
-        path: String,
-        /// The port of the Service.
-        port: i64,
-    },
-}
 
 /// A webhook.
 pub(super) struct Hook {
@@ -39,12 +20,8 @@ pub(super) struct Hook {
     pub name: String,
     /// The name of its configuration and its place there.
     id: String,
-    /// Where it is.
-    pub client: Client,
-    /// Whom to believe, PEM; empty is whom the host believes.
-    pub authority: Vec<u8>,
-    /// How long it has.
-    pub patience: Duration,
+    /// Where it is, and how long it has.
+    pub contact: Contact,
     /// Whether it is asked again when the object has changed after it was asked.
     pub again: bool,
     rules: Vec<Rule>,
@@ -64,15 +41,11 @@ impl Hook {
     }
 
     fn of(id: String, hook: &Value) -> Hook {
-        let client = &hook["clientConfig"];
-        let authority = STANDARD.decode(text(client, &["caBundle"])).unwrap_or_default();
         let seconds = number(hook, &["timeoutSeconds"]).unwrap_or(PATIENCE).clamp(1, 30);
         Hook {
             name: text(hook, &["name"]).to_owned(),
             id,
-            client: Client::of(client),
-            authority,
-            patience: Duration::from_secs(seconds.unsigned_abs()),
+            contact: Contact::of(&hook["clientConfig"], Duration::from_secs(seconds.unsigned_abs())),
             again: text(hook, &["reinvocationPolicy"]) == "IfNeeded",
             rules: items(hook, &["rules"]).iter().map(Rule::of).collect(),
             selectors: Selectors::of(hook),
@@ -119,21 +92,5 @@ impl Hook {
             return Ok(());
         }
         Err(ApiError::internal(message))
-    }
-}
-
-impl Client {
-    fn of(client: &Value) -> Client {
-        let service = &client["service"];
-        if service.is_null() {
-            return Client::Url(text(client, &["url"]).to_owned());
-        }
-        let path = text(service, &["path"]);
-        Client::Service {
-            namespace: text(service, &["namespace"]).to_owned(),
-            name: text(service, &["name"]).to_owned(),
-            path: if path.starts_with('/') { path.to_owned() } else { format!("/{path}") },
-            port: number(service, &["port"]).unwrap_or(443),
-        }
     }
 }

@@ -5,7 +5,6 @@
 
 mod call;
 mod hook;
-mod service;
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all};
