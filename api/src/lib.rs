@@ -39,6 +39,8 @@ pub mod watch;
 
 pub mod kinds;
 
+pub mod type_check;
+
 pub mod catalogue;
 
 pub mod openapi;

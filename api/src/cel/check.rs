@@ -3,11 +3,16 @@
 
 use crate::cel::arithmetic;
 use crate::cel::library::{self, Function};
-use crate::cel::syntax::{Binary, Expr, Fold, Literal, Loop, Node};
+use crate::cel::syntax::{Binary, Entry, Expr, Fold, Literal, Loop, Node};
 use crate::cel::types::Type;
 use crate::cel::{CompileError, Environment};
 
 type Checked = Result<Type, CompileError>;
+
+/// An operation of a JSON patch.
+const JSON_PATCH: &str = "JSONPatch";
+/// What it has.
+const JSON_PATCH_FIELDS: &[&str] = &["op", "path", "from", "value"];
 
 /// Types that expressions name as values.
 const TYPE_NAMES: &[&str] = &[
@@ -48,15 +53,6 @@ struct Checker<'a> {
     bound: Vec<(&'a str, Type)>,
 }
 
-/// `google.protobuf.Timestamp` and its like, written as selections.
-pub(crate) fn dotted(expression: &Expr) -> Option<String> {
-    match &expression.node {
-        Node::Name(name) => Some(name.clone()),
-        Node::Select { operand, field, optional: false } => Some(format!("{}.{field}", dotted(operand)?)),
-        _ => None,
-    }
-}
-
 impl<'a> Checker<'a> {
     fn fault<T>(&self, at: u32, message: impl Into<String>) -> Result<T, CompileError> {
         Err(CompileError::at(self.text, at, message.into()))
@@ -65,6 +61,23 @@ impl<'a> Checker<'a> {
     fn no_overload<T>(&self, at: u32, name: &str, arguments: &[Type]) -> Result<T, CompileError> {
         let list: Vec<String> = arguments.iter().map(Type::to_string).collect();
         self.fault(at, format!("found no matching overload for '{name}' applied to '({})'", list.join(", ")))
+    }
+
+    /// An object of a declared type; what fields it may have is known of the smallest type alone.
+    fn message(&mut self, at: u32, name: &str, fields: &'a [Entry<(Expr, Expr)>]) -> Checked {
+        if !self.environment.makes(name) {
+            return self.fault(at, format!("undeclared reference to '{name}' (in container '')"));
+        }
+        for entry in fields {
+            let (key, value) = &entry.value;
+            if let (JSON_PATCH, Node::Literal(Literal::Text(field))) = (name, &key.node)
+                && !JSON_PATCH_FIELDS.contains(&&**field)
+            {
+                return self.fault(key.at, format!("undefined field '{field}'"));
+            }
+            self.expression(value)?;
+        }
+        Ok(Type::Map(Type::Text.into(), Type::Dyn.into()))
     }
 
     fn variable(&self, name: &str) -> Option<Type> {
@@ -113,6 +126,7 @@ impl<'a> Checker<'a> {
                 }
                 Ok(Type::Map(keys.unwrap_or(Type::Dyn).into(), values.unwrap_or(Type::Dyn).into()))
             }
+            Node::Message(name, fields) => self.message(at, name, fields),
             Node::Not(operand) => {
                 let kind = self.expression(operand)?;
                 self.want_bool(at, "!_", &[kind])
@@ -171,7 +185,7 @@ impl<'a> Checker<'a> {
     }
 
     fn select(&mut self, whole: &'a Expr, operand: &'a Expr, field: &str, optional: bool) -> Checked {
-        if let Some(name) = dotted(whole)
+        if let Some(name) = whole.dotted()
             && is_type_name(&name)
             && self.variable(name.split('.').next().unwrap_or_default()).is_none()
         {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::cel::arithmetic;
-use crate::cel::check::{dotted, is_type_name};
+use crate::cel::check::is_type_name;
 use crate::cel::library::{self, failed};
 use crate::cel::meter::Meter;
 use crate::cel::syntax::{Binary, Entry, Expr, Fold, Literal, Loop, Node};
@@ -42,7 +42,7 @@ impl<'a> Evaluation<'a, '_, '_> {
             }
             Node::Call { function, target, arguments } => self.call(function, target.as_deref(), arguments),
             Node::List(items) => self.list(items),
-            Node::Map(entries) => self.map(entries),
+            Node::Map(entries) | Node::Message(_, entries) => self.map(entries),
             Node::Not(operand) => self.truth(operand).map(|truth| Value::Bool(!truth)),
             Node::Negate(operand) => {
                 self.meter.charge(1)?;
@@ -110,7 +110,7 @@ impl<'a> Evaluation<'a, '_, '_> {
     }
 
     fn select(&mut self, whole: &'a Expr, operand: &'a Expr, field: &'a str, optional: bool) -> Result<'a> {
-        if let Some(name) = dotted(whole)
+        if let Some(name) = whole.dotted()
             && is_type_name(&name)
         {
             return Ok(Value::Type(Arc::from(name)));

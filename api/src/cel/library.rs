@@ -221,6 +221,9 @@ static FUNCTIONS: &[Function] = &[
     method("join", &[LIST], Text, text::join),
     method("join", &[LIST, Text], Text, text::join),
     method("format", &[Text, LIST], Text, text::format),
+    global("jsonpatch.escapeKey", &[Text], Text, |_, a| {
+        Ok(Value::text(a[0].shown().replace('~', "~0").replace('/', "~1")))
+    }),
     global("strings.quote", &[Text], Text, |_, a| Ok(Value::text(format!("{:?}", a[0].shown())))),
     method("find", &[Text, Text], Text, text::find),
     method("findAll", &[Text, Text], Texts, text::find_all),

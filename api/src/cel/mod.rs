@@ -95,6 +95,7 @@ pub enum EvaluateError {
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     variables: Vec<(String, Type)>,
+    messages: Vec<&'static str>,
 }
 
 impl Environment {
@@ -107,6 +108,17 @@ impl Environment {
     pub fn with(mut self, name: &str, kind: Type) -> Environment {
         self.variables.push((name.to_owned(), kind));
         self
+    }
+
+    /// With a type of which expressions may make objects, and whatever type is named below it.
+    pub fn with_message(mut self, name: &'static str) -> Environment {
+        self.messages.push(name);
+        self
+    }
+
+    pub(crate) fn makes(&self, name: &str) -> bool {
+        let below = |one: &&'static str| name.strip_prefix(one).is_some_and(|rest| rest.starts_with('.'));
+        self.messages.iter().any(|one| *one == name || below(one))
     }
 
     pub(crate) fn variable(&self, name: &str) -> Option<&Type> {
@@ -333,6 +345,26 @@ mod tests {
             let error = evaluate(text).unwrap_err();
             assert!(error.starts_with(expected), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn objects_are_made_of_declared_types_alone() {
+        let environment = Environment::new().with_message("Object").with_message("JSONPatch");
+        let compile = |text: &str| Program::compile(text, &environment);
+        let program = compile("Object{a: Object.a{b: [1], in: 'x', ?c: optional.none()}}").unwrap();
+        let value = program.evaluate(&Inputs::new(), &mut Budget::default()).unwrap().to_json();
+        assert_eq!(value, json!({"a": {"b": [1], "in": "x"}}));
+        for (text, expected) in [
+            ("Other{a: 1}", "undeclared reference to 'Other'"),
+            ("Objects{a: 1}", "undeclared reference to 'Objects'"),
+            ("JSONPatch{paths: ''}", "undefined field 'paths'"),
+            ("Object{a: b}", "undeclared reference to 'b'"),
+            ("Object{'a': 1}", "expecting IDENTIFIER"),
+        ] {
+            let error = compile(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+        assert!(Program::compile("Object{}", &Environment::new()).is_err());
     }
 
     #[test]

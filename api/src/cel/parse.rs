@@ -453,10 +453,34 @@ impl Parser<'_> {
                 let index = Box::new(self.expression()?);
                 self.demand("]")?;
                 operand = self.make(at, Node::Index { operand: Box::new(operand), index, optional })?;
+            } else if matches!(self.peek(), Token::Sign("{"))
+                && let Some(name) = operand.dotted()
+            {
+                self.take();
+                let fields = self.fields()?;
+                operand = self.make(at, Node::Message(name, fields))?;
             } else {
                 return Ok(operand);
             }
         }
+    }
+
+    /// The fields of an object, as a map's entries.
+    fn fields(&mut self) -> Result<Vec<Entry<(Expr, Expr)>>, CompileError> {
+        let mut fields = Vec::new();
+        while !self.accept("}") {
+            let optional = self.accept("?");
+            let at = self.at();
+            let field = Literal::Text(Arc::from(self.name()?));
+            let field = self.make(at, Node::Literal(field))?;
+            self.demand(":")?;
+            fields.push(Entry { optional, value: (field, self.expression()?) });
+            if !self.accept(",") {
+                self.demand("}")?;
+                break;
+            }
+        }
+        Ok(fields)
     }
 
     fn name(&mut self) -> Result<String, CompileError> {

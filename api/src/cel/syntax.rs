@@ -99,12 +99,29 @@ pub(crate) struct Entry<T> {
 pub(crate) enum Node {
     Literal(Literal),
     Name(String),
-    Select { operand: Box<Expr>, field: String, optional: bool },
-    Has { operand: Box<Expr>, field: String },
-    Index { operand: Box<Expr>, index: Box<Expr>, optional: bool },
-    Call { function: String, target: Option<Box<Expr>>, arguments: Vec<Expr> },
+    Select {
+        operand: Box<Expr>,
+        field: String,
+        optional: bool,
+    },
+    Has {
+        operand: Box<Expr>,
+        field: String,
+    },
+    Index {
+        operand: Box<Expr>,
+        index: Box<Expr>,
+        optional: bool,
+    },
+    Call {
+        function: String,
+        target: Option<Box<Expr>>,
+        arguments: Vec<Expr>,
+    },
     List(Vec<Entry<Expr>>),
     Map(Vec<Entry<(Expr, Expr)>>),
+    /// `Name.of.type{field: value}`, as a map whose keys are the fields.
+    Message(String, Vec<Entry<(Expr, Expr)>>),
     Not(Box<Expr>),
     Negate(Box<Expr>),
     Binary(Binary, Box<Expr>, Box<Expr>),
@@ -112,7 +129,11 @@ pub(crate) enum Node {
     Or(Vec<Expr>),
     Choice(Box<[Expr; 3]>),
     Loop(Box<Loop>),
-    Bind { name: String, value: Box<Expr>, body: Box<Expr> },
+    Bind {
+        name: String,
+        value: Box<Expr>,
+        body: Box<Expr>,
+    },
 }
 
 impl Node {
@@ -125,7 +146,9 @@ impl Node {
                 target.iter().map(AsRef::as_ref).chain(arguments).collect()
             }
             Node::List(items) => items.iter().map(|item| &item.value).collect(),
-            Node::Map(entries) => entries.iter().flat_map(|e| [&e.value.0, &e.value.1]).collect(),
+            Node::Map(entries) | Node::Message(_, entries) => {
+                entries.iter().flat_map(|e| [&e.value.0, &e.value.1]).collect()
+            }
             Node::Not(operand) | Node::Negate(operand) => vec![operand],
             Node::Binary(_, left, right) => vec![left, right],
             Node::And(terms) | Node::Or(terms) => terms.iter().collect(),
@@ -141,6 +164,17 @@ impl Expr {
     pub(crate) fn new(at: u32, node: Node) -> Option<Expr> {
         let depth = 1 + node.children().iter().map(|child| child.depth).max().unwrap_or(0);
         (depth <= DEEPEST).then_some(Expr { at, depth, node })
+    }
+
+    /// `google.protobuf.Timestamp` and its like, written as selections.
+    pub(crate) fn dotted(&self) -> Option<String> {
+        match &self.node {
+            Node::Name(name) => Some(name.clone()),
+            Node::Select { operand, field, optional: false } => {
+                Some(format!("{}.{field}", operand.dotted()?))
+            }
+            _ => None,
+        }
     }
 
     /// Every name that is read or bound in the tree, with repetitions.

@@ -101,6 +101,8 @@ pub struct World {
     pub signings: Mirror<Signing>,
     /// ResourceQuotas.
     pub quotas: Mirror<Quota>,
+    /// ValidatingAdmissionPolicies.
+    pub policies: Mirror<Bare>,
     /// ClusterRoles.
     pub cluster_roles: Mirror<ClusterRole>,
     /// ConfigMaps named `kube-root-ca.crt`; nobody here reads others.
@@ -192,6 +194,8 @@ pub enum Detail {
     Signing(Pair<Signing>),
     /// A ResourceQuota.
     Quota(Pair<Quota>),
+    /// A ValidatingAdmissionPolicy.
+    Policy(Pair<Bare>),
     /// A ClusterRole.
     ClusterRole(Pair<ClusterRole>),
     /// A ConfigMap with the authority's certificate.
@@ -374,6 +378,9 @@ impl World {
                 follow(&mut self.signings, Detail::Signing, seen)
             }
             ("", "resourcequotas") => follow(&mut self.quotas, Detail::Quota, seen),
+            ("admissionregistration.k8s.io", "validatingadmissionpolicies") => {
+                follow(&mut self.policies, Detail::Policy, seen)
+            }
             ("rbac.authorization.k8s.io", "clusterroles") => {
                 follow(&mut self.cluster_roles, Detail::ClusterRole, seen)
             }

@@ -28,6 +28,7 @@ mod disruption;
 mod endpoints;
 
 mod namespace;
+mod policy_status;
 mod resource_quota;
 mod root_ca;
 mod service_account;
@@ -89,6 +90,7 @@ pub static CONTROLLERS: &[Controller] = &[
     disruption::CONTROLLER,
     endpoints::CONTROLLER,
     namespace::CONTROLLER,
+    policy_status::CONTROLLER,
     resource_quota::CONTROLLER,
     root_ca::CONTROLLER,
     service_account::CONTROLLER,

@@ -182,7 +182,7 @@ impl Registry {
 }
 
 /// What is known of the type of a kind's objects.
-fn schema_of<'a>(kind: &'a Kind, version: Option<&'a Version>) -> Schema<'a> {
+pub(crate) fn schema_of<'a>(kind: &'a Kind, version: Option<&'a Version>) -> Schema<'a> {
     version.map_or(Schema::Named(kind.schema), |version| Schema::Custom(version.schema()))
 }
 

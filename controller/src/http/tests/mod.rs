@@ -15,6 +15,7 @@ mod garbage;
 mod harness;
 mod kinds;
 mod lifecycle;
+mod mutations;
 mod outside;
 mod pods;
 mod policies;

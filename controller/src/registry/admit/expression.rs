@@ -32,7 +32,16 @@ fn environment() -> Environment {
 impl Expression {
     /// Compiles a text.
     pub(super) fn new(text: &str) -> Expression {
-        let program = Program::compile(text, &environment());
+        Expression::within(text, &environment())
+    }
+
+    /// Compiles a text that makes a change: a part of the object, or operations on it.
+    pub(super) fn of_change(text: &str) -> Expression {
+        Expression::within(text, &environment().with_message("Object").with_message("JSONPatch"))
+    }
+
+    fn within(text: &str, environment: &Environment) -> Expression {
+        let program = Program::compile(text, environment);
         let program = program.map_err(|error| format!("compilation failed: {error}"));
         Expression { text: text.to_owned(), program }
     }
@@ -58,7 +67,8 @@ impl Expression {
         }
     }
 
-    fn failed(&self, why: &str) -> String {
+    /// What is said when it cannot be evaluated.
+    pub(super) fn failed(&self, why: &str) -> String {
         format!("expression '{}' resulted in error: {why}", self.text)
     }
 }

@@ -83,8 +83,9 @@ static PLUGINS: &[Plugin] = &[
     default_tolerations::PLUGIN,
     default_class::STORAGE,
     default_class::INGRESS,
+    policy::MUTATING,
     webhook::MUTATING,
-    policy::PLUGIN,
+    policy::VALIDATING,
     webhook::VALIDATING,
     resource_quota::PLUGIN,
 ];

@@ -6,7 +6,6 @@ use edge_api::selector::LabelSelector;
 use serde_json::Value;
 
 use crate::registry::admit::Request;
-use crate::registry::admit::policy::definition::Definition;
 use crate::registry::admit::scope::Constraints;
 
 /// A binding.
@@ -53,8 +52,12 @@ impl Binding {
     }
 
     /// The parameters with which the policy is to be held against a request, one after the other; null is none.
-    pub(super) fn params(&self, request: &Request<'_>, policy: &Definition) -> Result<Vec<Value>, String> {
-        let (Some((version, kind)), Some(params)) = (&policy.params, &self.params) else {
+    pub(super) fn params(
+        &self,
+        request: &Request<'_>,
+        kind: Option<&(String, String)>,
+    ) -> Result<Vec<Value>, String> {
+        let (Some((version, kind)), Some(params)) = (kind, &self.params) else {
             return Ok(vec![Value::Null]);
         };
         let Some(found) = request.registry.catalogue().by_kind(version, kind) else {

@@ -1,10 +1,12 @@
-//! ValidatingAdmissionPolicy: rules in CEL that administrators write, and the bindings that put them in force.
+//! ValidatingAdmissionPolicy and MutatingAdmissionPolicy: rules and changes in CEL that administrators write, and the
+//! bindings that put them in force.
 //!
 //! A policy is compiled once for each of its revisions. What its expressions cost is bounded; what cannot be evaluated
 //! counts as the policy's `failurePolicy` says.
 
 mod binding;
 mod definition;
+mod mutation;
 
 use std::sync::Arc;
 
@@ -14,7 +16,8 @@ use crate::registry::admit::cache::Cache;
 use crate::registry::admit::expression::View;
 use crate::registry::admit::policy::binding::Binding;
 use crate::registry::admit::policy::definition::{Definition, Denial};
-use crate::registry::admit::{Mutation, Plugin, Request, Validation};
+use crate::registry::admit::policy::mutation::Mutations;
+use crate::registry::admit::{Mutation, Operation, Plugin, Request, Validation};
 use crate::registry::{ApiError, Cause, Reason};
 
 /// Kinds that no policy is about: itself, and questions.
@@ -40,8 +43,19 @@ const EXEMPT: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The table's entry.
-pub(super) const PLUGIN: Plugin = Plugin {
+/// The table's entry of those that change objects.
+pub(super) const MUTATING: Plugin = Plugin {
+    name: "MutatingAdmissionPolicy",
+    concerns: |request| {
+        let mutates = matches!(request.operation, Operation::Create | Operation::Update);
+        mutates && !is_exempt(request) && !policies(request).mutating.is_empty(request.registry.store())
+    },
+    mutate: Mutation::Now(mutate),
+    validate: Validation::Never,
+};
+
+/// The table's entry of those that refuse them.
+pub(super) const VALIDATING: Plugin = Plugin {
     name: "ValidatingAdmissionPolicy",
     concerns,
     mutate: Mutation::Never,
@@ -52,6 +66,8 @@ pub(super) const PLUGIN: Plugin = Plugin {
 pub(super) struct Policies {
     definitions: Cache<Definition>,
     bindings: Cache<Binding>,
+    changes: Cache<Mutations>,
+    mutating: Cache<Binding>,
 }
 
 impl Default for Policies {
@@ -65,22 +81,54 @@ impl Default for Policies {
                 "/admissionregistration.k8s.io/validatingadmissionpolicybindings/",
                 Binding::of,
             ),
+            changes: Cache::new("/admissionregistration.k8s.io/mutatingadmissionpolicies/", Mutations::of),
+            mutating: Cache::new(
+                "/admissionregistration.k8s.io/mutatingadmissionpolicybindings/",
+                Binding::of,
+            ),
         }
     }
 }
 
 fn concerns(request: &Request<'_>) -> bool {
+    !is_exempt(request) && !policies(request).bindings.is_empty(request.registry.store())
+}
+
+fn is_exempt(request: &Request<'_>) -> bool {
     let kind = request.kind();
     let exempt = |(group, plurals): &(&str, &[&str])| kind.group == *group && plurals.contains(&kind.plural);
-    !EXEMPT.iter().any(exempt)
-        && !request.registry.admission().policies.bindings.is_empty(request.registry.store())
+    EXEMPT.iter().any(exempt)
+}
+
+fn policies<'a>(request: &Request<'a>) -> &'a Policies {
+    &request.registry.admission().policies
+}
+
+/// Makes the changes of every policy in force, each seeing what those before it left. When others changed the object
+/// meanwhile, those that wish so make theirs again.
+fn mutate(request: &Request<'_>, object: &mut Value) -> Result<(), ApiError> {
+    let store = request.registry.store();
+    let second = request.is_again();
+    let bindings = policies(request).mutating.current(store);
+    for policy in policies(request).changes.current(store) {
+        for binding in bindings.iter().filter(|binding| binding.policy == policy.name) {
+            let id = format!("{}/{}", policy.name, binding.name);
+            let due = !second || policy.again && request.asks_again(&id);
+            if !due || !policy.concerns(request, object) || !binding.concerns(request, object) {
+                continue;
+            }
+            let before = object.clone();
+            policy.change(request, binding, object)?;
+            request.asked(&id, policy.again, *object != before);
+        }
+    }
+    Ok(())
 }
 
 fn validate(request: &Request<'_>, object: &Value) -> Result<(), ApiError> {
-    let policies = &request.registry.admission().policies;
     let store = request.registry.store();
-    let definitions = policies.definitions.current(store);
-    let bindings = policies.bindings.current(store);
+    let definitions = policies(request).definitions.current(store);
+    let bindings = policies(request).bindings.current(store);
     let mut view = None;
     for definition in definitions.iter().filter(|definition| definition.concerns(request, object)) {
         let mut bound = bindings.iter().filter(|binding| binding.policy == definition.name).peekable();
@@ -101,7 +149,7 @@ fn enforce(
     binding: &Arc<Binding>,
     view: &View<'_>,
 ) -> Result<(), ApiError> {
-    let denials = match binding.params(request, definition) {
+    let denials = match binding.params(request, definition.params.as_ref()) {
         Ok(params) => params.iter().flat_map(|params| definition.judge(view, params)).collect(),
         Err(why) => definition.broken(format!("failed to configure binding: {why}")),
     };
