@@ -24,7 +24,7 @@ pub fn warnings(policy: &Value) -> Vec<Value> {
         ("", _) => Type::Dyn,
         (api_version, kind) => {
             let (group, version) = meta::split_api_version(api_version);
-            schema::by_kind(group, version, kind).map_or(Type::Dyn, |definition| of_object(definition))
+            schema::by_kind(group, version, kind).map_or(Type::Dyn, of_object)
         }
     };
     let environments: Vec<(String, Environment)> =

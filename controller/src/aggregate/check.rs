@@ -50,8 +50,8 @@ impl Aggregation {
         let service = registry.store().get(&Key::of("core", "services", namespace, name));
         let absent = || ("ServiceNotFound", format!("service/{name} in {namespace:?} is not present"));
         let service: Value = serde_json::from_slice(&service.ok_or_else(absent)?.value).unwrap_or_default();
-        let ports = items(&service, &["spec", "ports"]).iter();
-        let port = ports.filter(|port| number(port, &["port"]) == Some(remote.port)).next_back();
+        let mut ports = items(&service, &["spec", "ports"]).iter();
+        let port = ports.find(|port| number(port, &["port"]) == Some(remote.port));
         if text(&service, &["spec", "type"]) == "ExternalName" {
             return Ok(());
         }

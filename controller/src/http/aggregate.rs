@@ -37,8 +37,9 @@ const OURS: &[&str] = &[
 /// What the names of fields begin with that say who calls.
 const SAYS: &[&str] = &["x-remote-", "impersonate-"];
 
-/// Who serves a path, if not we ourselves.
+/// Who serves a path, if not we ourselves: objects of a version of a group, or what OpenAPI says of it.
 pub fn whose(aggregation: &Aggregation, path: &str) -> Option<Arc<Remote>> {
+    let path = path.strip_prefix("/openapi/v3").unwrap_or(path);
     let mut parts = path.split('/').filter(|part| !part.is_empty());
     if parts.next() != Some("apis") {
         return None;
@@ -186,7 +187,7 @@ fn authorise(shared: &Shared, user: &User, parts: &Parts) -> Result<(), ApiError
         .collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let (group, rest) = match &words[..] {
-        [_, group, _, rest @ ..] if !rest.is_empty() => (*group, rest),
+        ["apis", group, _, rest @ ..] if !rest.is_empty() => (*group, rest),
         _ => {
             let verb = if parts.method == Method::HEAD { "head" } else { "get" };
             return shared.registry.authorise_action(user, &Action::Path { verb, path });

@@ -287,7 +287,7 @@ fn document(
         Route::Groups => Ok(discovery::groups(&shared.discovered, &shared.aggregation, catalogue, headers)),
         Route::Group(group) => discovery::group(&shared.aggregation, catalogue, group),
         Route::Resources(group, version) => discovery::resources(catalogue, group, version),
-        Route::OpenApiIndex => openapi::index(catalogue, headers),
+        Route::OpenApiIndex => openapi::index(catalogue, &shared.aggregation, headers),
         Route::OpenApiV2 => openapi::v2(&shared.registry, catalogue, headers),
         Route::OpenApiGroup(group, version) => {
             openapi::group(&shared.registry, catalogue, (group, version), query, headers)

@@ -8,6 +8,7 @@ use edge_api::kind::Kind;
 use edge_api::openapi;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
+use crate::aggregate::Aggregation;
 use crate::http::body::{Body, Response};
 use crate::http::discovery::{self, is_known, tagged};
 use crate::http::query::Query;
@@ -26,13 +27,25 @@ const V2_PROTOBUF: [&str; 2] = [
 const IMMUTABLE: &str = "public, immutable";
 
 /// The index of groups.
-pub fn index(catalogue: &Catalogue, headers: &HeaderMap) -> Result<Response, ApiError> {
+pub fn index(
+    catalogue: &Catalogue,
+    aggregation: &Aggregation,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
     negotiate(headers, &[JSON])?;
+    let remotes = aggregation.remotes();
     let mut custom = Vec::new();
     for (group, versions) in catalogue.groups() {
         for (version, kinds) in versions {
             custom.extend(custom_hash(group, version, &kinds).map(|hash| (group, version, hash)));
         }
+    }
+    for remote in remotes.iter() {
+        // Their own hash is theirs to tell; what they serve changes with what discovery says.
+        let learned = aggregation.learned(remote).map(|learned| Digest::of(learned.to_string().as_bytes()));
+        let hash = learned.map(|digest| digest.to_hex().to_ascii_uppercase());
+        custom.retain(|(group, version, _)| (*group, *version) != (&*remote.group, &*remote.version));
+        custom.extend(hash.map(|hash| (&*remote.group, &*remote.version, hash)));
     }
     Ok(answer(openapi::v3_index(&custom), JSON, None, headers))
 }

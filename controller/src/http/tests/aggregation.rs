@@ -131,6 +131,9 @@ async fn discovery_tells_of_others_too() {
     assert_eq!((&fish["resource"], &fish["scope"]), (&json!("fish"), &json!("Namespaced")));
     assert_eq!(fish["subresources"][0]["subresource"], "status");
     assert!(items.iter().any(|group| group["metadata"]["name"] == "apps"), "and of what is served here");
+    let index = api.get("/openapi/v3").await.expect(200);
+    let place = index["paths"]["apis/sea.example.com/v1"]["serverRelativeURL"].as_str().unwrap().to_owned();
+    assert_eq!(api.get(&place).await.expect(200)["path"], "/openapi/v3/apis/sea.example.com/v1");
 }
 
 #[tokio::test]

@@ -59,8 +59,8 @@ async fn a_part_of_the_object_is_merged_into_it() {
     let made = api.make(PODS, web).await;
     let names: Vec<&Value> =
         made["spec"]["initContainers"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
-    assert_eq!(names, ["prepare", "proxy"]);
-    assert_eq!(made["spec"]["initContainers"][1]["terminationMessagePolicy"], "File", "and gets defaults");
+    assert_eq!(names, ["proxy", "prepare"], "what is applied comes first");
+    assert_eq!(made["spec"]["initContainers"][0]["terminationMessagePolicy"], "File", "and gets defaults");
 }
 
 #[tokio::test]
