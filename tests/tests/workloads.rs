@@ -1,0 +1,178 @@
+//! What people do with kubectl's oldest and newest version to workloads of every kind.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use edge_tests::kubectl::{Kubectl, with_each};
+use edge_tests::{Cluster, Shape, eventually, eventually_within};
+
+const TOOLBOX: &str = "file:guests/dist/toolbox.wasm";
+
+/// Waits until a command prints this.
+fn prints(kubectl: &Kubectl<'_>, line: &str, wanted: &str) {
+    eventually(&format!("{line} prints {wanted}"), || {
+        let shown = kubectl.output(line).checked()?;
+        if shown.trim() == wanted { Ok(()) } else { Err(shown) }
+    });
+}
+
+/// A workload of Pods with one container; `spec` and `pod` are more lines of the two specs.
+fn workload(kind: &str, name: &str, guest: &str, spec: &str, pod: &str) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec:\n  selector: {{matchLabels: {{app: {name}}}}}\n{spec}  \
+         template:\n    metadata: {{labels: {{app: {name}}}}}\n    spec:\n      terminationGracePeriodSeconds: 1\n      containers:\n      \
+         - name: main\n        image: file:guests/dist/{guest}.wasm\n{pod}"
+    )
+}
+
+#[test]
+fn jobs_run_to_their_end() {
+    let cluster = Cluster::start(Shape::Whole);
+    let namespaces = std::cell::RefCell::new(Vec::new());
+    with_each(&cluster, |kubectl| {
+        namespaces.borrow_mut().push(kubectl.namespace.clone());
+        kubectl.run(&format!("create cronjob tick --image={TOOLBOX} --schedule='* * * * *' -- echo tick"));
+        kubectl.run("create job by-hand --from=cronjob/tick");
+        kubectl.run("wait --for=condition=complete job/by-hand --timeout=60s");
+        assert_eq!(kubectl.run("logs job/by-hand"), "tick\n");
+
+        kubectl.run(&format!("create job once --image={TOOLBOX} -- echo done"));
+        kubectl.run("wait --for=condition=complete job/once --timeout=60s");
+        assert_eq!(kubectl.run("logs job/once"), "done\n");
+        assert!(kubectl.run("get job once").contains("1/1"));
+        assert!(kubectl.run("describe job once").contains("Completed"));
+
+        let job = |name: &str, spec: &str, container: &str, code: u8| {
+            format!(
+                "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: {name}}}\nspec:\n{spec}  template:\n    spec:\n      restartPolicy: Never\n      \
+                 containers:\n      - name: main\n        image: {container}\n        env: [{{name: EXIT_CODE, value: '{code}'}}]\n"
+            )
+        };
+        let indexed = job(
+            "indexed",
+            "  completions: 3\n  parallelism: 2\n  completionMode: Indexed\n",
+            &format!("{TOOLBOX}\n        args: [env]"),
+            0,
+        );
+        kubectl.run(&format!("apply -f {}", kubectl.file(&indexed)));
+        kubectl.run("wait --for=condition=complete job/indexed --timeout=60s");
+        assert_eq!(kubectl.run("get job indexed -o jsonpath={.status.completedIndexes}"), "0-2");
+        let last = kubectl.run("logs -l batch.kubernetes.io/job-completion-index=2 --tail=-1");
+        assert!(last.contains("JOB_COMPLETION_INDEX=2"), "{last}");
+
+        let failing = job("failing", "  backoffLimit: 0\n", "file:guests/dist/crash.wasm", 7);
+        kubectl.run(&format!("apply -f {}", kubectl.file(&failing)));
+        kubectl.run("wait --for=condition=failed job/failing --timeout=60s");
+        let why =
+            kubectl.run("get job failing -o jsonpath={.status.conditions[?(@.type==\"Failed\")].reason}");
+        assert_eq!(why, "BackoffLimitExceeded");
+        let policy = "  backoffLimit: 6\n  podFailurePolicy:\n    rules:\n    - action: FailJob\n      \
+                      onExitCodes: {operator: In, values: [7]}\n";
+        let forgiven = job("policed", policy, "file:guests/dist/crash.wasm", 7);
+        kubectl.run(&format!("apply -f {}", kubectl.file(&forgiven)));
+        kubectl.run("wait --for=condition=failed job/policed --timeout=60s");
+        let why =
+            kubectl.run("get job policed -o jsonpath={.status.conditions[?(@.type==\"Failed\")].reason}");
+        assert_eq!(why, "PodFailurePolicy");
+        kubectl.run("delete job once --timeout=60s");
+        prints(kubectl, "get pods -l batch.kubernetes.io/job-name=once -o name", "");
+    });
+    // By now the minute of the first may be over.
+    for namespace in namespaces.take() {
+        eventually_within(Duration::from_secs(90), "the clock has started a Job", || {
+            let jobs = cluster.get(&["jobs", "-n", &namespace])?;
+            let of_clock = |job: &&serde_json::Value| {
+                let name = job["metadata"]["name"].as_str().unwrap();
+                name.starts_with("tick-") && job["status"]["succeeded"] == 1
+            };
+            match jobs["items"].as_array().unwrap().iter().find(of_clock) {
+                Some(_) => Ok(()),
+                None => Err(jobs.to_string()),
+            }
+        });
+    }
+}
+
+#[test]
+fn sets_of_pods_keep_their_names_and_their_nodes() {
+    with_each(&Cluster::start(Shape::Whole), |kubectl| {
+        let ordered = workload("StatefulSet", "db", "hello-http", "  serviceName: db\n  replicas: 3\n", "");
+        kubectl.run(&format!("apply -f {}", kubectl.file(&ordered)));
+        assert!(kubectl.run("rollout status sts/db --timeout=60s").contains("complete"));
+        let names = "get pods -l app=db -o jsonpath={.items[*].metadata.name}";
+        assert_eq!(kubectl.run(names), "db-0 db-1 db-2");
+        let uid = "get pod db-0 -o jsonpath={.metadata.uid}";
+        let before = kubectl.run(uid);
+        kubectl.run("delete pod db-0 --timeout=60s");
+        kubectl.run("rollout status sts/db --timeout=60s");
+        eventually("db-0 is there again", || match kubectl.output(uid).checked()? {
+            same if same == before => Err(same),
+            _ => Ok(()),
+        });
+        kubectl.run("scale sts db --replicas=1");
+        prints(kubectl, names, "db-0");
+        kubectl.run("set env sts/db COLOUR=red");
+        kubectl.run("rollout status sts/db --timeout=60s");
+        assert!(kubectl.run("rollout history sts/db").contains('2'));
+        kubectl.run("rollout undo sts/db");
+        kubectl.run("rollout status sts/db --timeout=60s");
+        prints(kubectl, "get pod db-0 -o jsonpath={.spec.containers[0].env}", "");
+
+        let everywhere = workload("DaemonSet", "agent", "ticker", "", "");
+        kubectl.run(&format!("apply -f {}", kubectl.file(&everywhere)));
+        assert!(kubectl.run("rollout status ds/agent --timeout=60s").contains("successfully rolled out"));
+        kubectl.run("rollout restart ds/agent");
+        kubectl.run("rollout status ds/agent --timeout=60s");
+        prints(
+            kubectl,
+            "get ds agent -o jsonpath={.status.updatedNumberScheduled}/{.status.numberReady}",
+            "1/1",
+        );
+        kubectl.run("delete ds/agent sts/db --timeout=60s");
+    });
+}
+
+#[test]
+fn a_budget_holds_a_drain_up() {
+    with_each(&Cluster::start(Shape::Whole), |kubectl| {
+        let web = workload("Deployment", "web", "hello-http", "  replicas: 2\n", "");
+        kubectl.run(&format!("apply -f {}", kubectl.file(&web)));
+        kubectl.run("rollout status deploy/web --timeout=60s");
+        kubectl.run("create pdb web --selector=app=web --min-available=2");
+        prints(
+            kubectl,
+            "get pdb web -o jsonpath={.status.currentHealthy}/{.status.disruptionsAllowed}",
+            "2/0",
+        );
+        let node = kubectl.run("get nodes -o jsonpath={.items[0].metadata.name}");
+        let drain = format!("drain {node} --pod-selector=app=web --timeout=3s");
+        let refused = kubectl.refused(&drain);
+        assert!(refused.contains("would violate the pod's disruption budget"), "{refused}");
+        assert_eq!(kubectl.run("get pods -l app=web -o name").lines().count(), 2);
+        kubectl.run(r#"patch pdb web -p {"spec":{"minAvailable":0}}"#);
+        prints(kubectl, "get pdb web -o jsonpath={.status.disruptionsAllowed}", "2");
+        assert!(kubectl.run(&drain.replace("3s", "60s")).contains("drained"));
+        kubectl.run(&format!("uncordon {node}"));
+        kubectl.run("rollout status deploy/web --timeout=60s");
+        kubectl.run("delete deploy/web pdb/web");
+    });
+}
+
+#[test]
+fn busy_pods_become_more() {
+    with_each(&Cluster::start(Shape::Whole), |kubectl| {
+        let resources = "        resources: {requests: {cpu: 50m}, limits: {cpu: 100m}}\n";
+        let busy = workload("Deployment", "busy", "spin", "  replicas: 1\n", resources);
+        kubectl.run(&format!("apply -f {}", kubectl.file(&busy)));
+        kubectl.run("rollout status deploy/busy --timeout=60s");
+        let cpu = if kubectl.name == "kubectl-1_32" { "--cpu-percent=50" } else { "--cpu=50%" };
+        kubectl.run(&format!("autoscale deploy busy --min=1 --max=3 {cpu}"));
+        prints(kubectl, "get deploy busy -o jsonpath={.status.readyReplicas}", "3");
+        let shown = kubectl.run("describe hpa busy");
+        for words in ["ScalingActive", "AbleToScale", "SuccessfulRescale"] {
+            assert!(shown.contains(words), "{words}: {shown}");
+        }
+        assert!(kubectl.run("get hpa busy").contains("/50%"));
+        kubectl.run("delete hpa/busy deploy/busy --timeout=60s");
+    });
+}
