@@ -5,6 +5,7 @@
 //! guest. It needs no server to run the Pods it knows, and works against any Kubernetes API.
 
 mod config;
+mod eviction;
 mod exec;
 mod forward;
 mod janitor;
@@ -217,6 +218,8 @@ impl Node {
         let supervisor = Supervisor::new(host.clone());
         let (used, residents) = (supervisor.used(), supervisor.residents());
         parts.push(("supervisor", Box::pin(supervisor.run(reader))));
+        let evicting = eviction::run(host.clone(), pods.clone(), residents.clone(), reported.clone());
+        parts.push(("eviction", Box::pin(evicting)));
         parts.push(("images", Box::pin(janitor::run(host.clone(), used, reported, config.image_disk_share))));
         let answer = serve::answer(config.name.clone(), host.clone(), pods, residents);
         parts.push(("tunnel", Box::pin(tunnel::keep(client, config.name.clone(), answer))));

@@ -37,6 +37,17 @@ pub struct Pressure {
     pub pids: bool,
 }
 
+/// A resource that Pods are to make room in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shortage {
+    /// `memory` or `ephemeral-storage`.
+    pub resource: &'static str,
+    /// Below what it counts as short.
+    pub threshold: String,
+    /// Bytes that are left.
+    pub available: u64,
+}
+
 impl Machine {
     /// `status.capacity`.
     pub fn capacity(&self) -> Value {
@@ -68,6 +79,18 @@ impl Machine {
             .zip(running())
             .is_some_and(|(most, now)| now + LEAST_PIDS > most);
         Pressure { memory, disk: total > 0 && (free as f64) < total as f64 * LEAST_DISK, pids }
+    }
+
+    /// What Pods have to be ended for, if anything.
+    pub fn shortage(&self) -> Option<Shortage> {
+        let pressure = self.pressure();
+        if pressure.memory {
+            let threshold = format!("{}Mi", LEAST_MEMORY >> 20);
+            return Some(Shortage { resource: "memory", threshold, available: memory().0 });
+        }
+        let (_, free) = disk(&self.data_dir);
+        let threshold = format!("{}%", LEAST_DISK * 100.0);
+        pressure.disk.then(|| Shortage { resource: "ephemeral-storage", threshold, available: free })
     }
 
     /// The share of the disk that is used, and its size in bytes.

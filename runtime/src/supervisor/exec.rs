@@ -18,6 +18,7 @@ use crate::log::{Audience, Stream};
 use crate::sandbox::{Code, Exit, Feed, Input, Output, Running, Stop};
 use crate::supervisor::context::Context;
 use crate::supervisor::life::Failure;
+use crate::supervisor::machine::Event;
 use crate::supervisor::{crew, run};
 
 /// What the toolbox is asked for.
@@ -102,6 +103,13 @@ impl Residents {
     /// The address of the Pod with this uid.
     pub fn address(&self, uid: &str) -> Option<IpAddr> {
         self.0.lock().get(uid).and_then(Weak::upgrade)?.ip.get().copied()
+    }
+
+    /// Ends the Pod with this uid at once, and says why.
+    pub fn evict(&self, uid: &str, why: String) {
+        if let Some(context) = self.0.lock().get(uid).and_then(Weak::upgrade) {
+            context.send(Event::Evicted(why));
+        }
     }
 
     /// Runs a command in a container of the Pod with this uid.

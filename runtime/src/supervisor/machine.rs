@@ -17,6 +17,8 @@ use crate::supervisor::life::{Failure, Life, Now, Role, Run, Slot, SlotRecord};
 
 /// Kubernetes' default for `terminationGracePeriodSeconds`.
 const DEFAULT_GRACE: i64 = 30;
+/// The reason of a Pod that the node could not keep.
+pub const EVICTED: &str = "Evicted";
 /// Exit code of what was killed.
 const KILLED: i32 = 137;
 /// What a Pod gets on top of its grace period when its `preStop` has taken all of it.
@@ -29,6 +31,8 @@ pub enum Event {
     Changed(Arc<Pod>),
     /// The Pod is gone from the API.
     Removed,
+    /// The node is short of something and cannot keep the Pod; the reason in a sentence.
+    Evicted(String),
     /// Volumes and network are there.
     Prepared,
     /// A container's image is here, or not.
@@ -184,6 +188,8 @@ enum Ending {
     Deleted,
     /// It was active for too long.
     Deadline,
+    /// The node is short of something.
+    Evicted,
     /// Its main containers have ended for good, its sidecars have not.
     Finished,
     /// It is gone from the API already.
@@ -215,6 +221,8 @@ pub struct PodRecord {
     pub over: Option<Phase>,
     /// Why, if not by itself.
     pub reason: String,
+    /// The same in a sentence.
+    pub message: String,
 }
 
 /// The life of one Pod.
@@ -227,6 +235,7 @@ pub struct Machine {
     prepared: bool,
     deleted: bool,
     reason: String,
+    message: String,
     /// When it became active and how old it was then, for its deadline.
     active_since: Option<(Duration, Duration)>,
 }
@@ -244,6 +253,7 @@ impl Machine {
             prepared: false,
             deleted: false,
             reason: record.reason,
+            message: record.message,
             active_since: None,
             pod,
         };
@@ -307,6 +317,11 @@ impl Machine {
         &self.reason
     }
 
+    /// The same in a sentence.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Whether all init containers are done or, as sidecars, started.
     pub fn is_initialized(&self) -> bool {
         self.slots.iter().all(|slot| match slot.role {
@@ -344,6 +359,7 @@ impl Machine {
                 _ => None,
             },
             reason: self.reason.clone(),
+            message: self.message.clone(),
         }
     }
 
@@ -368,6 +384,7 @@ impl Machine {
         match event {
             Event::Changed(pod) => self.changed(pod, now, effects),
             Event::Removed => self.end(Ending::Removed, now, effects),
+            Event::Evicted(why) => self.evicted(why, now, effects),
             Event::Prepared => {
                 self.prepared = true;
                 if self.stage == Stage::Preparing {
@@ -453,6 +470,14 @@ impl Machine {
         }
     }
 
+    fn evicted(&mut self, why: String, now: Now, effects: &mut Vec<Effect>) {
+        if matches!(self.stage, Stage::New | Stage::Preparing | Stage::Active) {
+            effects.push(warn(None, EVICTED, why.clone()));
+            (self.reason, self.message) = (EVICTED.to_owned(), why);
+            self.end(Ending::Evicted, now, effects);
+        }
+    }
+
     /// Begins the end, or hastens it.
     fn end(&mut self, why: Ending, now: Now, effects: &mut Vec<Effect>) {
         let by = now.mono + self.grace(why);
@@ -463,7 +488,7 @@ impl Machine {
             Stage::Ending { why: old, by: deadline, hooks, .. } => {
                 *deadline = by.min(*deadline);
                 *hooks &= why != Ending::Removed;
-                if !matches!(why, Ending::Deadline | Ending::Finished) {
+                if !matches!(why, Ending::Deadline | Ending::Finished | Ending::Evicted) {
                     *old = why;
                 }
             }
@@ -483,7 +508,7 @@ impl Machine {
 
     fn grace(&self, why: Ending) -> Duration {
         let seconds = match why {
-            Ending::Removed => 0,
+            Ending::Removed | Ending::Evicted => 0,
             Ending::Deleted => self.pod.metadata.deletion_grace_period_seconds.unwrap_or(DEFAULT_GRACE),
             Ending::Deadline | Ending::Finished => self.own_grace(),
         };
@@ -656,6 +681,7 @@ impl Machine {
         if self.stage == Stage::Active {
             if self.deadline().is_some_and(|deadline| now.mono >= deadline) {
                 self.reason = "DeadlineExceeded".to_owned();
+                self.message = "Pod was active on the node longer than the specified deadline".to_owned();
                 self.end(Ending::Deadline, now, effects);
             } else {
                 self.advance(now, effects);
@@ -894,7 +920,13 @@ fn record_of_status(pod: &Pod) -> PodRecord {
         "Failed" => Some(Phase::Failed),
         _ => None,
     };
-    PodRecord { start_time: pod.status.start_time, slots, over, reason: pod.status.reason.clone() }
+    PodRecord {
+        start_time: pod.status.start_time,
+        slots,
+        over,
+        reason: pod.status.reason.clone(),
+        message: pod.status.message.clone(),
+    }
 }
 
 fn tell(container: Option<usize>, reason: &'static str, message: String) -> Effect {

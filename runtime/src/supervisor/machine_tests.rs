@@ -603,3 +603,18 @@ fn limits_change_while_a_container_runs() {
     assert_eq!(script.running(), ["c"], "at once");
     assert!(status.conditions.iter().all(|condition| condition.type_ != "PodResizeInProgress"));
 }
+
+#[test]
+fn a_pod_that_the_node_cannot_keep_fails_at_once() {
+    let mut script = Script::new(one("Always"));
+    script.up().feed(Event::Evicted("no memory".into()));
+    assert!(script.effects.contains(&warn(None, "Evicted", "no memory".into())), "{:?}", script.effects);
+    assert!(script.wants(&Effect::Kill(0)), "without grace: {:?}", script.effects);
+    script.feed(Event::Exited(0, exit(137)));
+    let status = script.status();
+    let told = (status.phase.as_str(), status.reason.as_str(), status.message.as_str());
+    assert_eq!(told, ("Failed", "Evicted", "no memory"));
+    assert_eq!(script.condition("DisruptionTarget"), "True TerminationByKubelet no memory");
+    let again = Script::with(script.machine.pod().clone(), Some(script.machine.record()));
+    assert_eq!((again.status().phase.as_str(), again.status().reason.as_str()), ("Failed", "Evicted"));
+}

@@ -320,10 +320,29 @@ fn environment(
     let mut variables =
         env::environment(container, &image.run, services, &context.facts(pod), &objects).map_err(config)?;
     if variables.get("HOSTNAME").is_none() {
-        let hostname = if pod.spec.hostname.is_empty() { &context.name.name } else { &pod.spec.hostname };
-        variables.set("HOSTNAME", hostname.clone());
+        let domain = context.host.network.resolver().cluster_domain().to_owned();
+        variables.set("HOSTNAME", hostname(pod, &domain).map_err(config)?);
     }
     Ok(variables)
+}
+
+/// What a Pod calls itself. Linux allows 64 characters.
+fn hostname(pod: &Pod, domain: &str) -> Result<String, String> {
+    let (spec, meta) = (&pod.spec, &pod.metadata);
+    let own = if spec.hostname.is_empty() { &meta.name } else { &spec.hostname };
+    let own = own.get(..63).unwrap_or(own).trim_end_matches(['-', '.']);
+    if spec.set_hostname_as_fqdn != Some(true) || spec.subdomain.is_empty() {
+        return Ok(own.to_owned());
+    }
+    let full = format!("{own}.{}.{}.svc.{domain}", spec.subdomain, meta.namespace);
+    if full.len() <= 64 {
+        return Ok(full);
+    }
+    Err(format!(
+        "Failed to construct FQDN from Pod hostname and cluster domain, FQDN {full} is too long (64 characters is the \
+         max, {} characters requested)",
+        full.len()
+    ))
 }
 
 fn unloadable(error: &CodeError) -> Failure {
@@ -407,4 +426,28 @@ pub fn kill(context: &Context, index: usize) -> bool {
         active.running.kill();
     }
     active.is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::hostname;
+
+    #[test]
+    fn a_pod_calls_itself_by_its_short_or_its_full_name() {
+        let named = |name: &str, spec: Value| {
+            let pod = json!({"metadata": {"name": name, "namespace": "shop"}, "spec": spec});
+            hostname(&serde_json::from_value(pod).expect("a Pod"), "cluster.local")
+        };
+        assert_eq!(named("web-0", json!({})).as_deref(), Ok("web-0"));
+        assert_eq!(named("web-0", json!({"hostname": "db", "subdomain": "dbs"})).as_deref(), Ok("db"));
+        let full = json!({"subdomain": "dbs", "setHostnameAsFQDN": true});
+        assert_eq!(named("web-0", full.clone()).as_deref(), Ok("web-0.dbs.shop.svc.cluster.local"));
+        assert!(
+            named(&"x".repeat(40), full).unwrap_err().contains("is too long (64 characters is the max, 67")
+        );
+        let long = format!("{}-rest", "x".repeat(62));
+        assert_eq!(named(&long, json!({})), Ok("x".repeat(62)));
+    }
 }

@@ -9,7 +9,7 @@ use edge_api::kinds::pod::{
 use edge_api::meta::Condition;
 
 use crate::supervisor::life::{Life, Now, Role, Slot};
-use crate::supervisor::machine::{Machine, Phase, back_off};
+use crate::supervisor::machine::{EVICTED, Machine, Phase, back_off};
 
 /// The addresses that a status names.
 #[derive(Debug, Clone, Copy)]
@@ -33,10 +33,7 @@ pub fn status(machine: &Machine, addresses: Addresses, before: &[Condition], now
         phase: format!("{phase:?}"),
         conditions: conditions(machine, phase, before, now),
         reason: machine.reason().to_owned(),
-        message: match machine.reason() {
-            "DeadlineExceeded" => "Pod was active on the node longer than the specified deadline".to_owned(),
-            _ => String::new(),
-        },
+        message: machine.message().to_owned(),
         host_ip: addresses.host.to_string(),
         host_ips: ips(Some(addresses.host)),
         pod_ip: text(addresses.pod),
@@ -163,7 +160,9 @@ fn conditions(machine: &Machine, phase: Phase, before: &[Condition], now: Now) -
         ("PodScheduled", (true, "", String::new())),
     ];
     let resizing = resizing(machine).map(|found| (RESIZE_IN_PROGRESS, found));
-    let all = wanted.into_iter().chain(resizing);
+    let evicted = (machine.reason() == EVICTED)
+        .then(|| ("DisruptionTarget", (true, "TerminationByKubelet", machine.message().to_owned())));
+    let all = wanted.into_iter().chain(resizing).chain(evicted);
     all.map(|(type_, found)| condition(type_, found, before, now)).collect()
 }
 
