@@ -23,4 +23,5 @@ mod simulation;
 
 pub mod plane;
 
+pub use mirror::Packing;
 pub use plane::{Bound, BuildError, Caller, Config, ControlPlane, RunError};

@@ -19,9 +19,10 @@ use crate::bootstrap;
 use crate::controllers::{Controllers, Outside};
 use crate::http::{ApiServer, Audit, ListenError};
 use crate::identity::{IdentityError, Pki, User};
-use crate::mirror::{ROOT_CA, Settings};
+use crate::mirror::{Packing, ROOT_CA, Settings};
 use crate::reconcile::Status;
-use crate::registry::{Registry, Target};
+use crate::registry::{ApiError, Registry, Target};
+use crate::schedule::{self, NoSuchPod};
 use crate::store::{Key, OpenError, ReadError, Store, StoreTask};
 
 /// What a control plane is to be.
@@ -43,6 +44,8 @@ pub struct Config {
     pub cluster_domain: String,
     /// Where the audit log is written, if it is kept.
     pub audit_log: Option<PathBuf>,
+    /// Which nodes the scheduler fills first.
+    pub packing: Packing,
     /// The name of the node that lives in or beside this process; `unix_socket` callers and [`ControlPlane::connector`]
     /// are this node.
     pub node_name: String,
@@ -60,6 +63,7 @@ impl Config {
             service_range: "10.43.0.0/16".to_owned(),
             cluster_domain: "cluster.local".to_owned(),
             audit_log: None,
+            packing: Packing::default(),
             node_name: "localhost".to_owned(),
         }
     }
@@ -161,7 +165,7 @@ impl ControlPlane {
             authority: pki.authority_pem().to_owned(),
             front_proxy_authority: pki.front_proxy_authority_pem().to_owned(),
             service_address: service_address.to_string(),
-            api_address: None,
+            packing: config.packing,
             ..Settings::default()
         };
         let registry = Registry::new(store, Arc::new(pki), crate::registry::Config { service_range, now });
@@ -246,6 +250,13 @@ impl ControlPlane {
         let controllers = self.controllers.get_or_insert_with(start);
         let status = controllers.status();
         self.server.reconcilers().show(move || serde_json::to_value(&*status.lock()).unwrap_or_default());
+        let (store, packing) = (self.registry.store().clone(), self.settings.packing);
+        self.server.reconcilers().answer_why(move |namespace, pod| {
+            schedule::why(&store, packing, namespace, pod).map_err(|error| match error {
+                NoSuchPod::Missing => ApiError::not_found(&kinds::pod::KIND, pod),
+                NoSuchPod::Store(_) => ApiError::internal(error.to_string()),
+            })
+        });
         let component = tokio::select! {
             () = self.server.run() => "the API server",
             () = controllers.stopped() => "a controller",

@@ -51,6 +51,8 @@ pub enum Command {
     Logs(Logs),
     /// Wait for a condition
     Wait(Wait),
+    /// Say why a Pod has no node, and what would help
+    Why(Why),
     /// Set a new size
     Scale(Scale),
     /// Follow and change rollouts
@@ -383,6 +385,17 @@ pub struct CanI {
     /// Answer by the exit code alone
     #[arg(long, short = 'q')]
     pub quiet: bool,
+}
+
+/// `edgectl why`.
+#[derive(Debug, Args)]
+pub struct Why {
+    /// The Pod, as POD or pod/POD
+    #[arg(value_name = "POD")]
+    pub pod: String,
+    /// `json`
+    #[arg(long, short = 'o', value_name = "FORMAT")]
+    pub output: Option<String>,
 }
 
 /// `edgectl version`.

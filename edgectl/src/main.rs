@@ -23,6 +23,7 @@ mod scale;
 mod session;
 mod version;
 mod wait;
+mod why;
 
 use std::process::ExitCode;
 
@@ -68,6 +69,7 @@ async fn run(line: CommandLine) -> Result<(), Failure> {
         Command::Delete(options) => delete::delete(&session, &options).await,
         Command::Logs(options) => logs::logs(&session, &options).await,
         Command::Wait(options) => wait::wait(&session, &options).await,
+        Command::Why(options) => why::why(&session, &options).await,
         Command::Scale(options) => scale::scale(&session, &options).await,
         Command::Rollout(options) => rollout::rollout(&session, &options).await,
         Command::Explain(options) => explain::explain(&session, &options).await,

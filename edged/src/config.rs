@@ -95,6 +95,18 @@ pub enum Split {
     Off,
 }
 
+/// Which nodes the scheduler fills first, in the words of kube-scheduler's scoring strategies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum SchedulerScoring {
+    /// The fullest that fits, so that others stay free or can be turned off.
+    #[default]
+    #[value(name = "MostAllocated")]
+    MostAllocated,
+    /// The emptiest, so that load is even.
+    #[value(name = "LeastAllocated")]
+    LeastAllocated,
+}
+
 /// Settings as written: every one optional, each both a flag and a key of the file.
 #[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -155,6 +167,9 @@ pub struct Written {
     /// The name of the Node object [default: the host name]
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,
+    /// Which nodes the scheduler fills first, the fullest that fits or the emptiest [default: MostAllocated]
+    #[arg(long, value_name = "STRATEGY")]
+    pub scheduler_scoring: Option<SchedulerScoring>,
     /// Accept WASI 0.3 components, which the engine calls experimental
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub wasi_p3: Option<bool>,
@@ -202,6 +217,8 @@ pub struct Settings {
     pub agent_uid: u32,
     /// The name of the Node object.
     pub node_name: String,
+    /// Which nodes the scheduler fills first.
+    pub scheduler_scoring: SchedulerScoring,
     /// Whether WASI 0.3 components may run.
     pub wasi_p3: bool,
     /// Tracing directives.
@@ -239,6 +256,7 @@ impl Written {
             split: self.split.or(base.split),
             agent_uid: self.agent_uid.or(base.agent_uid),
             node_name: self.node_name.or(base.node_name),
+            scheduler_scoring: self.scheduler_scoring.or(base.scheduler_scoring),
             wasi_p3: self.wasi_p3.or(base.wasi_p3),
             log: self.log.or(base.log),
         })
@@ -280,6 +298,7 @@ impl Written {
             split: self.split.unwrap_or_default(),
             agent_uid: self.agent_uid.unwrap_or(65_534),
             node_name,
+            scheduler_scoring: self.scheduler_scoring.unwrap_or_default(),
             wasi_p3: self.wasi_p3.unwrap_or(false),
             log: self.log.unwrap_or_else(|| "info".to_owned()),
             data_dir,
@@ -312,6 +331,7 @@ impl Settings {
             split: Some(self.split),
             agent_uid: Some(self.agent_uid),
             node_name: Some(self.node_name.clone()),
+            scheduler_scoring: Some(self.scheduler_scoring),
             wasi_p3: Some(self.wasi_p3),
             log: Some(self.log.clone()),
         };
@@ -456,6 +476,26 @@ mod tests {
         let error = format!("{:#}", Written::default().over(Some(&file)).unwrap_err());
         assert!(error.contains("line 2"), "{error}");
         assert!(error.contains("api-adress"), "{error}");
+    }
+
+    #[test]
+    fn the_scheduler_packs_or_spreads_and_knows_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("edged.toml");
+        let read = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            Written::default().over(Some(&file))
+        };
+        assert_eq!(
+            read("").unwrap().mean(&host()).unwrap().scheduler_scoring,
+            SchedulerScoring::MostAllocated
+        );
+        let spread = read("scheduler-scoring = \"LeastAllocated\"\n").unwrap().mean(&host()).unwrap();
+        assert_eq!(spread.scheduler_scoring, SchedulerScoring::LeastAllocated);
+        let error = format!("{:#}", read("scheduler-scoring = \"Random\"\n").unwrap_err());
+        assert!(error.contains("MostAllocated") && error.contains("LeastAllocated"), "{error}");
+        let line = CommandLine::try_parse_from(["edged", "--scheduler-scoring", "LeastAllocated"]).unwrap();
+        assert_eq!(line.server.written.scheduler_scoring, Some(SchedulerScoring::LeastAllocated));
     }
 
     #[test]

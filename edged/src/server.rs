@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use edge_controller::{Caller, ControlPlane};
+use edge_controller::{Caller, ControlPlane, Packing};
 use edge_runtime::client::{ByteStream, Connector};
 use edge_runtime::node::Node;
 
 use crate::agent::{self, Upstream};
-use crate::config::{Host, Settings};
+use crate::config::{Host, SchedulerScoring, Settings};
 use crate::manifests;
 use crate::ready::{NodePorts, Ready};
 use crate::shutdown::StopSignals;
@@ -40,6 +40,10 @@ pub async fn serve(settings: &Settings, host: &Host, started: Instant) -> Result
     config.kubeconfig = settings.kubeconfig.clone();
     config.node_name = settings.node_name.clone();
     config.audit_log = settings.audit_log.clone();
+    config.packing = match settings.scheduler_scoring {
+        SchedulerScoring::MostAllocated => Packing::MostAllocated,
+        SchedulerScoring::LeastAllocated => Packing::LeastAllocated,
+    };
     if splits {
         let uid = host.is_root.then_some(settings.agent_uid);
         config.unix_socket = Some(Child::prepare(&settings.data_dir, &node_dir, uid)?);

@@ -298,6 +298,7 @@ fn document(
         Route::Reconcilers => Ok(shared.reconcilers.answer()),
         Route::Statusz => Ok(shared.zpages.status(shared.registry.now())),
         Route::Flagz => Ok(shared.zpages.flags()),
+        Route::Why => shared.reconcilers.why(query),
         _ => Err(discovery::nothing()),
     }
 }

@@ -89,6 +89,8 @@ pub enum Route<'a> {
     Statusz,
     /// `/flagz`
     Flagz,
+    /// `/debug/scheduler/why`
+    Why,
     /// `/edgectl.dev/v1/join`
     Join,
     /// `/edgectl.dev/v1/nodes/<name>/tunnel`
@@ -134,6 +136,7 @@ impl<'a> Route<'a> {
             ["debug", "reconcilers"] => Route::Reconcilers,
             ["statusz"] => Route::Statusz,
             ["flagz"] => Route::Flagz,
+            ["debug", "scheduler", "why"] => Route::Why,
             ["edgectl.dev", "v1", "join"] => Route::Join,
             ["edgectl.dev", "v1", "nodes", _, "tunnel"] => Route::Tunnel(at(3)),
             _ => Route::Nothing,

@@ -7,25 +7,38 @@
 
 mod object;
 mod selector;
-mod shape;
 
 mod index;
 
-mod capacity;
+mod shape;
+
 mod graph;
+mod tree;
+mod waiting;
+
+mod tally;
+mod totals;
+
+mod fleet;
 
 mod world;
 
-pub use capacity::{Capacity, Totals, Waiting, node_helps};
+pub use fleet::{
+    Amounts, Class, Extent, Fleet, HOSTNAME, Order, Packing, Place, Standing, USUAL, WHOLE, goodness, share,
+};
 pub use graph::{Entry, Graph};
 pub use index::Mirror;
 pub use object::{LAST_APPLIED, Meta, Name, Object, Owner, Shape, tree};
 pub use selector::{Labels, Requirement, Selector};
 pub use shape::{
-    Bare, Budget, ClusterRole, Completion, Concurrency, Condition, CronJob, DaemonSet, Deployment,
-    EndpointSlice, IntOrPercent, Job, Lease, Namespace, Node, NodeAffinity, NodeCondition, NodeTerm, Phase,
-    Pod, PodPort, PreferredTerm, Quota, Replacement, ReplicaSet, Resources, Revision, Rolling, SERVICE_NAME,
-    Service, ServicePort, Signing, StatefulSet, Strategy, TEMPLATE_HASH, Taint, Toleration, fnv,
-    template_digest, tolerates,
+    Bare, Budget, Claim, ClusterRole, Completion, Concurrency, Condition, CronJob, DaemonSet, Deployment,
+    EndpointSlice, IntOrPercent, Job, LARGE_IMAGE, Lease, Load, Namespace, Node, NodeAffinity, NodeCondition,
+    NodeTerm, Peers, Phase, Pod, PodPort, PodTerm, PreferredTerm, Quota, Replacement, ReplicaSet, Resources,
+    Revision, Rolling, SERVICE_NAME, Service, ServicePort, Signing, Social, Spread, StatefulSet,
+    StorageClass, Strategy, TEMPLATE_HASH, Taint, Toleration, Volume, fnv, template_digest, tolerates,
 };
+pub use tally::{Key, Question, Role, Sight, Tallies, Tally};
+pub use totals::Totals;
+pub use tree::{Branch, Sum, Tree};
+pub use waiting::{Turn, Waiting, holds, node_helps, turn, waits};
 pub use world::{Delta, Detail, Failure, NODE_LEASES, ROOT_CA, Settings, World};

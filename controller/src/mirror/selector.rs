@@ -8,7 +8,7 @@ use serde::Deserialize;
 pub type Labels = BTreeMap<String, String>;
 
 /// One `matchExpressions` entry of a label selector or a node selector.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Requirement {
     /// The label.
@@ -41,7 +41,7 @@ impl Requirement {
 }
 
 /// A label selector. The empty one matches everything, an absent one nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct LabelSelector {
     match_labels: Labels,
@@ -49,7 +49,7 @@ pub struct LabelSelector {
 }
 
 /// A selector as kinds hold it: absent or present.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Selector(Option<LabelSelector>);
 
 impl Selector {
@@ -74,6 +74,14 @@ impl Selector {
         Selector(
             (!pairs.is_empty()).then(|| LabelSelector { match_labels: pairs, match_expressions: Vec::new() }),
         )
+    }
+
+    /// The same, demanding one thing more. One that matches nothing goes on to match nothing.
+    pub fn and(mut self, requirement: Requirement) -> Selector {
+        if let Some(selector) = &mut self.0 {
+            selector.match_expressions.push(requirement);
+        }
+        self
     }
 
     /// Whether it can match nothing at all.

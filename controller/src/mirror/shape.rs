@@ -8,6 +8,8 @@ mod node;
 mod pod;
 mod resources;
 mod role;
+mod social;
+mod storage;
 mod workload;
 
 mod batch;
@@ -15,11 +17,13 @@ mod sets;
 
 pub use batch::{Completion, Concurrency, CronJob, Job};
 pub use network::{EndpointSlice, SERVICE_NAME, Service, ServicePort};
-pub use node::{Lease, Node, NodeCondition, Taint, tolerates};
+pub use node::{LARGE_IMAGE, Lease, Node, NodeCondition, Taint, tolerates};
 pub use pod::{NodeAffinity, NodeTerm, Phase, Pod, PodPort, PreferredTerm, Toleration};
-pub use resources::Resources;
+pub use resources::{Load, Resources};
 pub use role::ClusterRole;
 pub use sets::{Budget, DaemonSet, Replacement, Revision, StatefulSet};
+pub use social::{Peers, PodTerm, Social, Spread};
+pub use storage::{Claim, StorageClass, Volume};
 pub use workload::{
     Condition, Deployment, IntOrPercent, ReplicaSet, Rolling, Strategy, TEMPLATE_HASH, fnv, template_digest,
 };

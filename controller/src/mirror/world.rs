@@ -13,14 +13,16 @@ use edge_api::kinds::custom_resource_definition::Definition;
 use edge_api::time::Timestamp;
 use serde::Deserialize;
 
-use crate::mirror::capacity::Capacity;
+use crate::mirror::fleet::{Fleet, Packing};
 use crate::mirror::graph::{Entry, Graph};
 use crate::mirror::index::Mirror;
 use crate::mirror::object::{Meta, Name, Object, Shape, read};
 use crate::mirror::shape::{
-    Bare, Budget, ClusterRole, CronJob, DaemonSet, Deployment, EndpointSlice, Job, Lease, Namespace, Node,
-    Pod, Quota, ReplicaSet, Revision, Service, Signing, StatefulSet,
+    Bare, Budget, Claim, ClusterRole, CronJob, DaemonSet, Deployment, EndpointSlice, Job, Lease, Namespace,
+    Node, Pod, Quota, ReplicaSet, Revision, Service, Signing, StatefulSet, StorageClass, Volume,
 };
+use crate::mirror::tally::Sight;
+use crate::mirror::waiting::Waiting;
 
 /// What controllers know of the cluster beside its objects.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +39,8 @@ pub struct Settings {
     pub api_address: Option<SocketAddr>,
     /// What makes the kinds of custom resources.
     pub kinds: Interner,
+    /// Which nodes are filled first.
+    pub packing: Packing,
 }
 
 /// Why the last plan of the key at hand could not be carried out.
@@ -96,7 +100,11 @@ pub struct World {
     /// ServiceAccounts.
     pub service_accounts: Mirror<Bare>,
     /// PersistentVolumeClaims.
-    pub claims: Mirror<Bare>,
+    pub claims: Mirror<Claim>,
+    /// PersistentVolumes.
+    pub volumes: Mirror<Volume>,
+    /// StorageClasses.
+    pub storage_classes: Mirror<StorageClass>,
     /// CertificateSigningRequests.
     pub signings: Mirror<Signing>,
     /// ResourceQuotas.
@@ -109,8 +117,10 @@ pub struct World {
     pub root_cas: Mirror<Bare>,
     /// Who belongs to whom, all kinds but Events.
     pub graph: Graph,
-    /// What nodes have left and who waits for it.
-    pub capacity: Capacity,
+    /// The nodes as the scheduler sees them.
+    pub fleet: Fleet,
+    /// The Pods that wait for a node.
+    pub waiting: Waiting,
     /// Pods that have ended, the oldest first.
     pub finished: BTreeSet<(Option<Timestamp>, Name)>,
     /// When each node was last heard of, by the clock of this process: another host's clock may be anything.
@@ -189,7 +199,11 @@ pub enum Detail {
     /// A ServiceAccount.
     ServiceAccount(Pair<Bare>),
     /// A PersistentVolumeClaim.
-    Claim(Pair<Bare>),
+    Claim(Pair<Claim>),
+    /// A PersistentVolume.
+    Volume(Pair<Volume>),
+    /// A StorageClass.
+    StorageClass(Pair<StorageClass>),
     /// A CertificateSigningRequest.
     Signing(Pair<Signing>),
     /// A ResourceQuota.
@@ -264,7 +278,7 @@ fn follow<T: Shape>(
 impl World {
     /// An empty world with these settings.
     pub fn new(settings: Settings) -> World {
-        World { settings, ..World::default() }
+        World { fleet: Fleet::new(settings.packing), settings, ..World::default() }
     }
 
     /// The kind an object says it is, custom kinds included.
@@ -323,16 +337,28 @@ impl World {
         let now = meta.as_ref().zip(after);
         let seen = Seen { revision, namespace, name, now };
         let (before, detail) = self.follow(kind, &seen).map_err(unreadable).ok()?;
-        match (&detail, &meta) {
-            (Detail::Pod((old, new)), _) => {
-                self.capacity.pod(old.as_deref(), new.as_deref(), revision);
+        let sight = Sight { pods: &self.pods, namespaces: &self.namespaces };
+        match &detail {
+            Detail::Pod((old, new)) => {
+                self.fleet.pod(old.as_ref(), new.as_ref(), sight, revision);
+                self.waiting.pod(old.as_deref(), new.as_deref(), revision);
                 self.finish(old.as_deref(), new.as_deref());
             }
-            (Detail::Node((old, new)), _) => {
-                self.capacity.node(old.as_deref(), new.as_deref(), revision);
+            Detail::Node((old, new)) => {
+                self.fleet.node(old.as_ref(), new.as_ref(), sight, revision);
+                self.waiting.node(old.as_deref(), new.as_deref(), revision);
                 self.hear_node(name, old.as_deref(), new.as_deref());
             }
-            (Detail::Lease((old, Some(new))), _)
+            Detail::Namespace((old, new)) => {
+                let labels = |one: &Option<Arc<Object<Namespace>>>| {
+                    one.as_ref().map(|one| one.meta.labels.clone()).unwrap_or_default()
+                };
+                if labels(old) != labels(new) {
+                    self.fleet.namespace(sight, revision);
+                }
+            }
+            Detail::Claim(_) | Detail::Volume(_) | Detail::StorageClass(_) => self.waiting.help_all(revision),
+            Detail::Lease((old, Some(new)))
                 if namespace == NODE_LEASES
                     && old.as_ref().is_none_or(|old| old.body.renewed != new.body.renewed) =>
             {
@@ -374,6 +400,10 @@ impl World {
             }
             ("", "serviceaccounts") => follow(&mut self.service_accounts, Detail::ServiceAccount, seen),
             ("", "persistentvolumeclaims") => follow(&mut self.claims, Detail::Claim, seen),
+            ("", "persistentvolumes") => follow(&mut self.volumes, Detail::Volume, seen),
+            ("storage.k8s.io", "storageclasses") => {
+                follow(&mut self.storage_classes, Detail::StorageClass, seen)
+            }
             ("certificates.k8s.io", "certificatesigningrequests") => {
                 follow(&mut self.signings, Detail::Signing, seen)
             }

@@ -188,7 +188,7 @@ impl Driver {
                 self.finish(job, Outcome::Failed(Failure { reason: "Panicked", message }), 0, None, now);
                 continue;
             };
-            self.world.capacity.tried(plan.without_node.iter().cloned(), self.world.revision);
+            self.world.waiting.tried(&plan.without_node, self.world.revision);
             if plan.is_idle() {
                 self.finish(job, Outcome::Done, 0, plan.wake_at, now);
                 continue;

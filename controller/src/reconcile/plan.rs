@@ -7,7 +7,7 @@ use edge_api::kind::Kind;
 use edge_api::time::Timestamp;
 use serde_json::Value;
 
-use crate::mirror::{Meta, Name};
+use crate::mirror::{Meta, Name, Turn};
 
 /// What to do about a key.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,7 +19,7 @@ pub struct Plan {
     /// When to be asked again although nothing changed.
     pub wake_at: Option<Timestamp>,
     /// Pods for which no node was found; tried again when something changes that could help.
-    pub without_node: Vec<std::sync::Arc<str>>,
+    pub without_node: Vec<Turn>,
 }
 
 impl Plan {

@@ -70,6 +70,8 @@ impl Registry {
             "lastTransitionTime": stamp(self.now()),
         });
         let status = meta::object_mut(&mut pod, "status");
+        // It is where it was meant to be, or elsewhere.
+        status.remove("nominatedNodeName");
         let conditions = status.entry("conditions").or_insert_with(|| json!([]));
         if let Some(conditions) = conditions.as_array_mut() {
             conditions.retain(|condition| text(condition, &["type"]) != "PodScheduled");

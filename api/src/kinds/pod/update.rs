@@ -11,7 +11,15 @@ use serde_json::{Value, json};
 /// A new Pod waits; its quality of service is fixed by its resources.
 pub(super) fn create(pod: &mut Value) {
     let class = pod.get("spec").map_or("BestEffort", qos_class);
+    let gated = !meta::items(pod, &["spec", "schedulingGates"]).is_empty();
     fill::set(pod, "status", json!({ "phase": "Pending", "qosClass": class }));
+    if gated {
+        let condition = json!({
+            "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+            "message": "Scheduling is blocked due to non-empty scheduling gates",
+        });
+        fill::set(&mut pod["status"], "conditions", json!([condition]));
+    }
 }
 
 /// `Guaranteed`, `Burstable` or `BestEffort`, from a Pod's spec.

@@ -291,6 +291,29 @@ async fn pods_and_services_are_reached_through_the_nodes_tunnel() {
 }
 
 #[tokio::test]
+async fn why_a_pod_has_no_node_is_told_to_administrators() {
+    let api = Api::new().await;
+    api.make("/api/v1/nodes", json!({"metadata": {"name": "n1"}})).await;
+    let pod = json!({"metadata": {"name": "web"}, "spec": {"schedulingGates": [{"name": "example.com/g"}],
+        "containers": [{"name": "c", "image": "file:a.wasm"}]}});
+    let made = api.make(PODS, pod).await;
+    let gated = "Scheduling is blocked due to non-empty scheduling gates";
+    let condition = &made["status"]["conditions"][0];
+    assert_eq!((&condition["reason"], &condition["message"]), (&json!("SchedulingGated"), &json!(gated)));
+    let path = "/debug/scheduler/why?namespace=default&pod=web";
+    assert_eq!(api.get(path).await.expect(200), json!(null));
+    let store = api.server.registry().store().clone();
+    api.server.reconcilers().answer_why(move |namespace, pod| {
+        let said = crate::schedule::why(&store, crate::mirror::Packing::default(), namespace, pod);
+        said.map_err(|_| crate::registry::ApiError::not_found(&edge_api::kinds::pod::KIND, pod))
+    });
+    assert_eq!(api.get(path).await.expect(200)["message"], gated);
+    assert_eq!(api.get("/debug/scheduler/why?namespace=default&pod=no").await.code, 404);
+    assert_eq!(api.get("/debug/scheduler/why?pod=web").await.code, 400);
+    assert_eq!(api.client(User::node("n1")).await.get(path, &[]).await.code, 403);
+}
+
+#[tokio::test]
 async fn administrators_see_what_the_controllers_do() {
     let api = Api::new().await;
     assert_eq!(api.get("/debug/reconcilers").await.expect(200), json!(null));

@@ -8,7 +8,7 @@ use crate::mirror::shape::pod::Toleration;
 use crate::mirror::shape::resources::{Quantities, Resources};
 
 /// A reason for Pods to stay away from a node.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Taint {
     /// What it is about.
@@ -62,6 +62,19 @@ pub struct Node {
     pub pods: i64,
     /// Its conditions.
     pub conditions: Vec<NodeCondition>,
+    /// The large images it has, by name; small ones are fetched as quickly as said.
+    pub images: Vec<(String, i64)>,
+}
+
+/// Images below this many bytes are the same to the scheduler wherever they are, as in Kubernetes.
+pub const LARGE_IMAGE: i64 = 23 * 1024 * 1024;
+
+/// An image's name as nodes report it: with a tag.
+pub fn image_name(image: &str) -> String {
+    if image.rfind(':').is_none_or(|colon| image.rfind('/').is_some_and(|slash| colon < slash)) {
+        return format!("{image}:latest");
+    }
+    image.to_owned()
 }
 
 impl Node {
@@ -94,6 +107,14 @@ struct Spec {
 struct Status {
     allocatable: Quantities,
     conditions: Vec<NodeCondition>,
+    images: Vec<ImageForm>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ImageForm {
+    names: Vec<String>,
+    size_bytes: i64,
 }
 
 impl Shape for Node {
@@ -105,7 +126,14 @@ impl Shape for Node {
         if pod_cidrs.is_empty() && !spec.pod_cidr.is_empty() {
             pod_cidrs.push(spec.pod_cidr);
         }
+        let large = status.images.into_iter().filter(|image| image.size_bytes >= LARGE_IMAGE);
+        let mut images: Vec<(String, i64)> = large
+            .flat_map(|image| image.names.into_iter().map(move |name| (image_name(&name), image.size_bytes)))
+            .collect();
+        images.sort();
+        images.dedup_by(|one, other| one.0 == other.0);
         Ok(Node {
+            images,
             unschedulable: spec.unschedulable,
             taints: spec.taints,
             pod_cidrs,

@@ -5,7 +5,9 @@ use serde::Deserialize;
 
 use crate::mirror::object::{Meta, Shape};
 use crate::mirror::selector::{Labels, Requirement};
-use crate::mirror::shape::resources::{ContainerForm, Resources, effective};
+use crate::mirror::shape::node::image_name;
+use crate::mirror::shape::resources::{ContainerForm, Load, Resources, effective, load};
+use crate::mirror::shape::social::{PodTermsForm, Social, SpreadForm};
 
 /// Where a Pod is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -40,7 +42,7 @@ pub struct PodPort {
 }
 
 /// A taint that a Pod puts up with.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Toleration {
     /// The taint's key; empty for all.
@@ -56,7 +58,7 @@ pub struct Toleration {
 }
 
 /// Requirements of a node that must hold together.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct NodeTerm {
     /// About its labels.
@@ -78,7 +80,7 @@ impl NodeTerm {
 }
 
 /// A term that is liked, and how much.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(default)]
 pub struct PreferredTerm {
     /// 1 to 100.
@@ -113,10 +115,14 @@ pub struct Pod {
     pub ports: Vec<PodPort>,
     /// What it needs of its node.
     pub requests: Resources,
+    /// What it counts for where nodes are compared by how full they are.
+    pub load: Load,
     /// Labels that its node must have.
     pub node_selector: Labels,
     /// What else it asks of its node.
     pub affinity: Option<Box<NodeAffinity>>,
+    /// What it asks of the Pods around it.
+    pub social: Option<Box<Social>>,
     /// Taints it puts up with.
     pub tolerations: Vec<Toleration>,
     /// Whether our scheduler is to bind it.
@@ -125,6 +131,16 @@ pub struct Pod {
     pub gated: bool,
     /// More important ones go first.
     pub priority: i64,
+    /// Whether less important ones may have to make room for it.
+    pub preempts: bool,
+    /// The node where others make room for it.
+    pub nominated: Option<String>,
+    /// Whether it has been told that it makes room.
+    pub disrupted: bool,
+    /// Its containers' images, as nodes report them; of Pods without a node only.
+    pub images: Vec<String>,
+    /// The claims its volumes name; of Pods without a node only.
+    pub claims: Vec<String>,
     /// The most restarts of any of its containers.
     pub restarts: i64,
     /// The message of its condition `PodScheduled=False`, if it has one.
@@ -160,8 +176,17 @@ impl Pod {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Form {
+    metadata: MetaForm,
     spec: Spec,
     status: Status,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct MetaForm {
+    name: String,
+    namespace: String,
+    labels: Labels,
 }
 
 #[derive(Default, Deserialize)]
@@ -177,6 +202,9 @@ struct Spec {
     scheduler_name: String,
     scheduling_gates: Vec<serde::de::IgnoredAny>,
     priority: i64,
+    preemption_policy: String,
+    topology_spread_constraints: Vec<SpreadForm>,
+    volumes: Vec<VolumeForm>,
     hostname: String,
     subdomain: String,
     host_network: bool,
@@ -184,8 +212,24 @@ struct Spec {
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
+struct VolumeForm {
+    name: String,
+    persistent_volume_claim: Option<ClaimForm>,
+    ephemeral: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ClaimForm {
+    claim_name: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 struct AffinityForm {
     node_affinity: Option<NodeAffinityForm>,
+    pod_affinity: PodTermsForm,
+    pod_anti_affinity: PodTermsForm,
 }
 
 #[derive(Default, Deserialize)]
@@ -212,6 +256,7 @@ struct Status {
     pod_ips: Vec<Address>,
     container_statuses: Vec<ContainerStatus>,
     start_time: Option<Timestamp>,
+    nominated_node_name: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -239,7 +284,7 @@ impl Shape for Pod {
     const LABELLED: bool = true;
 
     fn read(source: &[u8]) -> serde_json::Result<Pod> {
-        let Form { spec, status } = serde_json::from_slice(source)?;
+        let Form { metadata, mut spec, status } = serde_json::from_slice(source)?;
         let condition = |kind: &str| status.conditions.iter().find(|c| c.r#type == kind);
         let ready = condition("Ready");
         let scheduled = condition("PodScheduled").filter(|c| c.status == "False");
@@ -247,7 +292,19 @@ impl Shape for Pod {
         if ips.is_empty() && !status.pod_ip.is_empty() {
             ips.push(status.pod_ip);
         }
+        let spread = std::mem::take(&mut spec.topology_spread_constraints);
+        let near = std::mem::take(&mut spec.affinity.pod_affinity);
+        let apart = std::mem::take(&mut spec.affinity.pod_anti_affinity);
+        let free = spec.node_name.is_empty();
+        let images = spec.containers.iter().filter(|c| free && !c.image.is_empty());
         Ok(Pod {
+            images: images.map(|container| image_name(&container.image)).collect(),
+            claims: if free { claims(&metadata.name, &spec.volumes) } else { Vec::new() },
+            social: Social::of(near, apart, spread, &metadata.namespace, &metadata.labels),
+            load: load(&spec.containers, &spec.init_containers, spec.overhead.as_ref()),
+            preempts: spec.preemption_policy != "Never",
+            nominated: Some(status.nominated_node_name).filter(|node| free && !node.is_empty()),
+            disrupted: condition("DisruptionTarget").is_some_and(|c| c.status == "True"),
             requests: effective(&spec.containers, &spec.init_containers, spec.overhead.as_ref()),
             ports: ports(&spec.containers, &spec.init_containers, spec.host_network),
             affinity: affinity(spec.affinity),
@@ -280,6 +337,16 @@ fn affinity(form: AffinityForm) -> Option<Box<NodeAffinity>> {
         required: form.required_during_scheduling_ignored_during_execution.map(|t| t.node_selector_terms),
         preferred: form.preferred_during_scheduling_ignored_during_execution,
     }))
+}
+
+/// The claims of volumes; a generic ephemeral volume has one that is named after Pod and volume.
+fn claims(pod: &str, volumes: &[VolumeForm]) -> Vec<String> {
+    let one = |volume: &VolumeForm| match (&volume.persistent_volume_claim, &volume.ephemeral) {
+        (Some(claim), _) => Some(claim.claim_name.clone()),
+        (None, Some(_)) => Some(format!("{pod}-{}", volume.name)),
+        (None, None) => None,
+    };
+    volumes.iter().filter_map(one).collect()
 }
 
 fn ports(containers: &[ContainerForm], init: &[ContainerForm], host_network: bool) -> Vec<PodPort> {

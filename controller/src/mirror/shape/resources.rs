@@ -82,10 +82,42 @@ fn whole(value: &Value) -> i64 {
     quantity(value).map_or(0, |q| q.units())
 }
 
+/// What a Pod or the Pods of a node count for where nodes are compared by how full they are. A container that asks for
+/// nothing counts for a little, as in Kubernetes: otherwise all of them would seem to fit anywhere equally well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Thousandths of a CPU.
+    pub cpu: i64,
+    /// Bytes.
+    pub memory: i64,
+}
+
+/// What a container without a request for CPU counts for.
+const SMALL_CPU: &str = "100m";
+/// What a container without a request for memory counts for.
+const SMALL_MEMORY: &str = "200Mi";
+
+/// What a Pod counts for.
+pub fn load(containers: &[ContainerForm], init: &[ContainerForm], overhead: Option<&Quantities>) -> Load {
+    let filled = |all: &[ContainerForm]| -> Vec<ContainerForm> {
+        let mut all = all.to_vec();
+        for container in &mut all {
+            let requests = &mut container.resources.requests;
+            requests.entry("cpu".to_owned()).or_insert_with(|| SMALL_CPU.into());
+            requests.entry("memory".to_owned()).or_insert_with(|| SMALL_MEMORY.into());
+        }
+        all
+    };
+    let all = effective(&filled(containers), &filled(init), overhead);
+    Load { cpu: all.cpu, memory: all.memory }
+}
+
 /// What is read of a container.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ContainerForm {
+    /// Its image.
+    pub image: String,
     /// Its ports.
     pub ports: Vec<PortForm>,
     /// What it asks for.
