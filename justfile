@@ -17,3 +17,6 @@ guests:
 
 bench *ARGS:
     cargo xtask bench {{ARGS}}
+
+simulate *ARGS:
+    cargo xtask simulate {{ARGS}}

@@ -9,6 +9,7 @@ mod build;
 mod check;
 mod rings;
 mod run;
+mod simulate;
 mod suite;
 mod tool;
 mod up;
@@ -37,6 +38,8 @@ enum Task {
     Tools,
     /// Measure, each figure beside its reference
     Bench(bench::Options),
+    /// Tell stories of the whole control plane in which everything goes wrong, one for each seed
+    Simulate(simulate::Options),
 }
 
 fn main() -> Result<()> {
@@ -47,5 +50,6 @@ fn main() -> Result<()> {
         Task::Guests => build::guests(),
         Task::Tools => tool::fetch_all().map(|report| report.print()),
         Task::Bench(options) => bench::bench(&options),
+        Task::Simulate(options) => simulate::simulate(&options),
     }
 }

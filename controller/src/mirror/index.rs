@@ -14,7 +14,7 @@ type Objects<T> = BTreeMap<Arc<str>, Arc<Object<T>>>;
 /// The objects of one kind. One writer, any number of readers.
 #[derive(Debug)]
 pub struct Mirror<T> {
-    namespaces: HashMap<Arc<str>, Objects<T>>,
+    namespaces: BTreeMap<Arc<str>, Objects<T>>,
     owners: HashMap<Arc<str>, BTreeSet<Name>>,
     nodes: HashMap<Box<str>, BTreeSet<Name>>,
     labels: HashMap<Arc<str>, HashMap<(String, String), Names>>,
@@ -24,7 +24,7 @@ pub struct Mirror<T> {
 impl<T> Default for Mirror<T> {
     fn default() -> Self {
         Mirror {
-            namespaces: HashMap::new(),
+            namespaces: BTreeMap::new(),
             owners: HashMap::new(),
             nodes: HashMap::new(),
             labels: HashMap::new(),
@@ -44,7 +44,7 @@ impl<T: Shape> Mirror<T> {
         self.get(&key.namespace, &key.name)
     }
 
-    /// Every object.
+    /// Every object, by namespace and name.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Object<T>>> {
         self.namespaces.values().flat_map(BTreeMap::values)
     }

@@ -447,6 +447,14 @@ impl World {
         }
     }
 
+    /// The clock was set back: what was heard was heard as long ago as before.
+    pub fn set_back(&mut self, time: Duration) {
+        let micros = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+        for heard in self.heard.values_mut() {
+            *heard = Timestamp::from_micros(heard.as_micros().saturating_sub(micros));
+        }
+    }
+
     /// Keeps the graph. Kinds without a mirror are remembered by name, since a deletion does not say the uid.
     fn identify(
         &mut self,
@@ -505,6 +513,7 @@ impl World {
         }
         // And definitions last, for the same reason.
         let mut gone: Vec<String> = gone.iter().map(key_of).collect();
+        gone.sort_unstable();
         gone.sort_by_key(|key| key.starts_with(DEFINITIONS));
         for key in gone {
             deltas.extend(self.apply(&key, revision, None));

@@ -25,10 +25,12 @@ const PLANS_AT_A_TIME: usize = 64;
 const WRITES_AT_A_TIME: usize = 32;
 /// How late a timer may be before it says something about this process.
 const LATE: Duration = Duration::from_secs(10);
+/// How far a clock may be set back without notice.
+const STEP: Duration = Duration::from_secs(1);
 /// How many keys are planned before the store is looked at again.
 const KEYS_AT_A_TIME: usize = 256;
 
-/// Where plans become writes. Two sides: the registry, and the simulation that breaks off between any two writes.
+/// Where plans become writes. Two sides: the registry, and the plain map in which single controllers are tested.
 pub trait Writer: Send + Sync + 'static {
     /// Carries out one write of the controller `account`.
     fn write(
@@ -148,8 +150,14 @@ impl Driver {
         self.queue.reached(self.world.revision);
     }
 
-    /// Takes over the time. A timer that is long overdue means that this process was stopped or the host asleep.
+    /// Takes over the time. A timer that is long overdue means that this process was stopped or the host asleep; a
+    /// clock that was set back would delay everything that waits by as much.
     fn tick(&mut self, now: Timestamp) {
+        let back = self.world.now.since(now);
+        if back > STEP {
+            self.world.set_back(back);
+            self.queue.set_back();
+        }
         if let Some(due) = self.queue.next_timer() {
             let late = now.since(due);
             if late > LATE {
@@ -231,7 +239,17 @@ impl Driver {
         &self.world
     }
 
-    /// Whether nothing is to be planned, being carried out or waited for, but for times.
+    /// What each controller has done so far.
+    pub fn progress(&self) -> &[Progress] {
+        &self.progress
+    }
+
+    /// Whether a key is to be planned now.
+    pub fn has_ready(&self) -> bool {
+        self.queue.lengths().ready > 0
+    }
+
+    /// Whether nothing is to be planned, being carried out, to be tried again or waited for, but for times.
     pub fn is_quiet(&self) -> bool {
         self.queue.is_quiet()
     }
@@ -349,7 +367,7 @@ pub async fn run<W: Writer>(
 
 /// Whether there is nothing to plan now, or no room for more plans.
 fn driver_is_done(driver: &Driver, running: usize) -> bool {
-    driver.queue.lengths().ready == 0 || running >= PLANS_AT_A_TIME
+    !driver.has_ready() || running >= PLANS_AT_A_TIME
 }
 
 fn follow(driver: &mut Driver, store: &Store, now: Timestamp) -> Result<Cursor, RunError> {

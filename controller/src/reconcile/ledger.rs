@@ -1,25 +1,21 @@
-//! For tests: a cluster's objects in a map, with the rules of the API that controllers rely on and nothing else.
-//!
-//! Every write may be interrupted before and after it happens, which is how the simulation breaks off between any two.
+//! For tests of single controllers: a cluster's objects in a map, with the rules of the API that controllers rely on and
+//! nothing else. The whole control plane is tested by [`crate::simulation`], on the real API.
 
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use edge_api::kind::Kind;
 use edge_api::kinds;
 use edge_api::time::Timestamp;
+use futures::FutureExt;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::mirror::{Settings, World};
 use crate::reconcile::plan::{Act, Cascade, Plan, Write};
-use crate::reconcile::{Driver, WriteError, Writer};
-use crate::store::{Change, Key, Revision, Verb};
+use crate::reconcile::{WriteError, Writer};
 
 /// A cluster in memory.
 pub struct Ledger(Mutex<State>);
@@ -27,13 +23,10 @@ pub struct Ledger(Mutex<State>);
 #[derive(Default)]
 struct State {
     objects: BTreeMap<String, (u64, Value)>,
-    log: Vec<Arc<Change>>,
     head: u64,
     uids: u64,
     now: Timestamp,
-    yields: Option<fastrand::Rng>,
     refuse: Option<(&'static str, String)>,
-    created: BTreeMap<String, u32>,
 }
 
 impl Ledger {
@@ -49,11 +42,6 @@ impl Ledger {
             ledger.put(object.clone());
         }
         ledger
-    }
-
-    /// Lets writes be interrupted, as chance has it.
-    pub fn interrupt(&self, seed: u64) {
-        self.0.lock().yields = Some(fastrand::Rng::with_seed(seed));
     }
 
     /// Refuses the creation of a kind from now on, or of none.
@@ -72,10 +60,9 @@ impl Ledger {
         state.now = state.now.plus(std::time::Duration::from_secs_f64(seconds));
     }
 
-    /// Moves the time forward to `time`.
-    pub fn pass_to(&self, time: Timestamp) {
-        let mut state = self.0.lock();
-        state.now = state.now.max(time);
+    /// Sets the clock, back too.
+    pub fn set(&self, time: Timestamp) {
+        self.0.lock().now = time;
     }
 
     /// Creates or replaces an object as it is, status and all; stamps what is missing.
@@ -120,34 +107,6 @@ impl Ledger {
         self.0.lock().remove(&key(kind, namespace, name));
     }
 
-    /// How often an object of this name was created.
-    pub fn times_created(&self, kind: &Kind, namespace: &str, name: &str) -> u32 {
-        self.0.lock().created.get(&key(kind, namespace, name)).copied().unwrap_or(0)
-    }
-
-    /// The changes from a position in the log on, at most `count`.
-    pub fn changes(&self, from: usize, count: usize) -> Vec<Arc<Change>> {
-        let state = self.0.lock();
-        state.log.iter().skip(from).take(count).cloned().collect()
-    }
-
-    /// How long the log is.
-    pub fn log_length(&self) -> usize {
-        self.0.lock().log.len()
-    }
-
-    /// Shows a driver the whole present state.
-    pub fn show(&self, driver: &mut Driver) {
-        let state = self.0.lock();
-        let items: Vec<(String, u64, Bytes)> = state
-            .objects
-            .iter()
-            .map(|(key, (revision, object))| (key.clone(), *revision, bytes(object)))
-            .collect();
-        let items = items.iter().map(|(key, revision, bytes)| (key.as_str(), *revision, bytes));
-        driver.reset(state.head, items, state.now);
-    }
-
     /// The present state as controllers see it.
     pub fn world(&self) -> World {
         let state = self.0.lock();
@@ -162,12 +121,8 @@ impl Ledger {
 
     /// Carries a plan out at once.
     pub fn carry_out(&self, plan: &Plan) -> crate::reconcile::Outcome {
-        let mut future = Box::pin(crate::reconcile::carry_out(self, "test", plan));
-        loop {
-            if let Poll::Ready((outcome, _)) = poll(future.as_mut()) {
-                return outcome;
-            }
-        }
+        let done = crate::reconcile::carry_out(self, "test", plan).now_or_never();
+        done.expect("nothing here waits").0
     }
 }
 
@@ -180,11 +135,6 @@ pub fn settings() -> Settings {
         api_address: Some(([192, 0, 2, 1], 6443).into()),
         ..Settings::default()
     }
-}
-
-/// Polls a future that needs no waking.
-pub fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
-    future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
 fn key(kind: &Kind, namespace: &str, name: &str) -> String {
@@ -201,11 +151,6 @@ fn kind_of(object: &Value) -> &'static Kind {
 }
 
 impl State {
-    fn log(&mut self, key: &str, verb: Verb, after: Option<&Value>) {
-        let (key, revision) = (Key::new(key), Revision(self.head));
-        self.log.push(Arc::new(Change { revision, key, verb, after: after.map(bytes), before: None }));
-    }
-
     fn put(&mut self, mut object: Value) -> Value {
         let kind = kind_of(&object);
         if object["metadata"]["uid"].is_null() {
@@ -219,8 +164,7 @@ impl State {
             object["metadata"]["generation"] = json!(1);
         }
         let key = self.key_of(kind, &object);
-        let verb = if self.objects.contains_key(&key) { Verb::Update } else { Verb::Create };
-        self.store(&key, verb, object)
+        self.store(&key, object)
     }
 
     fn key_of(&self, kind: &Kind, object: &Value) -> String {
@@ -228,7 +172,7 @@ impl State {
         key(kind, meta["namespace"].as_str().unwrap_or(""), meta["name"].as_str().unwrap())
     }
 
-    fn store(&mut self, key: &str, verb: Verb, mut object: Value) -> Value {
+    fn store(&mut self, key: &str, mut object: Value) -> Value {
         if let Some(meta) = object["metadata"].as_object_mut() {
             meta.remove("resourceVersion");
         }
@@ -238,14 +182,12 @@ impl State {
         }
         self.head += 1;
         self.objects.insert(key.to_owned(), (self.head, object.clone()));
-        self.log(key, verb, Some(&object));
         object
     }
 
     fn remove(&mut self, key: &str) {
         if self.objects.remove(key).is_some() {
             self.head += 1;
-            self.log(key, Verb::Delete, None);
         }
     }
 
@@ -263,7 +205,7 @@ impl State {
         if !object["metadata"]["deletionTimestamp"].is_null() && unblocked && !runs {
             return self.remove(&key);
         }
-        self.store(&key, Verb::Update, object);
+        self.store(&key, object);
     }
 
     fn current(&self, write: &Write) -> Result<Value, WriteError> {
@@ -332,7 +274,6 @@ impl State {
                 if self.objects.contains_key(&name) {
                     return Err(WriteError::Stale(format!("{name} exists")));
                 }
-                *self.created.entry(name).or_default() += 1;
                 self.put(object.clone());
             }
             Act::Update(object) | Act::Finalize(object) => {
@@ -388,28 +329,9 @@ fn json_patch(target: &mut Value, patch: &Value) {
     }
 }
 
-/// Pending once.
-struct Interruption(bool);
-
-impl Future for Interruption {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if std::mem::take(&mut self.0) {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        Poll::Ready(())
-    }
-}
-
 impl Writer for Ledger {
     async fn write(&self, _: &'static str, write: &Write) -> Result<(), WriteError> {
-        let interrupted = || Interruption(self.0.lock().yields.as_mut().is_some_and(|rng| rng.bool()));
-        interrupted().await;
-        let result = self.0.lock().write(write);
-        interrupted().await;
-        result
+        self.0.lock().write(write)
     }
 
     fn head(&self) -> u64 {

@@ -1,11 +1,16 @@
 //! Pods that nobody else removes: bound to a node that is gone, deleted before they were bound, or ended long ago.
+//!
+//! One that has not ended has failed then: nobody else will ever say so, and a Job waits for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use edge_api::kind::Kind;
 use edge_api::kinds;
+use edge_api::time::Timestamp;
+use serde_json::json;
 
-use crate::mirror::{Delta, Detail, Name, World};
+use crate::mirror::{Delta, Detail, Name, Object, Pod, World};
 use crate::reconcile::Controller;
 use crate::reconcile::plan::{Plan, Write};
 
@@ -41,22 +46,87 @@ fn reconcile(key: &Name, world: &World) -> Plan {
     let mut plan = Plan::nothing();
     if !key.namespace.is_empty() {
         let pod = world.pods.at(key).filter(|pod| pod.meta.deleting() && pod.body.node.is_none());
-        plan.together(pod.map(|pod| Write::delete(POD, &pod.meta).at_once()).into_iter().collect());
+        remove(&pod.into_iter().collect::<Vec<_>>(), None, &mut plan);
     } else if key.name.is_empty() {
         let surplus = world.finished.len().saturating_sub(THRESHOLD);
         let oldest = world.finished.iter().take(surplus).filter_map(|(_, key)| world.pods.at(key));
-        plan.together(oldest.map(|pod| Write::delete(POD, &pod.meta).at_once()).collect());
+        remove(&oldest.collect::<Vec<_>>(), None, &mut plan);
     } else if world.nodes.at(key).is_none() {
-        let mut writes = Vec::new();
+        let mut lost = Vec::new();
         for pod in world.pods.on_node(&key.name) {
             let then = pod.meta.creation_timestamp.map_or(world.now, |time| time.plus(QUARANTINE));
             if then <= world.now {
-                writes.push(Write::delete(POD, &pod.meta).at_once());
+                lost.push(pod);
             } else {
                 plan.wake(then);
             }
         }
-        plan.together(writes);
+        remove(&lost, Some(world.now), &mut plan);
     }
     plan
+}
+
+/// Takes Pods away at once. `lost` is the time, if it is because their node is gone.
+fn remove(pods: &[&Arc<Object<Pod>>], lost: Option<Timestamp>, plan: &mut Plan) {
+    let unended = pods.iter().filter(|pod| !pod.body.finished());
+    plan.together(unended.map(|pod| failed(pod, lost)).collect());
+    plan.together(pods.iter().map(|pod| Write::delete(POD, &pod.meta).at_once()).collect());
+}
+
+fn failed(pod: &Object<Pod>, lost: Option<Timestamp>) -> Write {
+    const DISRUPTED: &str = "DisruptionTarget";
+    let mut tree = pod.tree();
+    tree["status"]["phase"] = json!("Failed");
+    if let Some(now) = lost {
+        let mut conditions = tree["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.retain(|condition| condition["type"] != DISRUPTED);
+        conditions.push(json!({
+            "type": DISRUPTED, "status": "True", "reason": "DeletionByPodGC",
+            "message": "PodGC: node no longer exists", "lastTransitionTime": now,
+        }));
+        tree["status"]["conditions"] = json!(conditions);
+    }
+    Write::status(POD, pod.key(), pod.revision, tree)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::reconcile::Act;
+    use crate::reconcile::ledger::Ledger;
+
+    fn plan(key: &Name, node: Value, deleted: Value, phase: &str) -> Plan {
+        let pod = json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "p", "namespace": "default", "deletionTimestamp": deleted,
+                "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"nodeName": node}, "status": {"phase": phase}});
+        reconcile(key, &Ledger::with(Timestamp::parse("2026-01-01T01:00:00Z").unwrap(), &[pod]).world())
+    }
+
+    #[test]
+    fn a_pod_that_nobody_runs_has_failed_and_goes() {
+        let (node, pod) = (Name::new("", "gone"), Name::new("default", "p"));
+        let deleted = json!("2026-01-01T00:30:00Z");
+        let cases = [
+            (&node, json!("gone"), Value::Null, "Running", Some("DeletionByPodGC"), 2),
+            (&pod, Value::Null, deleted.clone(), "Pending", None, 2),
+            (&node, json!("gone"), Value::Null, "Succeeded", None, 1),
+            (&pod, json!("there"), deleted, "Running", None, 0),
+        ];
+        for (key, on, deleted, phase, reason, stages) in cases {
+            let plan = plan(key, on, deleted, phase);
+            assert_eq!(plan.stages.len(), stages, "{phase}");
+            let writes: Vec<&Write> = plan.writes().collect();
+            if let [first, _] = writes[..] {
+                let Act::Status(said) = &first.act else { panic!("{first:?}") };
+                assert_eq!(said["status"]["phase"], "Failed");
+                assert_eq!(said["status"]["conditions"][0]["reason"].as_str(), reason);
+            }
+            assert!(writes.last().is_none_or(|last| matches!(last.act, Act::Delete { grace: Some(0), .. })));
+        }
+    }
 }

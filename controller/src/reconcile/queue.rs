@@ -120,6 +120,16 @@ impl Queue {
         }
     }
 
+    /// The clock was set back: what waits for a time is planned now, and asks for another time.
+    pub fn set_back(&mut self) {
+        for (_, job) in std::mem::take(&mut self.timers) {
+            if let Some(entry) = self.entries.get_mut(&job) {
+                entry.timer = None;
+            }
+            self.wake(job);
+        }
+    }
+
     /// When [`Queue::due`] has something to do.
     pub fn next_timer(&self) -> Option<Timestamp> {
         self.timers.first().map(|(time, _)| *time)
@@ -212,9 +222,10 @@ impl Queue {
         }
     }
 
-    /// Whether nothing is ready, running or held; timers may be set.
+    /// Whether nothing is ready, running, held or to be tried again; timers may be set.
     pub fn is_quiet(&self) -> bool {
-        self.ready.is_empty() && self.held.is_empty() && self.entries.values().all(|e| e.state == State::Idle)
+        let rests = |entry: &Entry| entry.state == State::Idle && entry.attempts == 0;
+        self.ready.is_empty() && self.held.is_empty() && self.entries.values().all(rests)
     }
 }
 
@@ -330,6 +341,19 @@ mod tests {
         queue.finish(job("a"), Outcome::Stale, 0, None, at(0));
         assert_eq!(taken(&mut queue), None);
         assert!(queue.next_timer().is_some());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_delays_no_retry() {
+        let mut queue = Queue::default();
+        queue.wake(job("a"));
+        queue.take().unwrap();
+        queue.finish(job("a"), Outcome::Failed(failure()), 0, None, at(7200));
+        queue.due(at(0));
+        assert_eq!(taken(&mut queue), None);
+        queue.set_back();
+        assert_eq!(taken(&mut queue).as_deref(), Some("a"));
+        assert_eq!(queue.next_timer(), None);
     }
 
     #[test]

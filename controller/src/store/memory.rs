@@ -13,7 +13,7 @@ use parking_lot::RwLock;
 use crate::store::decide::decide;
 use crate::store::engine::{Current, Engine, EngineError, Loaded, Log, Outcome};
 use crate::store::error::ReadError;
-use crate::store::record::{Change, Revision, Write};
+use crate::store::record::{Change, Key, Revision, Stored, Write};
 use crate::store::retention::{Retain, Retention, weight};
 
 /// See the module.
@@ -32,17 +32,13 @@ struct History {
 }
 
 impl MemoryEngine {
-    /// An empty engine.
-    pub(crate) fn new(retain: Retain) -> (MemoryEngine, Loaded, Arc<dyn Log>) {
-        let history = Arc::new(RwLock::new(History::default()));
-        let loaded = Loaded {
-            objects: Vec::new(),
-            head: Revision::ZERO,
-            floor: Revision::ZERO,
-            volatile_floor: Revision::ZERO,
-        };
-        let retention = Retention::new(retain, Instant::now(), Revision::ZERO);
-        let engine = MemoryEngine { head: Revision::ZERO, retention, history: history.clone() };
+    /// An engine that holds these objects and no history.
+    pub(crate) fn new(retain: Retain, objects: Vec<(Key, Stored)>) -> (MemoryEngine, Loaded, Arc<dyn Log>) {
+        let head = objects.iter().map(|(_, stored)| stored.revision).max().unwrap_or_default();
+        let history = Arc::new(RwLock::new(History { floor: head, ..History::default() }));
+        let loaded = Loaded { objects, head, floor: head, volatile_floor: head };
+        let retention = Retention::new(retain, Instant::now(), head);
+        let engine = MemoryEngine { head, retention, history: history.clone() };
         (engine, loaded, Arc::new(MemoryLog(history)))
     }
 

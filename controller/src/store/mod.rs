@@ -36,6 +36,8 @@ mod watch;
 mod writer;
 
 #[cfg(test)]
+mod hand;
+#[cfg(test)]
 mod tests;
 
 use std::path::PathBuf;
@@ -50,6 +52,9 @@ use crate::store::memory::MemoryEngine;
 use crate::store::redb::{Place, RedbEngine};
 use crate::store::view::{Publisher, View};
 use crate::store::writer::{Message, Request};
+
+#[cfg(test)]
+pub(crate) use crate::store::hand::Hand;
 
 pub use crate::store::error::{OpenError, ReadError, WriteError};
 pub use crate::store::record::{
@@ -170,7 +175,7 @@ impl Store {
     }
 
     fn in_memory_of(config: &Config) -> Store {
-        let (engine, loaded, log) = MemoryEngine::new(config.retain);
+        let (engine, loaded, log) = MemoryEngine::new(config.retain, Vec::new());
         // Its thread ends with the last clone.
         let (store, _, _) = Store::start(Box::new(engine), loaded, log, config);
         store
@@ -181,6 +186,19 @@ impl Store {
     pub(crate) fn forgetful() -> Store {
         let retain = Retain { age: std::time::Duration::ZERO, bytes: 60_000 };
         Store::in_memory_of(&Config { tail_bytes: 15_000, retain, ..Config::new(PathBuf::new(), |_| false) })
+    }
+
+    /// A store in memory of these objects, without a thread: whoever holds the hand takes the writes that wait, one by
+    /// one, or loses them. For the simulation, in which everything happens in an order of its own.
+    #[cfg(test)]
+    pub(crate) fn by_hand<T: Clone>(objects: Vec<(Key, Stored)>) -> (Store, Hand<T>) {
+        let (engine, loaded, log) = MemoryEngine::new(Retain::default(), objects);
+        let view = Arc::new(View::new(loaded, log, |_| true));
+        // A tail that forgets nothing: a cursor never has to wait for a thread that reads the log.
+        let publisher = Publisher::new(view.clone(), usize::MAX);
+        let (messages, inbox) = mpsc::channel();
+        let store = Store { view, messages, room: Arc::new(Semaphore::new(ROOM)) };
+        (store, Hand::new(Box::new(engine), publisher, inbox))
     }
 
     fn start(

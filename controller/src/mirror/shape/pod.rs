@@ -168,8 +168,10 @@ impl Pod {
             return Ok(());
         }
         let Some(since) = self.ready_since else { return Err(None) };
-        let then = since.plus(std::time::Duration::from_secs(seconds.unsigned_abs()));
-        if then <= now { Ok(()) } else { Err(Some(then)) }
+        let long = std::time::Duration::from_secs(seconds.unsigned_abs());
+        let then = since.plus(long);
+        // Ready since a time far ahead, it was so before the clock was set back; that is no reason to replace it.
+        if then <= now || since > now.plus(long) { Ok(()) } else { Err(Some(then)) }
     }
 }
 

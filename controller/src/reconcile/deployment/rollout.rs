@@ -140,8 +140,12 @@ fn recreate(view: &View<'_>, change: &mut Change) -> Vec<Write> {
         return shrunk;
     }
     let pods = view.old.iter().flat_map(|set| view.world.pods.owned_by(&set.meta.uid));
+    // A set that has not seen yet that it is to be empty may be making Pods.
+    let empty = |set: &Object<ReplicaSet>| {
+        set.body.current == 0 && set.body.observed_generation >= set.meta.generation
+    };
     // One that is on its way out still runs; one that has ended does not.
-    if view.old.iter().any(|set| set.body.current > 0) || pods.into_iter().any(|pod| !pod.body.finished()) {
+    if view.old.iter().any(|set| !empty(set)) || pods.into_iter().any(|pod| !pod.body.finished()) {
         return Vec::new();
     }
     match &view.new {

@@ -173,6 +173,9 @@ fn recreate_waits_until_the_last_old_pod_is_gone() {
     });
     assert_eq!(sizes(&recreate(&[deployment(3, 0, 0), empty.clone(), pod.clone()])), BTreeMap::new());
     pod["status"]["phase"] = json!("Failed");
+    let mut unaware = empty.clone();
+    unaware["metadata"]["generation"] = json!(2);
+    assert_eq!(sizes(&recreate(&[deployment(3, 0, 0), unaware, pod.clone()])), BTreeMap::new());
     assert_eq!(sizes(&recreate(&[deployment(3, 0, 0), empty, pod])), [("+".to_owned(), 3)].into());
 }
 

@@ -218,7 +218,8 @@ fn update_status(
         status["startTime"] = json!(start);
     }
     if ended && end.is_some_and(|end| end.kind == "SuccessCriteriaMet") {
-        status["completionTime"] = json!(now);
+        // The clock may have been set back since; the API takes no end before the beginning.
+        status["completionTime"] = json!(start.map_or(now, |start| start.max(now)));
     }
     if !conditions.is_empty() {
         status["conditions"] = condition::to_json(&conditions, false);

@@ -120,8 +120,10 @@ fn waits<'a>(failed: impl Iterator<Item = &'a Arc<Object<Pod>>>, world: &World, 
     times.sort_unstable();
     let Some(last) = times.last() else { return false };
     let doublings = u32::try_from(times.len() - 1).unwrap_or(u32::MAX).min(16);
-    let then = last.plus((BACKOFF * 2_u32.pow(doublings)).min(BACKOFF_MAX));
-    if then <= world.now {
+    let delay = (BACKOFF * 2_u32.pow(doublings)).min(BACKOFF_MAX);
+    let then = last.plus(delay);
+    // An end far in the future was noted by another clock, or before this one was set back.
+    if then <= world.now || *last > world.now.plus(delay) {
         return false;
     }
     plan.wake(then);

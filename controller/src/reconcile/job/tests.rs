@@ -140,6 +140,27 @@ fn a_job_is_complete_when_its_pod_has_succeeded() {
 }
 
 #[test]
+fn a_job_does_not_end_before_it_began_when_the_clock_was_set_back() {
+    let cluster = Cluster::new(json!({}));
+    cluster.settle();
+    let before = cluster.status()["startTime"].clone();
+    cluster.0.set(Timestamp::parse("2025-12-31T23:00:00Z").unwrap());
+    cluster.end(None, "Succeeded", 0);
+    cluster.settle();
+    assert_eq!(cluster.reason("Complete"), "CompletionsReached");
+    assert_eq!(cluster.status()["completionTime"], before);
+}
+
+#[test]
+fn an_end_that_lies_in_the_future_delays_nothing_for_long() {
+    let cluster = Cluster::new(json!({}));
+    cluster.settle();
+    cluster.end(None, "Failed", 1);
+    cluster.0.set(Timestamp::parse("2025-12-31T22:00:00Z").unwrap());
+    assert_eq!(cluster.settle(), (1, 0));
+}
+
+#[test]
 fn completions_are_reached_with_so_many_pods_at_a_time() {
     let cluster = Cluster::new(json!({"completions": 5, "parallelism": 2}));
     assert_eq!(cluster.settle(), (2, 0));

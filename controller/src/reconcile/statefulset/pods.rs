@@ -81,7 +81,9 @@ fn shrink(view: &View<'_>, plan: &mut Plan) -> bool {
     !outside.is_empty()
 }
 
-/// Replaces Pods of old templates, the highest number first, so that no more than so many are missing.
+/// Replaces Pods of old templates, the highest number first, so that no more than so many are missing: of all numbers,
+/// those below the partition too. One that is missing already is replaced at no cost, but not before those that were
+/// replaced above it serve.
 fn replace(view: &View<'_>, plan: &mut Plan) {
     let body = &view.set.body;
     if body.replacement == Replacement::OnDelete {
@@ -89,26 +91,25 @@ fn replace(view: &View<'_>, plan: &mut Plan) {
     }
     let (first, end) = view.range();
     let may_miss = body.max_unavailable.up(body.replicas).max(1);
-    let wanted = first + body.partition.max(0)..end;
-    let mut missing = 0;
-    for number in wanted.rev() {
-        let Some(pod) = view.pods.get(&number) else {
-            missing += 1;
-            continue;
-        };
-        let healthy = is_healthy(pod) && pod.body.available(body.min_ready_seconds, view.world.now).is_ok();
-        if revision_of(pod) != view.history.present && !pod.meta.deleting() {
-            // One that is missing already is replaced at no cost.
-            if healthy && missing >= may_miss {
-                return;
+    let serves = |number: &i64| {
+        let pod = view.pods.get(number);
+        pod.is_some_and(|pod| {
+            is_healthy(pod) && pod.body.available(body.min_ready_seconds, view.world.now).is_ok()
+        })
+    };
+    let mut missing =
+        i64::try_from((first..end).filter(|number| !serves(number)).count()).unwrap_or(i64::MAX);
+    let mut awaited = 0;
+    for number in (first + body.partition.max(0)..end).rev() {
+        let old = view.pods.get(&number).filter(|pod| revision_of(pod) != view.history.present);
+        match old.filter(|pod| !pod.meta.deleting()) {
+            Some(_) if awaited >= may_miss || serves(&number) && missing >= may_miss => return,
+            Some(pod) => {
+                plan.then(delete(view, pod));
+                missing += i64::from(serves(&number));
+                awaited += 1;
             }
-            plan.then(delete(view, pod));
-            missing += 1;
-        } else if !healthy {
-            missing += 1;
-        }
-        if missing >= may_miss {
-            return;
+            None => awaited += i64::from(!serves(&number)),
         }
     }
 }

@@ -218,6 +218,24 @@ fn max_unavailable_lets_several_be_replaced_at_once() {
 }
 
 #[test]
+fn what_is_missing_anywhere_counts_against_an_update() {
+    let rolling = |rolling: Value| json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": rolling}, "podManagementPolicy": "Parallel"});
+    let unready = |pod: &mut Value| pod["status"]["conditions"][0]["status"] = json!("False");
+    let cluster = Cluster::running(4, rolling(json!({"partition": 1})));
+    cluster.0.edit(POD, "default", "db-0", unready);
+    update(&cluster, "v2");
+    assert_eq!(cluster.settle(), Vec::<String>::new(), "one below the partition is missing already");
+    let cluster = Cluster::running(4, rolling(json!({})));
+    update(&cluster, "v2");
+    assert_eq!(cluster.settle(), ["delete db-3"]);
+    cluster.gone("db-3");
+    cluster.0.edit(POD, "default", "db-2", unready);
+    assert_eq!(cluster.settle(), ["create db-3"], "the next one waits for it, whether it serves or not");
+    cluster.ready("db-3");
+    assert_eq!(cluster.settle(), ["delete db-2"]);
+}
+
+#[test]
 fn going_back_brings_the_old_revision_to_the_front_and_history_has_a_limit() {
     let cluster = Cluster::running(1, json!({"revisionHistoryLimit": 1}));
     let first = cluster.status()["currentRevision"].clone();
