@@ -129,6 +129,7 @@ impl Process {
             service_address: "10.43.0.1".to_owned(),
             api_address: Some(([192, 0, 2, 1], 6443).into()),
             kinds: registry.interner(),
+            ..Settings::default()
         };
         let mut driver = Driver::new(World::new(settings), all_controllers());
         let pulled = driver.list(&cluster.store, clock::present()).expect("the present can be read");
