@@ -23,6 +23,8 @@ pub mod schema;
 pub mod meta;
 pub mod validate;
 
+pub mod rollout;
+
 pub mod custom;
 
 pub mod patch;

@@ -12,6 +12,7 @@ use crate::aggregate::Aggregation;
 use crate::mirror::{Settings, World};
 use crate::reconcile::{self, Controller, Driver, Recorder, RegistryWriter, Status};
 use crate::registry::Registry;
+use crate::requests::Requests;
 use crate::schedule;
 use crate::usage::Usage;
 use crate::{bootstrap, standing};
@@ -32,6 +33,20 @@ pub struct Outside {
     pub usage: Usage,
     /// Who serves other groups.
     pub aggregation: Aggregation,
+    /// How many requests Pods have served, and how many of them failed.
+    pub requests: Requests,
+}
+
+impl Outside {
+    /// All of it by the registry's own tunnels.
+    #[cfg(test)]
+    pub fn of(registry: &Registry) -> Outside {
+        Outside {
+            usage: Usage::new(registry.clone(), registry.tunnels().clone()),
+            aggregation: Aggregation::new(registry.clone()),
+            requests: Requests::new(registry.tunnels().clone()),
+        }
+    }
 }
 
 /// The running controllers. Dropping them ends them, whatever they are doing: plans are made to be broken off.
@@ -67,6 +82,12 @@ impl Controllers {
                     error = &error as &dyn std::error::Error,
                     "nobody asks who serves other groups"
                 );
+            }
+        });
+        let watching = reconcile::watch_errors(registry.clone(), outside.requests, stop.clone());
+        tasks.spawn(async move {
+            if let Err(error) = watching.await {
+                tracing::error!(error = &error as &dyn std::error::Error, "error rates are watched no more");
             }
         });
         let settings = Settings { kinds: registry.interner(), ..settings };
@@ -141,11 +162,7 @@ mod tests {
         let service_range = (Ipv4Addr::new(10, 43, 0, 0), 16);
         let registry =
             Registry::new(Store::in_memory(), pki.clone(), crate::registry::Config { service_range, now });
-        let outside = Outside {
-            usage: Usage::new(registry.clone(), registry.tunnels().clone()),
-            aggregation: Aggregation::new(registry.clone()),
-        };
-        let controllers = Controllers::start(&registry, outside, settings(&pki), now);
+        let controllers = Controllers::start(&registry, Outside::of(&registry), settings(&pki), now);
         Cluster { registry, controllers, _directory: directory }
     }
 

@@ -9,6 +9,8 @@ pub mod store;
 pub mod tunnel;
 pub mod usage;
 
+pub mod requests;
+
 pub mod mirror;
 pub mod reconcile;
 pub mod schedule;

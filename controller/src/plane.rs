@@ -22,6 +22,7 @@ use crate::identity::{IdentityError, Pki, User};
 use crate::mirror::{Packing, ROOT_CA, Settings};
 use crate::reconcile::Status;
 use crate::registry::{ApiError, Registry, Target};
+use crate::requests::Requests;
 use crate::schedule::{self, NoSuchPod};
 use crate::store::{Key, OpenError, ReadError, Store, StoreTask};
 
@@ -244,8 +245,11 @@ impl ControlPlane {
 
     /// Serves until a component stops, which is always a fault. Cancel it, then [`ControlPlane::drain`].
     pub async fn run(&mut self) -> Result<(), RunError> {
-        let outside =
-            Outside { usage: self.server.usage().clone(), aggregation: self.server.aggregation().clone() };
+        let outside = Outside {
+            usage: self.server.usage().clone(),
+            aggregation: self.server.aggregation().clone(),
+            requests: Requests::new(self.server.tunnels().clone()),
+        };
         let start = || Controllers::start(&self.registry, outside, self.settings.clone(), now);
         let controllers = self.controllers.get_or_insert_with(start);
         let status = controllers.status();

@@ -123,10 +123,6 @@ fn spinning_pods_neither_stall_the_node_nor_exceed_their_limit() {
 }
 
 /// The name of the only node.
-fn node(cluster: &Cluster) -> String {
-    cluster.edgectl(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"]).ok()
-}
-
 /// 1,000 requests and 100 reads, each within five seconds; prints the 99th percentile.
 fn responsive(cluster: &Cluster, under: &str) {
     let mut times = Vec::new();

@@ -6,6 +6,7 @@ use crate::kind::{Column, Generation, Kind, Subresource};
 use crate::kinds::pod;
 use crate::kinds::workload;
 use crate::meta;
+use crate::rollout;
 use crate::time::{self, Timestamp};
 use crate::validate::{self, At, Errors};
 use serde_json::{Value, json};
@@ -110,6 +111,7 @@ fn update(new: &mut Value, old: &Value) {
 }
 
 fn checks(set: &At<'_>, errors: &mut Errors) {
+    rollout::check_watched(set, errors);
     let spec = set.get("spec");
     workload::selector(&spec, "daemonset", errors);
     workload::template(&spec, "DaemonSet", errors);

@@ -9,6 +9,7 @@ use crate::kinds::pod::{self, PodTemplateSpec};
 use crate::kinds::workload;
 use crate::meta;
 use crate::meta::{Condition, LabelSelector, ObjectMeta};
+use crate::rollout;
 use crate::time::{self, Timestamp};
 use crate::validate::{self, At, Errors};
 use serde_json::{Value, json};
@@ -151,6 +152,8 @@ fn defaults(deployment: &mut Value) {
 }
 
 fn checks(deployment: &At<'_>, errors: &mut Errors) {
+    rollout::check_guard(deployment, errors);
+    rollout::check_watched(deployment, errors);
     let spec = deployment.get("spec");
     for field in ["replicas", "minReadySeconds", "revisionHistoryLimit"] {
         validate::not_negative(&spec.get(field), errors);

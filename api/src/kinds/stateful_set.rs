@@ -6,6 +6,7 @@ use crate::kind::{Column, Generation, Kind, ScalePaths, Subresource};
 use crate::kinds::{persistent_volume_claim, pod, workload};
 use crate::meta;
 use crate::name::{self, NameRule};
+use crate::rollout;
 use crate::time::{self, Timestamp};
 use crate::validate::{self, At, Errors};
 use serde_json::{Value, json};
@@ -85,6 +86,7 @@ fn defaults(set: &mut Value) {
 }
 
 fn checks(set: &At<'_>, errors: &mut Errors) {
+    rollout::check_watched(set, errors);
     let spec = set.get("spec");
     let management = spec.get("podManagementPolicy");
     if validate::required(&management, "", errors)

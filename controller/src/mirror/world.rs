@@ -113,8 +113,10 @@ pub struct World {
     pub policies: Mirror<Bare>,
     /// ClusterRoles.
     pub cluster_roles: Mirror<ClusterRole>,
-    /// ConfigMaps named `kube-root-ca.crt`; nobody here reads others.
-    pub root_cas: Mirror<Bare>,
+    /// ConfigMaps.
+    pub config_maps: Mirror<Bare>,
+    /// Secrets.
+    pub secrets: Mirror<Bare>,
     /// Who belongs to whom, all kinds but Events.
     pub graph: Graph,
     /// The nodes as the scheduler sees them.
@@ -212,8 +214,10 @@ pub enum Detail {
     Policy(Pair<Bare>),
     /// A ClusterRole.
     ClusterRole(Pair<ClusterRole>),
-    /// A ConfigMap with the authority's certificate.
-    RootCa(Pair<Bare>),
+    /// A ConfigMap.
+    ConfigMap(Pair<Bare>),
+    /// A Secret.
+    Secret(Pair<Bare>),
     /// An Event.
     Event,
     /// Anything else.
@@ -414,7 +418,8 @@ impl World {
             ("rbac.authorization.k8s.io", "clusterroles") => {
                 follow(&mut self.cluster_roles, Detail::ClusterRole, seen)
             }
-            ("", "configmaps") if seen.name == ROOT_CA => follow(&mut self.root_cas, Detail::RootCa, seen),
+            ("", "configmaps") => follow(&mut self.config_maps, Detail::ConfigMap, seen),
+            ("", "secrets") => follow(&mut self.secrets, Detail::Secret, seen),
             _ => Ok((None, Detail::Other)),
         }
     }

@@ -14,6 +14,7 @@ mod template;
 mod deployment;
 mod replicaset;
 
+mod config_digest;
 mod revision;
 
 mod daemonset;
@@ -49,6 +50,7 @@ mod node_ipam;
 mod event;
 
 mod autoscaler;
+mod error_rate;
 
 mod driver;
 mod writer;
@@ -58,6 +60,7 @@ pub mod ledger;
 
 pub use autoscaler::run as autoscale;
 pub use driver::{Driver, Progress, RunError, Status, Task, WriteError, Writer, carry_out, run};
+pub use error_rate::run as watch_errors;
 pub use plan::{Act, Cascade, Note, Plan, Tone, Write};
 pub use queue::{Job, Lengths, Outcome, Queue};
 pub use writer::{Recorder, RegistryWriter};
@@ -79,6 +82,7 @@ pub struct Controller {
 
 /// Every controller of this folder; [`crate::controllers`] has them all.
 pub static CONTROLLERS: &[Controller] = &[
+    config_digest::CONTROLLER,
     deployment::CONTROLLER,
     replicaset::CONTROLLER,
     replicaset::LEGACY,

@@ -17,7 +17,7 @@ pub const CONTROLLER: Controller =
 fn wakes(delta: &Delta, _: &World, wake: &mut dyn FnMut(Name)) {
     match &delta.detail {
         Detail::Namespace(_) => wake(delta.key.clone()),
-        Detail::RootCa(_) => wake(Name::new("", &delta.key.namespace)),
+        Detail::ConfigMap(_) if &*delta.key.name == ROOT_CA => wake(Name::new("", &delta.key.namespace)),
         _ => {}
     }
 }
@@ -29,7 +29,7 @@ fn reconcile(key: &Name, world: &World) -> Plan {
     }
     let data = json!({"ca.crt": world.settings.authority});
     let place = Name::new(&key.name, ROOT_CA);
-    let Some(found) = world.root_cas.at(&place) else {
+    let Some(found) = world.config_maps.at(&place) else {
         let map = json!({
             "apiVersion": "v1", "kind": "ConfigMap", "data": data,
             "metadata": {"name": ROOT_CA, "namespace": &*key.name},

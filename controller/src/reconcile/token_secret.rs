@@ -17,7 +17,7 @@ pub const CONTROLLER: Controller = Controller { name: "tokens-controller", begin
 fn wakes(delta: &Delta, _: &World, wake: &mut dyn FnMut(Name)) {
     match (&delta.detail, &delta.after) {
         (Detail::ServiceAccount((Some(_), _)), _) => wake(delta.key.clone()),
-        (Detail::Other, Some(meta)) if delta.kind == &kinds::secret::KIND => {
+        (Detail::Secret(_), Some(meta)) => {
             if let (Some(account), true) = (meta.annotations.get(ACCOUNT), meta.annotations.contains_key(UID))
             {
                 wake(Name::new(&delta.key.namespace, account));

@@ -90,7 +90,7 @@ impl Machine {
         }
         let (_, free) = disk(&self.data_dir);
         let threshold = format!("{}%", LEAST_DISK * 100.0);
-        pressure.disk.then(|| Shortage { resource: "ephemeral-storage", threshold, available: free })
+        pressure.disk.then_some(Shortage { resource: "ephemeral-storage", threshold, available: free })
     }
 
     /// The share of the disk that is used, and its size in bytes.

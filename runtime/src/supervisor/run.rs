@@ -445,7 +445,9 @@ mod tests {
         let full = json!({"subdomain": "dbs", "setHostnameAsFQDN": true});
         assert_eq!(named("web-0", full.clone()).as_deref(), Ok("web-0.dbs.shop.svc.cluster.local"));
         assert!(
-            named(&"x".repeat(40), full).unwrap_err().contains("is too long (64 characters is the max, 67")
+            named(&"x".repeat(40), full)
+                .expect_err("too long")
+                .contains("is too long (64 characters is the max, 67")
         );
         let long = format!("{}-rest", "x".repeat(62));
         assert_eq!(named(&long, json!({})), Ok("x".repeat(62)));

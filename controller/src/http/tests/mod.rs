@@ -22,6 +22,7 @@ mod policies;
 mod reads;
 mod reviews;
 mod roles;
+mod rollouts;
 mod usage;
 mod watches;
 mod webhooks;

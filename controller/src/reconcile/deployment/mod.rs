@@ -3,6 +3,7 @@
 //! Reads the Deployment, its ReplicaSets and, for `Recreate`, their Pods. A plan is one step of the rollout: it changes
 //! ReplicaSets, then the Deployment's status. What the next step is, the mirrors say when they show this one.
 
+mod rollback;
 mod rollout;
 mod status;
 mod template;

@@ -4,18 +4,34 @@ use std::sync::Arc;
 
 use crate::mirror::{Object, ReplicaSet, Strategy};
 use crate::reconcile::deployment::status::{self, Change};
-use crate::reconcile::deployment::{DESIRED, MAXIMUM, SET, View, revision, scale, template};
+use crate::reconcile::deployment::{DESIRED, MAXIMUM, SET, View, revision, rollback, scale, template};
 use crate::reconcile::plan::{Plan, Write};
 
-/// Plans one step, then the status.
+/// Plans one step, then the status; or the way back, if it was decided to go back.
 pub fn plan(view: &View<'_>, plan: &mut Plan) {
+    let refresh = view.new.as_ref().and_then(|set| template::refresh(view, set));
+    if let Some(write) = refresh {
+        plan.then(write);
+        return;
+    }
+    let mut back = rollback::write(view);
+    if view.world.failure.is_none()
+        && let Some(write) = back.take()
+    {
+        plan.then(write);
+        return;
+    }
+    step(view, plan);
+    // What was refused once may be refused again, and the rest goes on.
+    if plan.stages.is_empty() {
+        plan.together(back.into_iter().collect());
+    }
+}
+
+fn step(view: &View<'_>, plan: &mut Plan) {
     let deployment = &view.deployment.body;
     let mut change = Change::default();
     if let Some(set) = &view.new {
-        if let Some(write) = template::refresh(view, set) {
-            plan.then(write);
-            return;
-        }
         change.revision = Some(revision(set));
         change.found = Some(set.meta.name.to_string());
     }

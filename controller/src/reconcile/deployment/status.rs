@@ -7,12 +7,15 @@ use serde_json::{Value, json};
 
 use crate::mirror::{Condition, Deployment};
 use crate::reconcile::condition;
-use crate::reconcile::deployment::{KIND, REVISION, View, annotate};
+use crate::reconcile::deployment::{KIND, REVISION, View, annotate, rollback};
 use crate::reconcile::plan::{Plan, Write};
 
-const PROGRESSING: &str = "Progressing";
-const COMPLETE: &str = "NewReplicaSetAvailable";
-const TIMED_OUT: &str = "ProgressDeadlineExceeded";
+/// The condition that says how the rollout goes.
+pub const PROGRESSING: &str = "Progressing";
+/// Its reason when the rollout is complete.
+pub const COMPLETE: &str = "NewReplicaSetAvailable";
+/// Its reason when the rollout made no progress in time.
+pub const TIMED_OUT: &str = "ProgressDeadlineExceeded";
 
 /// What a step of the rollout adds to the status.
 #[derive(Default)]
@@ -61,6 +64,7 @@ pub fn plan(view: &View<'_>, plan: &mut Plan, change: &Change) {
     availability(view, &now, &mut conditions);
     progress(view, &now, change, &mut conditions);
     failures(view, &mut conditions);
+    let told = rollback::decide(view, &mut conditions);
     let mut status = json!({"observedGeneration": view.deployment.meta.generation});
     let fields = [
         ("replicas", now.replicas),
@@ -75,11 +79,13 @@ pub fn plan(view: &View<'_>, plan: &mut Plan, change: &Change) {
     }
     status["conditions"] = condition::to_json(&conditions, true);
     let mut tree = view.deployment.tree();
-    let numbered =
-        change.revision.is_some_and(|revision| annotate(&mut tree, REVISION, &revision.to_string()));
-    if numbered || status != deployment.status {
+    let mut noted = rollback::note(view, &mut tree);
+    noted |= change.revision.is_some_and(|revision| annotate(&mut tree, REVISION, &revision.to_string()));
+    if noted || status != deployment.status {
         tree["status"] = status;
-        plan.then(Write::status(KIND, view.deployment.key(), view.deployment.revision, tree));
+        let mut write = Write::status(KIND, view.deployment.key(), view.deployment.revision, tree);
+        write.done = told;
+        plan.then(write);
     }
     if let Some(time) = deadline(deployment, &conditions)
         && !is_complete(view)

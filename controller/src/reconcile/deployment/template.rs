@@ -1,5 +1,6 @@
 //! The ReplicaSet of a template: how it is named, made, numbered and kept like its Deployment.
 
+use edge_api::rollout;
 use serde_json::{Value, json};
 
 use crate::mirror::{LAST_APPLIED, Name, Object, ReplicaSet, TEMPLATE_HASH};
@@ -10,8 +11,18 @@ use crate::reconcile::ownership::{reference, safe_letters};
 use crate::reconcile::plan::{Note, Write};
 
 /// Annotations that belong to one object and are not copied from Deployment to ReplicaSet.
-const OWN: [&str; 6] =
-    [LAST_APPLIED, REVISION, REVISION_HISTORY, DESIRED, MAXIMUM, "deprecated.deployment.rollback.to"];
+const OWN: [&str; 10] = [
+    LAST_APPLIED,
+    REVISION,
+    REVISION_HISTORY,
+    DESIRED,
+    MAXIMUM,
+    "deprecated.deployment.rollback.to",
+    rollout::COMPLETE_TEMPLATE,
+    rollout::REFUSED_TEMPLATE,
+    rollout::RESTORED_TEMPLATE,
+    rollout::CONFIG_DIGEST,
+];
 
 /// The number of the present template: above all others.
 pub fn next_revision(view: &View<'_>) -> i64 {
@@ -24,7 +35,8 @@ pub fn new_name(view: &View<'_>) -> Name {
     Name::new(&meta.namespace, &format!("{}-{}", meta.name, hash(view)))
 }
 
-fn hash(view: &View<'_>) -> String {
+/// What tells the ReplicaSet of the present template and its Pods apart, if there is none yet.
+pub fn hash(view: &View<'_>) -> String {
     let body = &view.deployment.body;
     let mut bytes = body.template.to_le_bytes().to_vec();
     if body.collision_count > 0 {

@@ -11,9 +11,9 @@ use crate::mirror::Name;
 use crate::reconcile::ledger::Ledger;
 use crate::reconcile::{Act, Plan};
 
-const NOW: &str = "2026-01-01T01:00:00Z";
+pub const NOW: &str = "2026-01-01T01:00:00Z";
 
-fn template(image: &str, hash: Option<&str>) -> Value {
+pub fn template(image: &str, hash: Option<&str>) -> Value {
     let mut labels = json!({"app": "web"});
     if let Some(hash) = hash {
         labels["pod-template-hash"] = json!(hash);
@@ -21,7 +21,7 @@ fn template(image: &str, hash: Option<&str>) -> Value {
     json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": image}]}})
 }
 
-fn deployment(replicas: i64, surge: i64, unavailable: i64) -> Value {
+pub fn deployment(replicas: i64, surge: i64, unavailable: i64) -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": {"name": "web", "namespace": "default", "uid": "d", "annotations": {"note": "x"}},
@@ -35,7 +35,7 @@ fn deployment(replicas: i64, surge: i64, unavailable: i64) -> Value {
 }
 
 /// A settled ReplicaSet of `web` whose image is its name.
-fn set(name: &str, replicas: i64, available: i64, revision: i64, wanted: i64, maximum: i64) -> Value {
+pub fn set(name: &str, replicas: i64, available: i64, revision: i64, wanted: i64, maximum: i64) -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "ReplicaSet",
         "metadata": {
@@ -58,7 +58,7 @@ fn set(name: &str, replicas: i64, available: i64, revision: i64, wanted: i64, ma
     })
 }
 
-fn plan(objects: &[Value]) -> Plan {
+pub fn plan(objects: &[Value]) -> Plan {
     let world = Ledger::with(Timestamp::parse(NOW).unwrap(), objects).world();
     (super::CONTROLLER.reconcile)(&Name::new("default", "web"), &world)
 }
@@ -81,7 +81,7 @@ fn status(plan: &Plan) -> Option<&Value> {
     })
 }
 
-fn condition<'a>(object: &'a Value, kind: &str) -> &'a Value {
+pub fn condition<'a>(object: &'a Value, kind: &str) -> &'a Value {
     object["status"]["conditions"].as_array().unwrap().iter().find(|c| c["type"] == kind).unwrap()
 }
 
