@@ -2,8 +2,8 @@
 //!
 //! One more controller of [`crate::reconcile`], with a single key: it places all Pods that wait, in the order of their
 //! importance and age, each seeing where the ones before it went. What may take a Pod and what suits it is one table
-//! ([`plugins`]); what they look at is kept by [`crate::mirror::Fleet`], so a decision looks at a handful of nodes
-//! however many there are. If no node can take a Pod, less important ones may have to make room ([`preempt`]).
+//! (`plugins`); what they look at is kept by [`crate::mirror::Fleet`], so a decision looks at a handful of nodes
+//! however many there are. If no node can take a Pod, less important ones may have to make room (`preempt`).
 //!
 //! A Pod that fits nowhere waits until something happens that may help it: it looks at the nodes that got room since,
 //! and is tried again when one of them could take it, or when something changed that its rules count.
