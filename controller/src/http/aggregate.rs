@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use crate::aggregate::{Aggregation, PATIENCE, Remote};
 use crate::http::body::{Body, Response};
 use crate::http::connection::Shared;
+use crate::http::pod_proxy;
 use crate::http::query::{Plus, Query, decode};
 use crate::http::status;
 use crate::identity::User;
@@ -46,17 +47,6 @@ pub fn whose(aggregation: &Aggregation, path: &str) -> Option<Arc<Remote>> {
     }
     let (group, version) = (parts.next()?, parts.next()?);
     aggregation.remote(&decode(group, Plus::Plus), &decode(version, Plus::Plus))
-}
-
-/// The verb of a method, as metrics name it.
-pub fn verb(method: &Method) -> &'static str {
-    match *method {
-        Method::POST => "create",
-        Method::PUT => "update",
-        Method::PATCH => "patch",
-        Method::DELETE => "delete",
-        _ => "get",
-    }
 }
 
 /// Passes a request on and its answer back, whatever it is.
@@ -203,7 +193,7 @@ fn authorise(shared: &Shared, user: &User, parts: &Parts) -> Result<(), ApiError
         Method::GET | Method::HEAD if query.truth("watch") => "watch",
         Method::GET | Method::HEAD if word(1).is_empty() => "list",
         Method::DELETE if word(1).is_empty() => "deletecollection",
-        _ => verb(&parts.method),
+        _ => pod_proxy::verb(&parts.method),
     };
     let access = Access { verb, group, resource: word(0), subresource: word(2), namespace, name: word(1) };
     shared.registry.authorise_action(user, &Action::Objects(access))

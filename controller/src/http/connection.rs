@@ -198,7 +198,7 @@ async fn dispatch(
     let reads = matches!(parts.method, Method::GET | Method::HEAD);
     let _seat = shared.seats.take(&user, if reads { Effort::Read } else { Effort::Write }).await?;
     if let Some(remote) = aggregate::whose(&shared.aggregation, parts.uri.path()) {
-        *labels = Labels { verb: aggregate::verb(&parts.method), ..*labels };
+        *labels = Labels { verb: pod_proxy::verb(&parts.method), ..*labels };
         return aggregate::proxy(shared, &user, &remote, parts, upgrade, body).await;
     }
     let place = match &route {

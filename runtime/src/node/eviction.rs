@@ -20,6 +20,7 @@ use crate::report::machine::Shortage;
 use crate::supervisor::exec::Residents;
 use crate::supervisor::host::Host;
 use crate::supervisor::roster::Measured;
+use crate::supervisor::{UsedImages, modules};
 use crate::sync::Mirror;
 
 /// How often the host is looked at.
@@ -30,7 +31,13 @@ const SETTLING: Duration = Duration::from_secs(2);
 const CRITICAL: i32 = 2_000_000_000;
 
 /// Looks at the host for as long as it is polled.
-pub async fn run(host: Arc<Host>, pods: Arc<Mirror<Pod>>, residents: Arc<Residents>, machine: Machine) {
+pub async fn run(
+    host: Arc<Host>,
+    pods: Arc<Mirror<Pod>>,
+    residents: Arc<Residents>,
+    used: Arc<UsedImages>,
+    machine: Machine,
+) {
     let mut looks = tokio::time::interval(INTERVAL);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -38,7 +45,7 @@ pub async fn run(host: Arc<Host>, pods: Arc<Mirror<Pod>>, residents: Arc<Residen
         while let Some(shortage) = machine.shortage() {
             let disk = shortage.resource == "ephemeral-storage";
             if disk {
-                make_room(host.clone(), pods.all()).await;
+                make_room(host.clone(), used.clone()).await;
                 if machine.shortage().is_none() {
                     break;
                 }
@@ -54,10 +61,9 @@ pub async fn run(host: Arc<Host>, pods: Arc<Mirror<Pod>>, residents: Arc<Residen
 }
 
 /// Removes what no Pod uses.
-async fn make_room(host: Arc<Host>, pods: Vec<Arc<Pod>>) {
+async fn make_room(host: Arc<Host>, used: Arc<UsedImages>) {
     let work = move || {
-        let images = pods.iter().flat_map(|pod| pod.spec.all_containers()).map(|one| one.image.clone());
-        let used = crate::supervisor::modules(&host, &images.collect());
+        let used = modules(&host, &used.names());
         // Of compiled code the newer half stays: what runs again soon is there.
         let freed = host.images.collect(&used, 0).unwrap_or(0) + host.code.collect(host.code.size() / 2);
         tracing::info!(freed, "removed what no Pod uses, since the disk is full");

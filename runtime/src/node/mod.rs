@@ -218,7 +218,8 @@ impl Node {
         let supervisor = Supervisor::new(host.clone());
         let (used, residents) = (supervisor.used(), supervisor.residents());
         parts.push(("supervisor", Box::pin(supervisor.run(reader))));
-        let evicting = eviction::run(host.clone(), pods.clone(), residents.clone(), reported.clone());
+        let evicting =
+            eviction::run(host.clone(), pods.clone(), residents.clone(), used.clone(), reported.clone());
         parts.push(("eviction", Box::pin(evicting)));
         parts.push(("images", Box::pin(janitor::run(host.clone(), used, reported, config.image_disk_share))));
         let answer = serve::answer(config.name.clone(), host.clone(), pods, residents);
