@@ -113,7 +113,9 @@ pub fn run() -> Result<()> {
 }
 
 async fn story() -> Result<()> {
-    let cluster = Cluster::with(Options::new(Shape::Whole).flag("--no-node", "true"));
+    let cluster = Cluster::with(
+        Options::new(Shape::Whole).flag("--no-node", "true").flag("--pod-range", "10.64.0.0/12"),
+    );
     let fleet = Rc::new(Fleet::default());
     let begun = Instant::now();
     enrol(&cluster, &fleet).await?;

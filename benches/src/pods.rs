@@ -10,7 +10,7 @@ use crate::report::line;
 
 const PODS: u32 = 500;
 
-/// 500 Pods of a small guest that prints once a second.
+/// 500 Pods of a small guest that waits for connections.
 pub fn run() -> Result<()> {
     let cluster = Cluster::start(Shape::Whole);
     cluster.apply(&deployment("warm", 1));
@@ -40,7 +40,7 @@ pub fn run() -> Result<()> {
 /// A Deployment of idle Pods.
 pub fn deployment(name: &str, replicas: u32) -> String {
     format!(
-        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\nspec:\n  replicas: {replicas}\n  selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}}}}}\n    spec:\n      containers:\n      - name: main\n        image: file:guests/dist/ticker.wasm\n"
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\nspec:\n  replicas: {replicas}\n  selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}}}}}\n    spec:\n      containers:\n      - name: main\n        image: file:guests/dist/echo-tcp.wasm\n"
     )
 }
 

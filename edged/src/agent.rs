@@ -65,6 +65,9 @@ pub async fn build(settings: &Settings, data_dir: PathBuf, upstream: Upstream) -
     config.http_address = settings.http_address;
     config.https_address = settings.https_address;
     config.node_port_address = settings.node_port_address;
+    config.pod_range = settings.pod_range;
+    config.service_range = settings.service_range;
+    config.cluster_domain.clone_from(&settings.cluster_domain);
     config.api_address = upstream.kubernetes;
     config.image_dir = settings.image_dir.clone();
     config.toolbox.clone_from(&settings.toolbox);

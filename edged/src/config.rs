@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use edge_runtime::table::Range;
 use serde::{Deserialize, Serialize};
 
 /// The command line of `edged`.
@@ -129,6 +130,16 @@ pub struct Written {
     /// The address NodePort and hostPort listeners bind [default: 0.0.0.0, as in Kubernetes]
     #[arg(long, value_name = "IP")]
     pub node_port_address: Option<IpAddr>,
+    /// The addresses of Pods, of which each node gets a part; the same on every host of a cluster, never changed
+    /// [default: 10.42.0.0/16]
+    #[arg(long, value_name = "CIDR")]
+    pub pod_range: Option<Range>,
+    /// The addresses of Services; the same on every host of a cluster, never changed [default: 10.43.0.0/16]
+    #[arg(long, value_name = "CIDR")]
+    pub service_range: Option<Range>,
+    /// The domain under which Services have names; the same on every host of a cluster [default: cluster.local]
+    #[arg(long, value_name = "DOMAIN")]
+    pub cluster_domain: Option<String>,
     /// Write an administrator's kubeconfig here, mode 0600 [default: DATA_DIR/kubeconfig]
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
@@ -193,6 +204,12 @@ pub struct Settings {
     pub https_address: SocketAddr,
     /// The address of NodePort and hostPort listeners.
     pub node_port_address: IpAddr,
+    /// The addresses of Pods.
+    pub pod_range: Range,
+    /// The addresses of Services.
+    pub service_range: Range,
+    /// The domain under which Services have names.
+    pub cluster_domain: String,
     /// Where the administrator's kubeconfig is written.
     pub kubeconfig: PathBuf,
     /// The audit log of the API, if it is kept.
@@ -244,6 +261,9 @@ impl Written {
             http_address: self.http_address.or(base.http_address),
             https_address: self.https_address.or(base.https_address),
             node_port_address: self.node_port_address.or(base.node_port_address),
+            pod_range: self.pod_range.or(base.pod_range),
+            service_range: self.service_range.or(base.service_range),
+            cluster_domain: self.cluster_domain.or(base.cluster_domain),
             kubeconfig: self.kubeconfig.or(base.kubeconfig),
             audit_log: self.audit_log.or(base.audit_log),
             image_dir: self.image_dir.or(base.image_dir),
@@ -280,7 +300,24 @@ impl Written {
         if !(1..=100).contains(&image_gc_threshold) {
             bail!("--image-gc-threshold {image_gc_threshold}: must be between 1 and 100 percent");
         }
+        let pod_range = self.pod_range.unwrap_or_else(|| ipv4([10, 42, 0, 0], 16));
+        let service_range = self.service_range.unwrap_or_else(|| ipv4([10, 43, 0, 0], 16));
+        for (flag, range) in [("--pod-range", pod_range), ("--service-range", service_range)] {
+            if !range.base().is_ipv4() || !(8..=28).contains(&range.prefix()) {
+                bail!("{flag} {range}: must be of IPv4 addresses, with a prefix length between 8 and 28");
+            }
+        }
+        if pod_range.overlaps(service_range) {
+            bail!("--pod-range {pod_range} and --service-range {service_range}: must not overlap");
+        }
+        let cluster_domain = self.cluster_domain.unwrap_or_else(|| "cluster.local".to_owned());
+        if let Err(reason) = edge_api::name::dns1123_subdomain(&cluster_domain) {
+            bail!("--cluster-domain {cluster_domain:?}: {reason}");
+        }
         Ok(Settings {
+            pod_range,
+            service_range,
+            cluster_domain,
             api_address: self.api_address.unwrap_or_else(|| loopback(6443)),
             dns_address: self.dns_address.unwrap_or_else(|| loopback(1053)),
             http_address: self.http_address.unwrap_or_else(|| loopback(8080)),
@@ -319,6 +356,9 @@ impl Settings {
             http_address: Some(self.http_address),
             https_address: Some(self.https_address),
             node_port_address: Some(self.node_port_address),
+            pod_range: Some(self.pod_range),
+            service_range: Some(self.service_range),
+            cluster_domain: Some(self.cluster_domain.clone()),
             kubeconfig: Some(self.kubeconfig.clone()),
             audit_log: self.audit_log.clone(),
             image_dir: Some(self.image_dir.clone()),
@@ -416,6 +456,10 @@ fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
+fn ipv4(base: [u8; 4], prefix: u8) -> Range {
+    Range::new(IpAddr::from(base), prefix).expect("the prefix is no longer than an address")
+}
+
 fn either<T>(over: Vec<T>, base: Vec<T>) -> Vec<T> {
     if over.is_empty() { base } else { over }
 }
@@ -510,6 +554,29 @@ mod tests {
         let written = Written { node_name: Some("Shop_Box".to_owned()), ..Written::default() };
         let error = written.mean(&host()).unwrap_err().to_string();
         assert!(error.contains("Shop_Box") && error.contains("lower"), "{error}");
+    }
+
+    #[test]
+    fn ranges_are_apart_and_of_ipv4() {
+        let mean = |flags: &[&str]| {
+            let line =
+                CommandLine::try_parse_from(["edged"].iter().chain(flags)).map_err(|e| e.to_string())?;
+            line.server.written.mean(&host()).map_err(|e| e.to_string())
+        };
+        let settings = mean(&["--pod-range", "10.64.3.0/12"]).unwrap();
+        assert_eq!(settings.pod_range.to_string(), "10.64.0.0/12");
+        assert_eq!(settings.service_range.to_string(), "10.43.0.0/16");
+        for (flags, word) in [
+            (&["--pod-range", "10.42.0.0/15"][..], "must not overlap"),
+            (&["--service-range", "10.0.0.0/8"], "must not overlap"),
+            (&["--pod-range", "fd42::/48"], "must be of IPv4"),
+            (&["--pod-range", "10.42.0.0/29"], "between 8 and 28"),
+            (&["--pod-range", "10.42.0.0"], "is not an address range such as"),
+            (&["--cluster-domain", "Shop"], "--cluster-domain"),
+        ] {
+            let error = mean(flags).unwrap_err();
+            assert!(error.contains(word), "{flags:?}: {error}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{CommandLine, Host, Role};
@@ -27,7 +28,9 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|word| word == "__compile") {
         return edge_runtime::sandbox::compile_child_main();
     }
-    match start(CommandLine::parse(), started) {
+    let line = CommandLine::parse();
+    raise_file_limit();
+    match start(line, started) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("edged: {error:#}");
@@ -62,6 +65,13 @@ fn start(line: CommandLine, started: Instant) -> Result<()> {
             runtime()?.block_on(agent::serve(&settings, &host, upstream, started))
         }
     }
+}
+
+/// Opens as many files as the host allows: the usual soft limit of 1,024 is for programs that call select(2), and every
+/// Pod has open files. Where it cannot be raised, fewer Pods run, and say why.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// The threads of control plane, DNS and proxy; guests have their own.

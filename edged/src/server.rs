@@ -37,6 +37,9 @@ pub async fn serve(settings: &Settings, host: &Host, started: Instant) -> Result
     let splits = !settings.no_node && settings.splits(host);
     let mut config = edge_controller::Config::new(settings.data_dir.clone());
     config.api_address = settings.api_address;
+    config.pod_range = settings.pod_range.to_string();
+    config.service_range = settings.service_range.to_string();
+    config.cluster_domain.clone_from(&settings.cluster_domain);
     config.kubeconfig = settings.kubeconfig.clone();
     config.node_name = settings.node_name.clone();
     config.audit_log = settings.audit_log.clone();

@@ -166,6 +166,9 @@ fn arguments(settings: &Settings, node_dir: &Path, socket: &Path, api: SocketAdd
     flag("--http-address", settings.http_address.to_string());
     flag("--https-address", settings.https_address.to_string());
     flag("--node-port-address", settings.node_port_address.to_string());
+    flag("--pod-range", settings.pod_range.to_string());
+    flag("--service-range", settings.service_range.to_string());
+    flag("--cluster-domain", settings.cluster_domain.clone());
     flag("--image-dir", settings.image_dir.display().to_string());
     flag("--toolbox", settings.toolbox.clone());
     flag("--image-gc-threshold", settings.image_gc_threshold.to_string());

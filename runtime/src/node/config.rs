@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::client::Connector;
+use crate::table::Range;
 
 /// How the node reaches its API server.
 #[derive(Clone, Debug)]
@@ -64,8 +65,10 @@ pub struct Config {
     pub registry_ca: Option<Vec<u8>>,
     /// The domain under which Services have names.
     pub cluster_domain: String,
+    /// The addresses of the cluster's Pods.
+    pub pod_range: Range,
     /// The virtual addresses of Services.
-    pub service_range: String,
+    pub service_range: Range,
     /// Whether WASI 0.3 is offered.
     pub wasi_p3: bool,
     /// The program that compiles when started with `__compile`.
@@ -89,6 +92,7 @@ pub struct Config {
 impl Config {
     /// The defaults for a node called `name` with its state under `data_dir`.
     pub fn new(name: &str, data_dir: PathBuf, server: Server) -> Config {
+        let range = |base: [u8; 4]| Range::new(base.into(), 16).expect("16 bits are a prefix");
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
         Config {
             name: name.to_owned(),
@@ -107,7 +111,8 @@ impl Config {
             insecure_registries: Vec::new(),
             registry_ca: None,
             cluster_domain: "cluster.local".to_owned(),
-            service_range: "10.43.0.0/16".to_owned(),
+            pod_range: range([10, 42, 0, 0]),
+            service_range: range([10, 43, 0, 0]),
             wasi_p3: false,
             compiler: PathBuf::from("/proc/self/exe"),
             in_process_compiler: false,

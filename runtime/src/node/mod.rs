@@ -56,7 +56,7 @@ use crate::supervisor::host::Host;
 use crate::supervisor::roster::Roster;
 use crate::sync::watcher::Target;
 use crate::sync::{Change, Mirror, Named, Scope};
-use crate::table::Tables;
+use crate::table::{Range, Tables};
 use crate::volume::Volumes;
 
 /// The part that is let finish at the end.
@@ -197,7 +197,7 @@ impl Node {
         parts.push(("routes", Box::pin(router.run(host.clone(), tables))));
         parts.push((
             "address range",
-            Box::pin(learn_range(host.clone(), config.data_dir.join("pod-range"), range)),
+            Box::pin(learn_range(host.clone(), config.data_dir.join("pod-range"), config.pod_range, range)),
         ));
 
         let pods: Arc<Mirror<Pod>> = Arc::default();
@@ -329,10 +329,24 @@ fn engine(config: &Config, machine: &sandbox::Machine) -> Result<Engine, BuildEr
 }
 
 fn network_config(config: &Config) -> crate::net::Config {
+    let usual = crate::net::Config::default();
+    let with = |own: Range, usual: Vec<Range>| -> Vec<Range> {
+        std::iter::once(own).chain(usual.into_iter().filter(|range| range.base().is_ipv6())).collect()
+    };
+    let pod_ranges = with(config.pod_range, usual.pod_ranges);
+    let service_ranges = with(config.service_range, usual.service_ranges);
     crate::net::Config {
         api_server: config.api_address,
         control_addresses: [Some(config.dns_address), config.api_address].into_iter().flatten().collect(),
-        names: dns::Config { domain: config.cluster_domain.clone(), ..dns::Config::default() },
+        gateway: config.pod_range.nth(1).unwrap_or(usual.gateway),
+        names: dns::Config {
+            domain: config.cluster_domain.clone(),
+            pod_ranges: pod_ranges.clone(),
+            service_ranges: service_ranges.clone(),
+            ..dns::Config::default()
+        },
+        pod_ranges,
+        service_ranges,
         ..crate::net::Config::default()
     }
 }
@@ -404,7 +418,7 @@ fn allocatable(machine: &report::Machine) -> Resources {
 }
 
 /// Hands the node's range to the address pool: the one from last time until the server says otherwise.
-async fn learn_range(host: Arc<Host>, path: PathBuf, mut range: watch::Receiver<Option<String>>) {
+async fn learn_range(host: Arc<Host>, path: PathBuf, all: Range, mut range: watch::Receiver<Option<String>>) {
     if let Ok(kept) = fs::read_to_string(&path) {
         let known = host.addresses.lock().set_range(kept.trim());
         host.has_range.send_replace(known);
@@ -412,6 +426,9 @@ async fn learn_range(host: Arc<Host>, path: PathBuf, mut range: watch::Receiver<
     loop {
         let found = range.borrow_and_update().clone();
         if let Some(found) = found {
+            if !found.parse().is_ok_and(|found| all.overlaps(found)) {
+                tracing::error!(range = found, pod_range = %all, "the node's podCIDR lies outside its --pod-range");
+            }
             let known = host.addresses.lock().set_range(&found);
             if known {
                 host.has_range.send_replace(true);

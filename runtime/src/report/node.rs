@@ -90,13 +90,14 @@ impl Registrar {
             "apiVersion": "v1", "kind": "Node",
             "metadata": {"name": name, "labels": self.labels()},
         });
-        match self.client.create(&Resource::NODES.all(), &node).await {
+        let node = match self.client.create(&Resource::NODES.all(), &node).await {
             Err(error) if error.is_conflict() => {
                 let patch = json!({"metadata": {"labels": self.labels()}});
                 self.client.patch(&Resource::NODES.named("", &name), Patch::Merge, &patch).await?
             }
             other => other?,
         };
+        self.fit(&node["spec"]);
         self.conditions = self.judge();
         let status = self.status(Timestamp::from(std::time::SystemTime::now()), None);
         self.patch_status(&status).await?;
@@ -104,7 +105,18 @@ impl Registrar {
         self.learn().await
     }
 
-    /// Reads the Pod range; the control plane may set it a moment after the Node was made.
+    /// No more Pods than there are addresses for; answers whether fewer than before.
+    fn fit(&mut self, spec: &Value) -> bool {
+        let pods = &mut self.registration.machine.pods;
+        let before = *pods;
+        if let Some(room) = spec["podCIDR"].as_str().and_then(room) {
+            *pods = before.min(room);
+        }
+        *pods < before
+    }
+
+    /// Reads the Pod range. The control plane sets it when it has heard how many Pods the node can run, and may give
+    /// fewer addresses than that.
     async fn learn(&mut self) -> Result<(), ClientError> {
         let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(2));
         loop {
@@ -112,6 +124,10 @@ impl Registrar {
             node["metadata"]["uid"].as_str().unwrap_or_default().clone_into(&mut self.uid);
             if let Some(range) = node["spec"]["podCIDR"].as_str().filter(|range| !range.is_empty()) {
                 self.range.send_replace(Some(range.to_owned()));
+                if self.fit(&node["spec"]) {
+                    let now = Timestamp::from(std::time::SystemTime::now());
+                    self.patch_status(&self.status(now, Some(&self.conditions))).await?;
+                }
                 return Ok(());
             }
             backoff.wait().await;
@@ -199,6 +215,12 @@ impl Registrar {
     }
 }
 
+/// How many Pods have addresses in a `podCIDR`: all but the network's, the node's own and the broadcast's.
+fn room(range: &str) -> Option<u64> {
+    let prefix: u32 = range.split_once('/')?.1.parse().ok()?;
+    1_u64.checked_shl(32_u32.checked_sub(prefix)?)?.checked_sub(3)
+}
+
 fn condition(
     found: &(&'static str, bool, String),
     now: Timestamp,
@@ -223,4 +245,23 @@ fn condition(
         condition["lastTransitionTime"] = now.seconds().into();
     }
     condition
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_has_room_for_all_but_three() {
+        for (range, pods) in [
+            ("10.42.0.0/24", Some(253)),
+            ("10.42.0.0/18", Some(16_381)),
+            ("10.42.0.0/30", Some(1)),
+            ("10.42.0.0/31", None),
+            ("10.42.0.0/33", None),
+            ("", None),
+        ] {
+            assert_eq!(room(range), pods, "{range}");
+        }
+    }
 }

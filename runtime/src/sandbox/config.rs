@@ -27,7 +27,7 @@ const MAPS_PER_POD: u64 = 6;
 /// Open files a Pod needs: its log, a volume and the directory of its last message.
 const FILES_PER_POD: u64 = 3;
 /// Memory maps kept back for the process itself.
-const MAPS_KEPT: u64 = 8_192;
+const MAPS_KEPT: u64 = 4_096;
 
 /// What the machine has, as far as sandboxes care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn pods_follow_the_tightest_limit() {
         let cases = [
-            (machine(1 << 47, 65_530, 1 << 20), 9_556),
+            (machine(1 << 47, 65_530, 1 << 20), 10_239),
             (machine(1 << 47, 1 << 20, 1 << 20), 11_000),
             (machine(1 << 47, 1 << 20, 4_096), 1_024),
             (machine(1 << 47, 100, 100), 1),

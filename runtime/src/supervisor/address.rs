@@ -10,6 +10,7 @@ pub struct AddressPool {
     range: Option<(u32, u32)>,
     next: u32,
     taken: HashMap<IpAddr, String>,
+    owners: HashMap<String, IpAddr>,
 }
 
 /// No address can be given.
@@ -41,7 +42,7 @@ impl AddressPool {
 
     /// An address for the Pod `uid`; the one it has, if it has one.
     pub fn take(&mut self, uid: &str) -> Result<IpAddr, AddressError> {
-        if let Some((ip, _)) = self.taken.iter().find(|(_, owner)| *owner == uid) {
+        if let Some(ip) = self.owners.get(uid) {
             return Ok(*ip);
         }
         let (first, last) = self.range.ok_or(AddressError::NoRange)?;
@@ -52,6 +53,7 @@ impl AddressPool {
             let ip = IpAddr::from(Ipv4Addr::from(number));
             if let Entry::Vacant(free) = self.taken.entry(ip) {
                 free.insert(uid.to_owned());
+                self.owners.insert(uid.to_owned(), ip);
                 self.next = number + 1;
                 return Ok(ip);
             }
@@ -61,19 +63,23 @@ impl AddressPool {
 
     /// Takes a certain address, remembered from before; `false` if somebody else has it.
     pub fn keep(&mut self, ip: IpAddr, uid: &str) -> bool {
-        let owner = self.taken.entry(ip).or_insert_with(|| uid.to_owned());
-        let mine = owner == uid;
-        if let IpAddr::V4(v4) = ip
-            && mine
-        {
+        if self.taken.get(&ip).is_some_and(|owner| owner != uid) {
+            return false;
+        }
+        self.free(uid);
+        self.taken.insert(ip, uid.to_owned());
+        self.owners.insert(uid.to_owned(), ip);
+        if let IpAddr::V4(v4) = ip {
             self.next = self.next.max(u32::from(v4) + 1);
         }
-        mine
+        true
     }
 
     /// Gives the Pod's address back.
     pub fn free(&mut self, uid: &str) {
-        self.taken.retain(|_, owner| owner != uid);
+        if let Some(ip) = self.owners.remove(uid) {
+            self.taken.remove(&ip);
+        }
     }
 }
 
