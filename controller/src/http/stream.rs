@@ -57,7 +57,7 @@ pub fn watch(
         }
         Err(error) => return Err(error),
         Ok(watch) => {
-            let source = Source {
+            let source = Box::new(Source {
                 kind,
                 wish,
                 watch,
@@ -66,7 +66,7 @@ pub fn watch(
                 headings: Headings::Shown,
                 ended: false,
                 _running: running,
-            };
+            });
             Box::pin(futures::stream::unfold(source, step))
         }
     };
@@ -79,13 +79,15 @@ pub fn watch(
     Ok(response)
 }
 
-async fn step(mut source: Source) -> Option<(std::io::Result<Bytes>, Source)> {
+/// The next chunk. What it is made from is boxed, since the stream hands it in and out for every event.
+async fn step(mut source: Box<Source>) -> Option<(std::io::Result<Bytes>, Box<Source>)> {
     if source.ended {
         return None;
     }
     let next = tokio::select! {
-        () = source.draining.as_mut() => return None,
+        biased;
         next = source.watch.next() => next,
+        () = source.draining.as_mut() => return None,
     };
     let bytes = match next {
         Ok(Some(events)) => source.lines(&events),

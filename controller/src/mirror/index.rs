@@ -15,9 +15,12 @@ type Objects<T> = BTreeMap<Arc<str>, Arc<Object<T>>>;
 #[derive(Debug)]
 pub struct Mirror<T> {
     namespaces: BTreeMap<Arc<str>, Objects<T>>,
-    owners: HashMap<Arc<str>, BTreeSet<Name>>,
+    /// By the uid of the manager; with the objects, since managers look at all of theirs again and again.
+    owners: HashMap<Arc<str>, BTreeMap<Name, Arc<Object<T>>>>,
     nodes: HashMap<Box<str>, BTreeSet<Name>>,
     labels: HashMap<Arc<str>, HashMap<(String, String), Names>>,
+    /// Those that nobody manages, of kinds with an index on labels: few, where there are many.
+    orphans: HashMap<Arc<str>, Names>,
     length: usize,
 }
 
@@ -28,6 +31,7 @@ impl<T> Default for Mirror<T> {
             owners: HashMap::new(),
             nodes: HashMap::new(),
             labels: HashMap::new(),
+            orphans: HashMap::new(),
             length: 0,
         }
     }
@@ -56,7 +60,7 @@ impl<T: Shape> Mirror<T> {
 
     /// The objects managed by the owner with this uid, by name.
     pub fn owned_by(&self, uid: &str) -> impl Iterator<Item = &Arc<Object<T>>> {
-        self.owners.get(uid).into_iter().flatten().filter_map(|key| self.at(key))
+        self.owners.get(uid).into_iter().flat_map(BTreeMap::values)
     }
 
     /// The objects bound to a node.
@@ -84,6 +88,21 @@ impl<T: Shape> Mirror<T> {
         }
         let names = fewest.into_iter().flatten();
         names.filter_map(|name| self.get(namespace, name)).filter(matches).collect()
+    }
+
+    /// The objects of a namespace that a selector matches and nobody manages, by name.
+    pub fn orphans(&self, namespace: &str, selector: &Selector) -> Vec<&Arc<Object<T>>> {
+        if !T::LABELLED {
+            let mut all = self.selected(namespace, selector);
+            all.retain(|object| object.meta.controller().is_none());
+            return all;
+        }
+        if selector.is_nothing() {
+            return Vec::new();
+        }
+        let names = self.orphans.get(namespace).into_iter().flatten();
+        let orphans = names.filter_map(|name| self.get(namespace, name));
+        orphans.filter(|object| selector.matches(&object.meta.labels)).collect()
     }
 
     /// How many there are.
@@ -118,12 +137,17 @@ impl<T: Shape> Mirror<T> {
         Some(object)
     }
 
-    fn index(&mut self, object: &Object<T>) {
+    fn index(&mut self, object: &Arc<Object<T>>) {
         if let Some(owner) = object.meta.controller() {
-            self.owners.entry(owner.uid.as_str().into()).or_default().insert(object.key());
+            let own = self.owners.entry(owner.uid.as_str().into()).or_default();
+            own.insert(object.key(), object.clone());
         }
         if let Some(node) = object.body.node() {
             self.nodes.entry(node.into()).or_default().insert(object.key());
+        }
+        if T::LABELLED && object.meta.controller().is_none() {
+            let orphans = self.orphans.entry(object.meta.namespace.clone()).or_default();
+            orphans.insert(object.meta.name.clone());
         }
         if T::LABELLED {
             let labels = self.labels.entry(object.meta.namespace.clone()).or_default();
@@ -135,11 +159,19 @@ impl<T: Shape> Mirror<T> {
 
     fn unindex(&mut self, object: &Object<T>) {
         let key = object.key();
-        if let Some(owner) = object.meta.controller() {
-            take(&mut self.owners, owner.uid.as_str(), &key);
+        if let Some(owner) = object.meta.controller()
+            && let Some(own) = self.owners.get_mut(owner.uid.as_str())
+        {
+            own.remove(&key);
+            if own.is_empty() {
+                self.owners.remove(owner.uid.as_str());
+            }
         }
         if let Some(node) = object.body.node() {
             take(&mut self.nodes, node, &key);
+        }
+        if T::LABELLED && object.meta.controller().is_none() {
+            take(&mut self.orphans, &*object.meta.namespace, &object.meta.name);
         }
         if T::LABELLED
             && let Some(labels) = self.labels.get_mut(&object.meta.namespace)
@@ -166,5 +198,36 @@ where
         if set.is_empty() {
             map.remove(key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use bytes::Bytes;
+    use serde_json::json;
+
+    use super::*;
+    use crate::mirror::World;
+
+    #[test]
+    fn orphans_are_those_that_nobody_manages_now() {
+        let mut world = World::default();
+        let mut put = |revision: u64, name: &str, app: &str, owners: serde_json::Value| {
+            let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {
+                "name": name, "namespace": "shop", "uid": name, "labels": {"app": app}, "ownerReferences": owners}});
+            world.apply(&format!("/core/pods/shop/{name}"), revision, Some(&Bytes::from(pod.to_string())));
+            let selector = Selector::of_pairs([("app".to_owned(), "web".to_owned())].into());
+            let found = world.pods.orphans("shop", &selector);
+            found.into_iter().map(|pod| pod.meta.name.to_string()).collect::<Vec<_>>()
+        };
+        let managed = |controller: bool| json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "r", "uid": "u", "controller": controller}]);
+        assert_eq!(put(1, "a", "web", json!([])), ["a"]);
+        assert_eq!(put(2, "b", "web", managed(true)), ["a"]);
+        assert_eq!(put(3, "c", "web", managed(false)), ["a", "c"], "an owner is no manager");
+        assert_eq!(put(4, "d", "other", json!([])), ["a", "c"]);
+        assert_eq!(put(5, "a", "web", managed(true)), ["c"], "adopted");
+        assert_eq!(put(6, "b", "web", json!([])), ["b", "c"], "released");
     }
 }

@@ -27,6 +27,10 @@ const WRITES_AT_A_TIME: usize = 32;
 const LATE: Duration = Duration::from_secs(10);
 /// How far a clock may be set back without notice.
 const STEP: Duration = Duration::from_secs(1);
+/// From how many objects on a plan that looked at all of them is followed by a rest.
+const MANY: usize = 100;
+/// How long that is for each of them: about twenty times as long as looking at one takes.
+const REST_FOR_EACH: Duration = Duration::from_micros(20);
 /// How many keys are planned before the store is looked at again.
 const KEYS_AT_A_TIME: usize = 256;
 
@@ -197,6 +201,11 @@ impl Driver {
                 continue;
             };
             self.world.waiting.tried(&plan.without_node, self.world.revision);
+            // Who still makes or removes objects goes on.
+            if plan.looked_at > MANY && plan.writes().nth(1).is_none() {
+                let looked_at = u32::try_from(plan.looked_at).unwrap_or(u32::MAX);
+                self.queue.rest(&job, now.plus(REST_FOR_EACH.saturating_mul(looked_at)));
+            }
             if plan.is_idle() {
                 self.finish(job, Outcome::Done, 0, plan.wake_at, now);
                 continue;

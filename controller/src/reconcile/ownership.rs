@@ -67,8 +67,8 @@ pub fn claim<T: Shape>(
     if owner.deleting() {
         return claimed;
     }
-    for object in mirror.selected(&owner.namespace, selector) {
-        if object.meta.controller().is_none() && !object.meta.deleting() {
+    for object in mirror.orphans(&owner.namespace, selector) {
+        if !object.meta.deleting() {
             let mut owners = references(&object.meta.owner_references);
             owners.push(reference(owner_kind, owner));
             claimed.writes.push(patch_owners(kind, object, owners));

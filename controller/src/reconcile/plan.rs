@@ -18,6 +18,9 @@ pub struct Plan {
     pub notes: Vec<Note>,
     /// When to be asked again although nothing changed.
     pub wake_at: Option<Timestamp>,
+    /// How many objects had to be looked at, where that can be many: the key then rests a while before it is planned
+    /// again, so that a change costs the same in a set of ten and of ten thousand.
+    pub looked_at: usize,
     /// Pods for which no node was found; tried again when something changes that could help.
     pub without_node: Vec<Turn>,
 }

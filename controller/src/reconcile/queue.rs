@@ -37,6 +37,8 @@ struct Entry {
     attempts: u32,
     barrier: u64,
     timer: Option<Timestamp>,
+    /// Until when it is not planned again: its last plan was much work.
+    rest: Option<Timestamp>,
     failure: Option<Failure>,
 }
 
@@ -56,6 +58,7 @@ pub struct Queue {
     ready: VecDeque<Job>,
     held: BTreeSet<(u64, Job)>,
     timers: BTreeSet<(Timestamp, Job)>,
+    rests: BTreeSet<(Timestamp, Job)>,
     revision: u64,
 }
 
@@ -80,13 +83,25 @@ impl Queue {
                 entry.again = true;
                 self.held.insert((entry.barrier, job));
             }
-            State::Idle => {
-                entry.state = State::Ready;
-                self.ready.push_back(job);
-            }
+            State::Idle => match entry.rest {
+                None => {
+                    entry.state = State::Ready;
+                    self.ready.push_back(job);
+                }
+                Some(rest) if entry.timer.is_none_or(|timer| timer > rest) => self.set_timer(job, rest),
+                Some(_) => {}
+            },
             State::Running | State::Held => entry.again = true,
             State::Ready => {}
         }
+    }
+
+    fn set_timer(&mut self, job: Job, time: Timestamp) {
+        let entry = self.entries.entry(job.clone()).or_default();
+        if let Some(before) = entry.timer.replace(time) {
+            self.timers.remove(&(before, job.clone()));
+        }
+        self.timers.insert((time, job));
     }
 
     /// The mirrors show `revision`.
@@ -99,8 +114,7 @@ impl Queue {
             let entry = self.entries.entry(job.clone()).or_default();
             entry.state = State::Idle;
             if std::mem::take(&mut entry.again) {
-                entry.state = State::Ready;
-                self.ready.push_back(job);
+                self.wake(job);
             } else {
                 self.forget(&job);
             }
@@ -109,6 +123,15 @@ impl Queue {
 
     /// Wakes the keys whose time has come.
     pub fn due(&mut self, now: Timestamp) {
+        while let Some((time, _)) = self.rests.first()
+            && *time <= now
+            && let Some((_, job)) = self.rests.pop_first()
+        {
+            if let Some(entry) = self.entries.get_mut(&job) {
+                entry.rest = None;
+            }
+            self.forget(&job);
+        }
         while let Some((time, _)) = self.timers.first()
             && *time <= now
             && let Some((_, job)) = self.timers.pop_first()
@@ -122,6 +145,12 @@ impl Queue {
 
     /// The clock was set back: what waits for a time is planned now, and asks for another time.
     pub fn set_back(&mut self) {
+        for (_, job) in std::mem::take(&mut self.rests) {
+            if let Some(entry) = self.entries.get_mut(&job) {
+                entry.rest = None;
+            }
+            self.forget(&job);
+        }
         for (_, job) in std::mem::take(&mut self.timers) {
             if let Some(entry) = self.entries.get_mut(&job) {
                 entry.timer = None;
@@ -146,6 +175,16 @@ impl Queue {
         }
         let failure = entry.failure.clone();
         Some((job, failure))
+    }
+
+    /// Lets a key, which is being planned, rest after that until `time`: changes that concern it wait as long.
+    pub fn rest(&mut self, job: &Job, time: Timestamp) {
+        if let Some(entry) = self.entries.get_mut(job) {
+            if let Some(before) = entry.rest.replace(time) {
+                self.rests.remove(&(before, job.clone()));
+            }
+            self.rests.insert((time, job.clone()));
+        }
     }
 
     /// The plan of a key ended. `barrier` is the highest revision it may have written, 0 for none.
@@ -181,11 +220,11 @@ impl Queue {
                 timer = Some(now.plus(delay(entry.attempts)));
             }
         }
+        let again = std::mem::take(&mut entry.again);
         if let Some(time) = timer {
-            entry.timer = Some(time);
-            self.timers.insert((time, job.clone()));
+            self.set_timer(job.clone(), time);
         }
-        if std::mem::take(&mut entry.again) {
+        if again {
             self.wake(job);
         } else {
             self.forget(&job);
@@ -197,6 +236,7 @@ impl Queue {
         let idle = self.entries.get(job).is_some_and(|entry| {
             entry.state == State::Idle
                 && entry.timer.is_none()
+                && entry.rest.is_none()
                 && entry.failure.is_none()
                 && entry.attempts == 0
                 && entry.barrier <= self.revision
@@ -354,6 +394,50 @@ mod tests {
         queue.set_back();
         assert_eq!(taken(&mut queue).as_deref(), Some("a"));
         assert_eq!(queue.next_timer(), None);
+    }
+
+    #[test]
+    fn a_key_that_rests_is_planned_once_after_it_for_all_that_happened() {
+        let mut queue = Queue::default();
+        queue.wake(job("a"));
+        queue.take().unwrap();
+        queue.rest(&job("a"), at(3));
+        queue.wake(job("a"));
+        queue.finish(job("a"), Outcome::Done, 0, Some(at(60)), at(0));
+        queue.wake(job("a"));
+        assert_eq!((taken(&mut queue), queue.next_timer()), (None, Some(at(3))));
+        queue.due(at(2));
+        assert_eq!(taken(&mut queue), None);
+        queue.due(at(3));
+        assert_eq!(taken(&mut queue).as_deref(), Some("a"));
+        queue.finish(job("a"), Outcome::Done, 0, None, at(3));
+        assert!(queue.is_quiet() && queue.entries.is_empty() && queue.next_timer().is_none());
+    }
+
+    #[test]
+    fn nobody_is_woken_for_the_end_of_a_rest() {
+        let mut queue = Queue::default();
+        queue.wake(job("a"));
+        queue.take().unwrap();
+        queue.rest(&job("a"), at(3));
+        queue.finish(job("a"), Outcome::Done, 0, None, at(0));
+        assert_eq!(queue.next_timer(), None);
+        queue.due(at(9));
+        assert_eq!(taken(&mut queue), None);
+        assert!(queue.entries.is_empty());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_ends_rests() {
+        let mut queue = Queue::default();
+        queue.wake(job("a"));
+        queue.take().unwrap();
+        queue.rest(&job("a"), at(7200));
+        queue.finish(job("a"), Outcome::Done, 0, None, at(7199));
+        queue.wake(job("a"));
+        assert_eq!(taken(&mut queue), None);
+        queue.set_back();
+        assert_eq!(taken(&mut queue).as_deref(), Some("a"));
     }
 
     #[test]

@@ -66,7 +66,7 @@ fn wakes(kind: &Kind, sets: &Mirror<ReplicaSet>, delta: &Delta, wake: &mut dyn F
 fn reconcile(kind: &'static Kind, sets: &Mirror<ReplicaSet>, key: &Name, world: &World) -> Plan {
     let Some(set) = sets.at(key) else { return Plan::nothing() };
     let claimed = claim(kind, &set.meta, &set.body.selector, POD, &world.pods);
-    let mut plan = Plan::nothing();
+    let mut plan = Plan { looked_at: claimed.own.len(), ..Plan::nothing() };
     if !claimed.writes.is_empty() {
         plan.together(claimed.writes);
         return plan;

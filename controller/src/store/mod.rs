@@ -252,6 +252,12 @@ impl Store {
         self.view.range(prefix, options)
     }
 
+    /// Whether one of a prefix's objects, as they are now, is what is looked for; looks no further than to the first.
+    /// Copies nothing, and holds the lock of a resource while it looks: `wanted` has to be quick.
+    pub fn any(&self, prefix: &str, wanted: &mut dyn FnMut(&Stored) -> bool) -> Result<bool, ReadError> {
+        self.view.any(prefix, wanted)
+    }
+
     /// The revision of the newest change of a resource, named by what its keys begin with; zero if there was none since
     /// the start. Whoever was told of a change finds it here.
     pub fn moved(&self, prefix: &str) -> Revision {

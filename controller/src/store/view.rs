@@ -21,6 +21,9 @@ use crate::store::record::{Change, Key, Page, RangeOptions, Revision, Stored};
 /// How many objects a reader takes under one lock.
 const CHUNK: usize = 4096;
 
+/// How many at first who may soon have found what he looks for.
+const FIRST_CHUNK: usize = 8;
+
 /// See the module.
 pub(crate) struct View {
     head: AtomicU64,
@@ -153,15 +156,7 @@ impl View {
         }
         let mut page = Page { items: Vec::new(), revision: at, more: false, remaining: 0 };
         for lane in self.lanes(prefix) {
-            let prefix = if lane.name().len() > prefix.len() { lane.name() } else { prefix };
-            let mut walk = Walk {
-                view: self,
-                lane: &lane,
-                prefix,
-                at,
-                after: options.after.clone(),
-                earlier: Earlier { versions: BTreeMap::new(), upto: at },
-            };
+            let mut walk = Walk::new(self, &lane, prefix, at, options.after.clone());
             let room = options.limit.unwrap_or(usize::MAX) - page.items.len();
             if walk.collect(room, &mut page.items)? == Left::Some {
                 page.remaining += walk.count()?;
@@ -169,6 +164,21 @@ impl View {
         }
         page.more = page.remaining > 0;
         Ok(page)
+    }
+
+    /// Whether one of a prefix's objects at the head is what is looked for.
+    pub(crate) fn any(
+        &self,
+        prefix: &str,
+        wanted: &mut dyn FnMut(&Stored) -> bool,
+    ) -> Result<bool, ReadError> {
+        let at = self.head();
+        for lane in self.lanes(prefix) {
+            if Walk::new(self, &lane, prefix, at, None).any(wanted)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -188,7 +198,28 @@ enum Left {
     Nothing,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(view: &'a View, lane: &'a Lane, prefix: &'a str, at: Revision, after: Option<Key>) -> Walk<'a> {
+        let prefix = if lane.name().len() > prefix.len() { lane.name() } else { prefix };
+        let earlier = Earlier { versions: BTreeMap::new(), upto: at };
+        Walk { view, lane, prefix, at, after, earlier }
+    }
+
+    /// Whether one of the objects is what is looked for. What is found is often found soon: small chunks come first.
+    fn any(&mut self, wanted: &mut dyn FnMut(&Stored) -> bool) -> Result<bool, ReadError> {
+        let (mut limit, mut found) = (FIRST_CHUNK, false);
+        loop {
+            let mut visit = |_: &Key, stored: &Stored| found = found || wanted(stored);
+            match self.lane.walk(&self.part(), self.at, &self.earlier, limit, &mut visit) {
+                Ok(_) if found => return Ok(true),
+                Ok(None) => return Ok(false),
+                Ok(last) => self.after = last,
+                Err(gap) => self.fill(gap)?,
+            }
+            limit = CHUNK.min(limit * 4);
+        }
+    }
+
     /// Collects at most `room` objects.
     fn collect(&mut self, room: usize, items: &mut Vec<(Key, Stored)>) -> Result<Left, ReadError> {
         let end = items.len().saturating_add(room);

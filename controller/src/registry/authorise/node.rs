@@ -2,12 +2,13 @@
 //! such a Pod use this Secret.
 
 use edge_api::meta;
+use memchr::memmem::Finder;
 use serde_json::Value;
 
 use crate::registry::authorise::action::Access;
 use crate::registry::references::{self, Used};
 use crate::registry::{Object, Registry};
-use crate::store::{Key, RangeOptions};
+use crate::store::Key;
 
 const READ: &[&str] = &["get", "list", "watch"];
 
@@ -78,32 +79,36 @@ impl Registry {
         pod.is_none_or(|pod| node_of(&Object { revision: pod.revision, stored: pod.value }.value()) == node)
     }
 
-    /// Looks only into objects whose bytes mention both names, so that a large namespace costs little.
     fn is_used(&self, node: &str, resource: &str, namespace: &str, name: &str) -> bool {
         let used = Used { resource, name };
-        let pods = self.mentioning("pods", "core", namespace, &[node, name]);
-        if pods.iter().any(|pod| node_of(pod) == node && references::of_pod(pod, &used)) {
-            return true;
-        }
-        resource == "secrets"
-            && self.mentioning("ingresses", "networking.k8s.io", namespace, &[name]).iter().any(|ingress| {
-                let tls = meta::items(ingress, &["spec", "tls"]);
-                tls.iter().any(|entry| meta::text(entry, &["secretName"]) == name)
-            })
+        let by_pod = |pod: &Value| node_of(pod) == node && references::of_pod(pod, &used);
+        let by_ingress = |ingress: &Value| {
+            let tls = meta::items(ingress, &["spec", "tls"]);
+            tls.iter().any(|entry| meta::text(entry, &["secretName"]) == name)
+        };
+        self.any_mentioning("/core/pods", namespace, &[node, name], by_pod)
+            || resource == "secrets"
+                && self.any_mentioning("/networking.k8s.io/ingresses", namespace, &[name], by_ingress)
     }
 
-    fn mentioning(&self, plural: &str, group: &str, namespace: &str, words: &[&str]) -> Vec<Value> {
-        let prefix = format!("/{group}/{plural}/{namespace}/");
-        let Ok(page) = self.store().range(&prefix, &RangeOptions::default()) else { return Vec::new() };
+    /// Looks only into objects whose bytes mention all words, and no further than to the first that holds: a node asks
+    /// for every Pod that it starts.
+    fn any_mentioning(
+        &self,
+        of: &str,
+        namespace: &str,
+        words: &[&str],
+        holds: impl Fn(&Value) -> bool,
+    ) -> bool {
         let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
-        let mentions = |bytes: &[u8]| quoted.iter().all(|word| contains(bytes, word.as_bytes()));
-        let found = page.items.into_iter().filter(|(_, stored)| mentions(&stored.value));
-        found.filter_map(|(_, stored)| serde_json::from_slice(&stored.value).ok()).collect()
+        let finders: Vec<Finder<'_>> = quoted.iter().map(Finder::new).collect();
+        let found = self.store().any(&format!("{of}/{namespace}/"), &mut |stored| {
+            finders.iter().all(|word| word.find(&stored.value).is_some())
+                && serde_json::from_slice(&stored.value).is_ok_and(|object: Value| holds(&object))
+        });
+        // A history that cannot be read tells of no use.
+        found.unwrap_or(false)
     }
-}
-
-fn contains(bytes: &[u8], word: &[u8]) -> bool {
-    bytes.windows(word.len()).any(|window| window == word)
 }
 
 fn node_of(pod: &Value) -> &str {

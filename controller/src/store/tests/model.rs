@@ -145,6 +145,19 @@ impl Check<'_> {
         }
         assert_eq!(found, expected, "{prefix} at {at}");
         self.met.answered += 1;
+        if at == self.model.head {
+            // Each is found, and what is not there is not, however many have to be looked at.
+            let mut sought: Vec<&Stored> = expected.iter().map(|(_, stored)| stored).collect();
+            sought.retain(|stored| self.store.any(prefix, &mut |other| other == *stored) != Ok(true));
+            assert_eq!(sought, Vec::<&Stored>::new(), "{prefix}");
+            let mut seen = Vec::new();
+            let found = self.store.any(prefix, &mut |stored| {
+                seen.push(stored.clone());
+                false
+            });
+            assert_eq!(found, Ok(false));
+            assert!(seen.iter().eq(expected.iter().map(|(_, stored)| stored)), "{prefix}");
+        }
     }
 
     async fn watch(&mut self, prefix: &str, after: Revision) {
