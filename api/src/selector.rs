@@ -167,6 +167,14 @@ impl Selectable {
         }
     }
 
+    /// What an object counts as that does not have it.
+    fn absent(&self) -> &str {
+        match self {
+            Selectable::Field(field) => field.absent,
+            Selectable::Path(_) => "",
+        }
+    }
+
     fn value<'a>(&self, object: &'a Value) -> Cow<'a, str> {
         match self {
             Selectable::Field(field) => field.value(object),
@@ -206,6 +214,18 @@ impl FieldSelector {
     /// The value a field must equal, if the selector says so: lets a list be answered by key.
     pub fn exact(&self, field: &str) -> Option<&str> {
         self.terms.iter().find(|t| t.equal && t.field.name() == field).map(|t| t.value.as_str())
+    }
+
+    /// Texts that stand in the JSON of every object that matches: who has many to look at need not read those without.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        let told = |term: &&FieldTerm| term.equal && term.value != term.field.absent();
+        // Others may be written in more than one way.
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':' | '/');
+        self.terms
+            .iter()
+            .filter(told)
+            .map(|term| term.value.as_str())
+            .filter(move |value| value.chars().all(plain))
     }
 
     /// Whether an object matches.
@@ -497,6 +517,7 @@ fn selectable(name: &str, kind: &Kind) -> Result<Selectable, SelectorError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kinds;
     use serde_json::json;
 
     fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -589,6 +610,21 @@ mod tests {
         assert_eq!(selector.to_string(), "app=web,!old,tier notin (2,3)");
         assert!(selector.matches(&labels(&[("app", "web")])));
         assert!(!selector.matches(&labels(&[("app", "web"), ("old", "")])));
+    }
+
+    #[test]
+    fn what_matches_contains_the_words() {
+        let words = |text: &str, kind: &Kind| -> Vec<String> {
+            FieldSelector::parse(text, kind).expect(text).words().map(str::to_owned).collect()
+        };
+        let pod = &kinds::pod::KIND;
+        assert_eq!(words("spec.nodeName=n-1.shop,status.phase!=Running", pod), ["n-1.shop"]);
+        assert_eq!(words("metadata.name=a,metadata.namespace=b", pod), ["a", "b"]);
+        assert_eq!(words("spec.nodeName=", pod), Vec::<String>::new(), "what is absent");
+        assert_eq!(words("spec.nodeName=a\\,b", pod), Vec::<String>::new(), "what may be escaped");
+        let node = &kinds::node::KIND;
+        assert_eq!(words("spec.unschedulable=true", node), ["true"]);
+        assert_eq!(words("spec.unschedulable=false", node), Vec::<String>::new(), "what absence counts as");
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 /// One connection of an administrator.
 pub struct Connection {
     sender: SendRequest<Full<Bytes>>,
+    api: Api,
     token: HeaderValue,
 }
 
@@ -29,15 +30,8 @@ impl Connection {
     /// A new one, with the kubeconfig's token.
     pub async fn to(cluster: &Cluster) -> Result<Connection> {
         let api = Api::of(cluster);
-        let tcp = TcpStream::connect(cluster.api()).await?;
-        tcp.set_nodelay(true)?;
-        let mut tls = api.tls();
-        Arc::make_mut(&mut tls).alpn_protocols = vec![b"http/1.1".to_vec()];
-        let name = ServerName::IpAddress(cluster.api().ip().into());
-        let stream = TlsConnector::from(tls).connect(name, tcp).await?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        Ok(Connection { sender, token: HeaderValue::from_str(&format!("Bearer {}", api.token()))? })
+        let token = HeaderValue::from_str(&format!("Bearer {}", api.token()))?;
+        Ok(Connection { sender: connect(&api).await?, api, token })
     }
 
     /// Some of them.
@@ -84,7 +78,11 @@ impl Connection {
             .header(ACCEPT, "application/json")
             .header(CONTENT_TYPE, media)
             .body(Full::new(body))?;
-        self.sender.ready().await?;
+        if self.sender.ready().await.is_err() {
+            // It has been idle for so long that the server closed it.
+            self.sender = connect(&self.api).await?;
+            self.sender.ready().await?;
+        }
         let answer = self.sender.send_request(request).await.context("no answer")?;
         if !matches!(answer.status(), StatusCode::OK | StatusCode::CREATED) {
             let code = answer.status();
@@ -95,4 +93,16 @@ impl Connection {
         }
         Ok(answer.into_body())
     }
+}
+
+async fn connect(api: &Api) -> Result<SendRequest<Full<Bytes>>> {
+    let tcp = TcpStream::connect(api.address()).await?;
+    tcp.set_nodelay(true)?;
+    let mut tls = api.tls();
+    Arc::make_mut(&mut tls).alpn_protocols = vec![b"http/1.1".to_vec()];
+    let name = ServerName::IpAddress(api.address().ip().into());
+    let stream = TlsConnector::from(tls).connect(name, tcp).await?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(sender)
 }

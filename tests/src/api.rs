@@ -50,6 +50,11 @@ impl Api {
         Api { address, token, tls: Arc::new(tls) }
     }
 
+    /// Where the server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The token it shows.
     pub fn token(&self) -> &str {
         &self.token

@@ -38,8 +38,9 @@ use crate::usage::Usage;
 
 /// How long a request that is no watch or log may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long the headers of a request may take.
-const HEADERS: Duration = Duration::from_secs(20);
+/// How long the headers of a request may take. The reader of HTTP counts from the answer before, so this is also how
+/// long a connection may be idle: as long as kube-apiserver allows, since clients keep connections for the next call.
+const HEADERS: Duration = Duration::from_secs(90);
 /// The largest headers of a request, in bytes.
 const HEADER_BYTES: usize = 128 * 1024;
 /// The longest path with its parameters, in bytes: less than the reader of HTTP takes, so that who sends more is told.

@@ -2,6 +2,7 @@
 
 use edge_api::kind::Kind;
 use edge_api::selector::{FieldSelector, LabelSelector};
+use memchr::memmem::Finder;
 
 use crate::registry::{ApiError, Object};
 
@@ -10,6 +11,9 @@ use crate::registry::{ApiError, Object};
 pub struct Selection {
     labels: LabelSelector,
     fields: FieldSelector,
+    /// What the bytes of every object that is meant contain, so that most others need not be read: each node watches
+    /// the Pods of all for its own.
+    words: Vec<Finder<'static>>,
     /// The kind, if it is one whose versions only a webhook knows.
     versioned: Option<&'static Kind>,
 }
@@ -19,18 +23,21 @@ impl Selection {
     pub fn parse(kind: &'static Kind, labels: &str, fields: &str) -> Result<Selection, ApiError> {
         let bad = |error: edge_api::selector::SelectorError| ApiError::bad_request(error.to_string());
         let versioned = kind.version_of_definition().is_some_and(|version| version.conversion.is_some());
+        let fields = if fields.is_empty() {
+            FieldSelector::default()
+        } else {
+            FieldSelector::parse(fields, kind).map_err(bad)?
+        };
+        let words = if versioned { Vec::new() } else { finders(&fields) };
         Ok(Selection {
             versioned: versioned.then_some(kind),
+            words,
             labels: if labels.is_empty() {
                 LabelSelector::everything()
             } else {
                 LabelSelector::parse(labels).map_err(bad)?
             },
-            fields: if fields.is_empty() {
-                FieldSelector::default()
-            } else {
-                FieldSelector::parse(fields, kind).map_err(bad)?
-            },
+            fields,
         })
     }
 
@@ -47,7 +54,14 @@ impl Selection {
     /// Whether it means this object. Of one in another version, whose fields are not known yet, the labels count.
     pub fn matches(&self, object: &Object) -> bool {
         self.is_everything()
-            || self.matches_header(object) && (self.is_foreign(object) || self.matches_fields(object))
+            || self.may_mean(&object.stored)
+                && self.matches_header(object)
+                && (self.is_foreign(object) || self.matches_fields(object))
+    }
+
+    /// Whether it can mean an object stored as these bytes; quick, for who has many to ask about.
+    pub fn may_mean(&self, stored: &[u8]) -> bool {
+        self.words.iter().all(|word| word.find(stored).is_some())
     }
 
     fn is_foreign(&self, object: &Object) -> bool {
@@ -65,4 +79,8 @@ impl Selection {
     fn matches_fields(&self, object: &Object) -> bool {
         self.fields.is_empty() || self.fields.matches(&object.value())
     }
+}
+
+fn finders(fields: &FieldSelector) -> Vec<Finder<'static>> {
+    fields.words().map(|word| Finder::new(word).into_owned()).collect()
 }
