@@ -12,6 +12,7 @@ mod janitor;
 mod join;
 mod metrics;
 mod pod_proxy;
+mod reclaim;
 mod routes;
 mod serve;
 mod summary;
@@ -169,6 +170,8 @@ impl Node {
                 labels: config.labels.clone(),
                 machine: reported.clone(),
                 heartbeat: config.heartbeat,
+                volumes: std::path::absolute(config.data_dir.join("volumes"))
+                    .map_err(|source| directory(&config.data_dir, source))?,
             },
         );
         let (registered, range) = (registrar.registered(), registrar.range());
@@ -221,6 +224,7 @@ impl Node {
         let evicting =
             eviction::run(host.clone(), pods.clone(), residents.clone(), used.clone(), reported.clone());
         parts.push(("eviction", Box::pin(evicting)));
+        parts.push(("volumes", Box::pin(reclaim::run(host.clone()))));
         parts.push(("images", Box::pin(janitor::run(host.clone(), used, reported, config.image_disk_share))));
         let answer = serve::answer(config.name.clone(), host.clone(), pods, residents);
         parts.push(("tunnel", Box::pin(tunnel::keep(client, config.name.clone(), answer))));
@@ -381,7 +385,7 @@ fn host(
         insecure_registries: config.insecure_registries.clone(),
         registry_ca: config.registry_ca.clone(),
     })?;
-    let volumes = Volumes::open(at("pods"), config.host_path_roots.clone())
+    let volumes = Volumes::open(at("pods"), at("volumes"), config.host_path_roots.clone())
         .map_err(|source| directory(&at("pods"), source))?;
     let limits = Limits { bytes: config.log_bytes, files: config.log_files };
     let logs = Logs::open(at("logs"), limits).map_err(|source| directory(&at("logs"), source))?;

@@ -507,3 +507,62 @@ async fn who_wants_a_tool_hears_where_it_is_missing() {
     assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(why.starts_with("the node's toolbox cannot be used: ") && why.contains("toolbox.wasm"), "{why}");
 }
+
+/// Makes the file `log` in its first directory, and exits with what came of that.
+const KEEP: &str = r#"(module
+  (import "wasi_snapshot_preview1" "path_open" (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 64) "log")
+  (func (export "_start")
+    (call $exit (call $open (i32.const 3) (i32.const 0) (i32.const 64) (i32.const 3) (i32.const 1)
+      (i64.const 64) (i64.const 0) (i32.const 1) (i32.const 0)))))"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_is_a_directory_that_outlives_its_pod_and_goes_with_its_volume() {
+    let mut fixture = Fixture::new().await;
+    std::fs::write(fixture.dir.path().join("keep.wat"), KEEP).expect("written");
+    let node = fixture.fake.get("/api/v1/nodes/n1").expect("the Node");
+    let root = fixture.dir.path().join("data/volumes");
+    assert_eq!(node["metadata"]["annotations"]["edgectl.dev/volumes"], root.display().to_string());
+    let claim = "/api/v1/namespaces/default/persistentvolumeclaims/data";
+    let metadata = json!({"name": "data", "namespace": "default", "uid": "c"});
+    fixture.fake.put(claim, json!({"kind": "PersistentVolumeClaim", "metadata": metadata, "spec": {}}));
+    let volume = json!({"kind": "PersistentVolume", "metadata": {"name": "pvc-c", "uid": "v",
+        "labels": {"edgectl.dev/node": "n1"}, "finalizers": ["edgectl.dev/local", "kubernetes.io/pv-protection"],
+        "annotations": {"pv.kubernetes.io/provisioned-by": "edgectl.dev/local"}},
+        "spec": {"claimRef": {"name": "data", "namespace": "default", "uid": "c"},
+            "persistentVolumeReclaimPolicy": "Delete", "local": {"path": "/etc"}}});
+    let at = "/api/v1/persistentvolumes/pvc-c";
+    fixture.fake.put(at, volume);
+    let spec = json!({"restartPolicy": "Never",
+        "containers": [{"name": "c", "image": "file:keep.wat", "volumeMounts": [{"name": "v", "mountPath": "/data"}]}],
+        "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]});
+    fixture.create("p", spec.clone());
+    let failed = |event: &Value| event["reason"] == "FailedMount";
+    let said = fixture.fake.until_any("/api/v1/namespaces/default/events", failed).await;
+    let unbound =
+        "MountVolume.SetUp failed for volume \"v\" : error processing PVC default/data: PVC is not bound";
+    assert_eq!(said["message"], unbound);
+    let mut bound = fixture.fake.get(claim).expect("there");
+    bound["spec"]["volumeName"] = json!("pvc-c");
+    fixture.fake.put(claim, bound);
+    fixture.until("p", |pod| pod["status"]["phase"] == "Succeeded").await;
+    let file = root.join("pvc-c/log");
+    assert!(file.is_file());
+    fixture.delete("p", 1);
+    fixture.until_gone("p").await;
+    assert!(file.is_file(), "what is in it outlives the Pod");
+    // A volume whose protection is gone has come to its end; also one that came to it while the node was away.
+    fixture.stop().await;
+    let mut gone = fixture.fake.get(at).expect("there");
+    gone["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+    gone["metadata"]["finalizers"] = json!(["edgectl.dev/local"]);
+    fixture.fake.put(at, gone);
+    fixture.start().await;
+    fixture
+        .fake
+        .until(at, |volume| volume.is_some_and(|volume| volume["metadata"]["finalizers"] == json!([])))
+        .await;
+    assert!(!root.join("pvc-c").exists());
+}

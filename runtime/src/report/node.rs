@@ -1,8 +1,10 @@
 //! The Node object and its Lease.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use edge_api::kinds::storage_class::LOCAL_DIRECTORY;
 use edge_api::time::{MicroTime, Timestamp};
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
@@ -27,6 +29,8 @@ pub struct Registration {
     pub machine: Machine,
     /// How often the Lease is renewed.
     pub heartbeat: Duration,
+    /// Where the directories of volumes are made.
+    pub volumes: PathBuf,
 }
 
 /// Keeps Node and Lease as they should be.
@@ -88,11 +92,11 @@ impl Registrar {
         let name = self.registration.name.clone();
         let node = json!({
             "apiVersion": "v1", "kind": "Node",
-            "metadata": {"name": name, "labels": self.labels()},
+            "metadata": {"name": name, "labels": self.labels(), "annotations": self.annotations()},
         });
         let node = match self.client.create(&Resource::NODES.all(), &node).await {
             Err(error) if error.is_conflict() => {
-                let patch = json!({"metadata": {"labels": self.labels()}});
+                let patch = json!({"metadata": {"labels": self.labels(), "annotations": self.annotations()}});
                 self.client.patch(&Resource::NODES.named("", &name), Patch::Merge, &patch).await?
             }
             other => other?,
@@ -186,6 +190,10 @@ impl Registrar {
         ];
         let own = self.registration.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         usual.into_iter().chain(own).map(|(key, value)| (key.to_owned(), value.into())).collect()
+    }
+
+    fn annotations(&self) -> Value {
+        json!({LOCAL_DIRECTORY: self.registration.volumes.display().to_string()})
     }
 
     fn judge(&self) -> Vec<(&'static str, bool, String)> {

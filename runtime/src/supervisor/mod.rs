@@ -6,6 +6,7 @@
 
 pub mod address;
 mod ask;
+mod claims;
 mod context;
 mod crew;
 mod drain;

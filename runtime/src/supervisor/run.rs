@@ -234,8 +234,11 @@ pub async fn prepare(
         "" => mount.sub_path.clone(),
         expression => variables.expand(expression),
     };
-    let Mounts { mut preopens, holds } =
-        host.volumes.mounts(&context.name.uid, container, &pod.spec.volumes, expand).map_err(config)?;
+    let claims = context.claims.lock().clone();
+    let Mounts { mut preopens, holds } = host
+        .volumes
+        .mounts(&context.name.uid, container, &pod.spec.volumes, &claims, expand)
+        .map_err(config)?;
     let code = host.code.load(&host.engine, &image.path).await.map_err(|error| unloadable(&error))?;
     let message = match code.shape().is_http() {
         // A server ends only when it is killed, and its instances are many: one directory fewer for each.
