@@ -18,6 +18,7 @@ use crate::supervisor::address::AddressError;
 use crate::supervisor::claims;
 use crate::supervisor::context::Context;
 use crate::supervisor::machine::Event;
+use crate::supervisor::run;
 use crate::volume::{VolumeError, payload};
 
 /// Kubernetes' default for `expirationSeconds`.
@@ -66,6 +67,7 @@ pub async fn run(context: Arc<Context>) {
         tokio::select! {
             () = context.bell.notified() => {
                 if prepared {
+                    run::configure(&context);
                     context.send(Event::Refreshed);
                 }
             }

@@ -20,7 +20,7 @@ use crate::supervisor::env::{self, Variables};
 use crate::supervisor::life::Failure;
 use crate::supervisor::machine::{Event, Hook, ImageFound, Started};
 use crate::supervisor::message::{self, MessageFile};
-use crate::supervisor::{hook, probe};
+use crate::supervisor::{crew, hook, probe};
 use crate::volume::Mounts;
 
 /// Chunks of output that wait for the disk before the guest does.
@@ -94,6 +94,10 @@ pub async fn start(context: Arc<Context>, index: usize, container: Container, ru
     };
     let active = Arc::new(begun.active);
     context.active.lock()[index] = Some(active.clone());
+    if !env::names(&container).is_empty() {
+        // What has changed since its variables were read.
+        configure(&context);
+    }
     let enrolled =
         context.host.roster.enrol(context.name.clone(), container.name.clone(), active.running.meter());
     context.send(Event::Started(
@@ -327,6 +331,20 @@ fn environment(
         variables.set("HOSTNAME", hostname(pod, &domain).map_err(config)?);
     }
     Ok(variables)
+}
+
+/// Shows containers that run what their variables would be if they began now, by `wasi:config`. What is not there any
+/// more they go on to see as it was.
+pub fn configure(context: &Context) {
+    let pod = context.pod.load_full();
+    let all = context.active.lock().clone();
+    for (index, active) in all.into_iter().enumerate() {
+        let (Some(active), Some(container)) = (active, crew::at(&pod, index)) else { continue };
+        let Some(image) = context.images.lock()[index].clone() else { continue };
+        if let Ok(variables) = environment(context, &pod, &container, &image) {
+            active.running.configure(variables.into_pairs());
+        }
+    }
 }
 
 /// What a Pod calls itself. Linux allows 64 characters.
