@@ -53,6 +53,8 @@ use crate::report::{self, Events, Registrar, Registration, Statuses};
 use crate::sandbox::{self, CompileLimits, Compiler, Engine, EngineConfig, EngineError};
 use crate::supervisor::Supervisor;
 use crate::supervisor::address::AddressPool;
+use crate::supervisor::allocation::Allocation;
+use crate::supervisor::exec::Residents;
 use crate::supervisor::host::Host;
 use crate::supervisor::roster::Roster;
 use crate::sync::watcher::Target;
@@ -392,6 +394,7 @@ fn host(
     Ok(Host {
         node: config.name.clone(),
         address: config.address,
+        allocation: Allocation::new(&allocatable(machine)),
         allocatable: allocatable(machine),
         client: client.clone(),
         engine,
@@ -408,6 +411,7 @@ fn host(
         events,
         addresses: parking_lot::Mutex::new(AddressPool::default()),
         has_range: watch::Sender::new(false),
+        closing: watch::Sender::new(false),
         roster: Roster::default(),
         epoch: Instant::now(),
     })

@@ -585,7 +585,9 @@ fn limits_change_while_a_container_runs() {
     script.up();
     let path = "/spec/containers/0/resources";
     script.change(path, limits("2", "64Mi"));
-    assert_eq!(script.effects, [Effect::Resize(0)]);
+    let [Effect::Ask(_)] = script.effects[..] else { panic!("{:?}", script.effects) };
+    script.feed(Event::Granted(Ok(())));
+    assert_eq!(script.effects, [Effect::Remember, Effect::Resize(0)]);
     assert_eq!(script.condition("PodResizeInProgress"), "True");
     let wished = script.machine.container(0).resources.clone();
     script.feed(Event::Resized(0, wished.clone(), Err("no".into())));
@@ -595,7 +597,7 @@ fn limits_change_while_a_container_runs() {
     assert!(status.conditions.iter().all(|condition| condition.type_ != "PodResizeInProgress"));
     assert_eq!(status.container_statuses[0].resources.as_deref(), Some(&wished));
 
-    script.change(path, limits("2", "32Mi"));
+    script.change(path, limits("2", "32Mi")).feed(Event::Granted(Ok(())));
     assert!(script.wants(&Effect::Kill(0)), "as its policy says");
     script.feed(Event::Exited(0, exit(137))).serve();
     let status = script.status();

@@ -5,6 +5,7 @@
 //! waits for another.
 
 pub mod address;
+pub mod allocation;
 mod ask;
 mod claims;
 mod context;
