@@ -288,3 +288,37 @@ fn hooks_run_after_the_start_and_before_the_end() {
         }
     });
 }
+
+#[test]
+fn a_host_that_goes_down_ends_its_pods_the_least_important_first() {
+    let options = Options::new(Shape::Whole)
+        .flag("--shutdown-grace-period", "10")
+        .flag("--shutdown-grace-period-critical-pods", "4");
+    let mut cluster = Cluster::with(options);
+    // Were all to end at once, this one would be the last.
+    let hook = "lifecycle: {preStop: {sleep: {seconds: 2}}}";
+    cluster.apply(&Pod::new("low", "ticker").container(hook).yaml());
+    cluster.apply(&Pod::new("high", "ticker").spec("priorityClassName: system-node-critical").yaml());
+    for pod in ["low", "high"] {
+        cluster.edgectl(&["wait", "--for=condition=ready", &format!("pod/{pod}"), "--timeout=60s"]).ok();
+    }
+    assert!(cluster.stop().success());
+    cluster.start_again();
+    let ended = |pod: &str| {
+        let found = cluster.get(&["pod", pod]).unwrap();
+        let status = &found["status"];
+        assert_eq!(status["phase"], "Failed", "{status}");
+        assert_eq!(status["reason"], "Terminated", "{status}");
+        assert_eq!(
+            status["message"], "Pod was terminated in response to imminent node shutdown.",
+            "{status}"
+        );
+        let terminated = &status["containerStatuses"][0]["state"]["terminated"];
+        terminated["finishedAt"].as_str().unwrap().to_owned()
+    };
+    assert!(ended("low") <= ended("high"));
+    eventually("the node takes Pods again", || {
+        let node = cluster.get(&["nodes"])?["items"][0]["status"]["conditions"].to_string();
+        if node.contains("KubeletReady") { Ok(()) } else { Err(node) }
+    });
+}

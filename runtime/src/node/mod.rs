@@ -15,11 +15,13 @@ mod pod_proxy;
 mod reclaim;
 mod routes;
 mod serve;
+mod shutdown;
 mod summary;
 mod terminal;
 mod tunables;
 
 pub use config::{Config, Server};
+pub use shutdown::Periods;
 
 use std::fs;
 use std::io;
@@ -128,6 +130,9 @@ pub struct Node {
     bound: Bound,
     host: Arc<Host>,
     registered: watch::Receiver<bool>,
+    pods: Arc<Mirror<Pod>>,
+    residents: Arc<Residents>,
+    periods: Periods,
     /// What has not been started yet.
     parts: Vec<(&'static str, Part)>,
     tasks: JoinSet<&'static str>,
@@ -177,7 +182,6 @@ impl Node {
             },
         );
         let (registered, range) = (registrar.registered(), registrar.range());
-        parts.push(("registration", Box::pin(registrar.run())));
 
         let (events, recording) = Events::new(client.clone(), &config.name);
         parts.push(("events", Box::pin(recording)));
@@ -199,6 +203,7 @@ impl Node {
         let host = Arc::new(host(
             &config, &client, engine, &reported, network, named, services, slices, statuses, events,
         )?);
+        parts.push(("registration", Box::pin(registrar.run(host.closing.subscribe()))));
         parts.push(("routes", Box::pin(router.run(host.clone(), tables))));
         parts.push((
             "address range",
@@ -228,9 +233,10 @@ impl Node {
         parts.push(("eviction", Box::pin(evicting)));
         parts.push(("volumes", Box::pin(reclaim::run(host.clone()))));
         parts.push(("images", Box::pin(janitor::run(host.clone(), used, reported, config.image_disk_share))));
-        let answer = serve::answer(config.name.clone(), host.clone(), pods, residents);
+        let answer = serve::answer(config.name.clone(), host.clone(), pods.clone(), residents.clone());
         parts.push(("tunnel", Box::pin(tunnel::keep(client, config.name.clone(), answer))));
-        Ok(Node { bound, host, registered, parts, tasks: JoinSet::new(), drain })
+        let periods = config.shutdown;
+        Ok(Node { bound, host, registered, pods, residents, periods, parts, tasks: JoinSet::new(), drain })
     }
 
     /// Where it is to be found.
@@ -272,8 +278,12 @@ impl Node {
     }
 
     /// Ends in two phases: takes no new connection and lets requests under way finish until `deadline`; then stops
-    /// every guest. Pods keep their state for the next start.
+    /// every guest. Pods keep their state for the next start, unless there is a time in which they are ended for good
+    /// before all that.
     pub async fn drain(mut self, deadline: Duration) {
+        if !self.periods.total.is_zero() {
+            shutdown::run(&self.host, &self.pods.all(), &self.residents, self.periods).await;
+        }
         // What was found out but not told yet is told, if the server still listens.
         let _ =
             tokio::time::timeout(deadline.min(Duration::from_secs(1)), self.host.statuses.flushed()).await;

@@ -44,6 +44,8 @@ pub struct Registrar {
     /// Conditions reported last, without their heartbeat.
     conditions: Vec<(&'static str, bool, String)>,
     registered: watch::Sender<bool>,
+    /// The host is going down.
+    closing: bool,
 }
 
 impl Registrar {
@@ -56,6 +58,7 @@ impl Registrar {
             uid: String::new(),
             conditions: Vec::new(),
             registered: watch::Sender::new(false),
+            closing: false,
         }
     }
 
@@ -69,8 +72,9 @@ impl Registrar {
         self.registered.subscribe()
     }
 
-    /// Registers and then keeps the heartbeat for as long as it is polled.
-    pub async fn run(mut self) {
+    /// Registers and then keeps the heartbeat for as long as it is polled; when the host is going down, the node is not
+    /// ready any more.
+    pub async fn run(mut self, mut closing: watch::Receiver<bool>) {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
         while let Err(error) = self.register().await {
             tracing::debug!(node = self.registration.name, %error, "the node is not registered yet");
@@ -81,7 +85,10 @@ impl Registrar {
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         beat.tick().await;
         loop {
-            beat.tick().await;
+            tokio::select! {
+                _ = beat.tick() => {}
+                Ok(_) = closing.wait_for(|closing| *closing), if !self.closing => self.closing = true,
+            }
             if let Err(error) = self.beat().await {
                 tracing::debug!(node = self.registration.name, %error, "a heartbeat was missed");
             }
@@ -202,7 +209,7 @@ impl Registrar {
             ("MemoryPressure", pressure.memory, "KubeletHasSufficientMemory".to_owned()),
             ("DiskPressure", pressure.disk, "KubeletHasNoDiskPressure".to_owned()),
             ("PIDPressure", pressure.pids, "KubeletHasSufficientPID".to_owned()),
-            ("Ready", true, "KubeletReady".to_owned()),
+            ("Ready", !self.closing, "KubeletReady".to_owned()),
         ]
     }
 
@@ -236,7 +243,8 @@ fn condition(
 ) -> Value {
     let (type_, holds, calm) = found;
     let (reason, message) = match (*type_, *holds) {
-        ("Ready", _) => (calm.as_str(), "the node runs Pods"),
+        ("Ready", true) => (calm.as_str(), "the node runs Pods"),
+        ("Ready", false) => ("KubeletNotReady", "node is shutting down"),
         ("MemoryPressure", true) => ("KubeletHasInsufficientMemory", "the node is short of memory"),
         ("DiskPressure", true) => ("KubeletHasDiskPressure", "the node's disk is almost full"),
         ("PIDPressure", true) => ("KubeletHasInsufficientPID", "the node is short of process numbers"),

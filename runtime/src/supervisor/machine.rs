@@ -20,6 +20,10 @@ use crate::supervisor::life::{Failure, Life, Now, Role, Run, Slot, SlotRecord};
 const DEFAULT_GRACE: i64 = 30;
 /// The reason of a Pod that the node could not keep.
 pub const EVICTED: &str = "Evicted";
+/// The reason of a Pod that the node ended because its host goes down.
+pub const TERMINATED: &str = "Terminated";
+/// The same in a sentence.
+const SHUTDOWN: &str = "Pod was terminated in response to imminent node shutdown.";
 /// Exit code of what was killed.
 const KILLED: i32 = 137;
 /// What a Pod gets on top of its grace period when its `preStop` has taken all of it.
@@ -34,6 +38,8 @@ pub enum Event {
     Removed,
     /// The node is short of something and cannot keep the Pod; the reason in a sentence.
     Evicted(String),
+    /// The host goes down, and the Pod has no more than this time.
+    Terminated(Duration),
     /// Volumes and network are there.
     Prepared,
     /// A container's image is here, or not.
@@ -197,6 +203,8 @@ enum Ending {
     Deadline,
     /// The node is short of something.
     Evicted,
+    /// The host goes down, and there is no more than this time.
+    Shutdown(Duration),
     /// Its main containers have ended for good, its sidecars have not.
     Finished,
     /// It is gone from the API already.
@@ -441,6 +449,12 @@ impl Machine {
             Event::Changed(pod) => self.changed(pod, now, effects),
             Event::Removed => self.end(Ending::Removed, now, effects),
             Event::Evicted(why) => self.evicted(why, now, effects),
+            Event::Terminated(most) => {
+                if matches!(self.stage, Stage::New | Stage::Preparing | Stage::Active) {
+                    (self.reason, self.message) = (TERMINATED.to_owned(), SHUTDOWN.to_owned());
+                }
+                self.end(Ending::Shutdown(most), now, effects);
+            }
             Event::Prepared => {
                 self.prepared = true;
                 if self.stage == Stage::Preparing {
@@ -587,7 +601,7 @@ impl Machine {
             Stage::Ending { why: old, by: deadline, hooks, .. } => {
                 *deadline = by.min(*deadline);
                 *hooks &= why != Ending::Removed;
-                if !matches!(why, Ending::Deadline | Ending::Finished | Ending::Evicted) {
+                if matches!(why, Ending::Deleted | Ending::Removed) {
                     *old = why;
                 }
             }
@@ -607,6 +621,10 @@ impl Machine {
 
     fn grace(&self, why: Ending) -> Duration {
         let seconds = match why {
+            Ending::Shutdown(most) => {
+                let own = Duration::from_secs(u64::try_from(self.own_grace()).unwrap_or(0));
+                return own.min(most);
+            }
             Ending::Removed | Ending::Evicted => 0,
             Ending::Deleted => self.pod.metadata.deletion_grace_period_seconds.unwrap_or(DEFAULT_GRACE),
             Ending::Deadline | Ending::Finished => self.own_grace(),

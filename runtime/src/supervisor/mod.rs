@@ -167,6 +167,10 @@ impl Supervisor {
     }
 
     fn add(&mut self, key: Key, pod: Arc<Pod>) {
+        if *self.host.closing.borrow() {
+            // It begins when the node is back.
+            return;
+        }
         let (mail, inbox) = mpsc::unbounded_channel();
         let uid = pod.metadata.uid.clone();
         self.used.0.lock().insert(uid.clone(), images(&pod));

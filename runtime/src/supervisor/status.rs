@@ -9,7 +9,7 @@ use edge_api::kinds::pod::{
 use edge_api::meta::Condition;
 
 use crate::supervisor::life::{Life, Now, Role, Slot};
-use crate::supervisor::machine::{EVICTED, Machine, Phase, back_off};
+use crate::supervisor::machine::{EVICTED, Machine, Phase, TERMINATED, back_off};
 
 /// The addresses that a status names.
 #[derive(Debug, Clone, Copy)]
@@ -162,7 +162,7 @@ fn conditions(machine: &Machine, phase: Phase, before: &[Condition], now: Now) -
     let pending = machine.refusal().filter(|_| !over);
     let pending = pending.map(|refusal| (RESIZE_PENDING, (true, refusal.reason, refusal.message.clone())));
     let resizing = resizing(machine).map(|found| (RESIZE_IN_PROGRESS, found));
-    let evicted = (machine.reason() == EVICTED)
+    let evicted = matches!(machine.reason(), EVICTED | TERMINATED)
         .then(|| ("DisruptionTarget", (true, "TerminationByKubelet", machine.message().to_owned())));
     let all = wanted.into_iter().chain(pending).chain(resizing).chain(evicted);
     all.map(|(type_, found)| condition(type_, found, before, now)).collect()
