@@ -322,3 +322,52 @@ fn a_host_that_goes_down_ends_its_pods_the_least_important_first() {
         if node.contains("KubeletReady") { Ok(()) } else { Err(node) }
     });
 }
+
+#[test]
+fn a_trap_leaves_a_core_dump_for_who_asks() {
+    let cluster = Cluster::start(Shape::Whole);
+    let trap = |name: &str| {
+        Pod::new(name, "crash")
+            .spec("restartPolicy: Never")
+            .container("env: [{name: MODE, value: trap}]")
+            .yaml()
+    };
+    let asked =
+        trap("asked").replace("{name: asked}", "{name: asked, annotations: {edgectl.dev/core-dump: 'true'}}");
+    cluster.apply(&asked);
+    cluster.apply(&trap("silent"));
+    for pod in ["asked", "silent"] {
+        cluster
+            .edgectl(&[
+                "wait",
+                "--for=jsonpath={.status.phase}=Failed",
+                &format!("pod/{pod}"),
+                "--timeout=60s",
+            ])
+            .ok();
+    }
+    let file = cluster.folder().join("dump");
+    let file = file.to_str().unwrap();
+    let said = cluster.edgectl(&["coredump", "asked", "-o", file]).ok();
+    assert!(said.contains("bytes"), "{said}");
+    let dump = std::fs::read(file).unwrap();
+    assert!(dump.starts_with(b"\0asm"), "it is no module");
+    let has = |name: &[u8]| dump.windows(name.len()).any(|window| window == name);
+    for section in [&b"core"[..], b"coremodules", b"coreinstances", b"corestack"] {
+        assert!(has(section), "no section {}", String::from_utf8_lossy(section));
+    }
+    assert!(has(b"about to crash"), "what was in its memory");
+    let why = cluster.edgectl(&["coredump", "silent", "-o", file]).refused();
+    assert!(why.contains("has left no core dump"), "{why}");
+    let kept = cluster.data_dir().join("node/logs");
+    let dumps = || {
+        let pods = std::fs::read_dir(&kept).unwrap().map(|pod| pod.unwrap().path());
+        pods.filter(|pod| pod.join("main/core").exists()).count()
+    };
+    assert_eq!(dumps(), 1);
+    cluster.edgectl(&["delete", "pod", "asked", "--timeout=60s"]).ok();
+    eventually("the dump goes with the Pod", || match dumps() {
+        0 => Ok(()),
+        some => Err(some.to_string()),
+    });
+}

@@ -14,6 +14,7 @@ use wasmtime_wasi_config::WasiConfigVariables;
 
 use crate::http::SharedHandler;
 use crate::net::PodNet;
+use crate::sandbox::core_dump::CoreDumps;
 use crate::sandbox::cpu::CpuAccount;
 use crate::sandbox::input::Input;
 use crate::sandbox::memory::MemoryAccount;
@@ -44,6 +45,8 @@ pub struct ContainerSpec {
     pub cpu_limit: Option<u32>,
     /// How it serves HTTP, if it does.
     pub http: HttpOptions,
+    /// The file for the core dump of its last trap, if it is to leave one.
+    pub core_dump: Option<PathBuf>,
 }
 
 /// A directory of the host that a guest sees.
@@ -121,6 +124,7 @@ pub(super) struct Container {
     pub(super) spec: ContainerSpec,
     pub(super) cpu: Arc<CpuAccount>,
     pub(super) memory: Arc<MemoryAccount>,
+    pub(super) core_dumps: Option<CoreDumps>,
     /// What `wasi:config` shows now.
     pub(super) config: ArcSwap<WasiConfigVariables>,
     default_memory_limit: u64,
@@ -139,6 +143,7 @@ impl Container {
             default_memory_limit,
             cpu: Arc::new(CpuAccount::new(spec.cpu_limit, Instant::now())),
             memory: Arc::new(MemoryAccount::new(limit)),
+            core_dumps: spec.core_dump.clone().map(CoreDumps::new),
             config: ArcSwap::from_pointee(spec.env.iter().cloned().collect()),
             killed: CancellationToken::new(),
             requests: AtomicU64::new(0),

@@ -25,6 +25,8 @@ mod run;
 pub mod status;
 mod worker;
 
+pub use run::CORE_DUMP;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;

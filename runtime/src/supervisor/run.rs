@@ -25,6 +25,8 @@ use crate::volume::Mounts;
 
 /// Chunks of output that wait for the disk before the guest does.
 const CHUNKS: usize = 32;
+/// The annotation by which a Pod asks for core dumps.
+pub const CORE_DUMP: &str = "edgectl.dev/core-dump";
 /// Where a component serves if its container names no port.
 const DEFAULT_PORT: u16 = 8080;
 /// How much of a log explains a failure.
@@ -218,6 +220,7 @@ impl Prepared {
             memory_limit: memory_limit(container),
             cpu_limit: cpu_limit(container),
             http: http_options(&self.pod),
+            core_dump: None,
         }
     }
 }
@@ -292,7 +295,9 @@ async fn begin(
     }
     let log = tokio::spawn(writer.run(out, err));
     let stdin = stdin.unwrap_or_default();
-    let spec = prepared.spec(container, prepared.args.clone(), stdin, stdout, stderr);
+    let mut spec = prepared.spec(container, prepared.args.clone(), stdin, stdout, stderr);
+    let wanted = prepared.pod.metadata.annotations.get(CORE_DUMP).is_some_and(|value| value == "true");
+    spec.core_dump = wanted.then(|| host.logs.core_dump(&log_key(context, container)));
     let running = host
         .engine
         .start(&prepared.code, spec)
