@@ -53,6 +53,9 @@ pub enum Command {
     Wait(Wait),
     /// Say why a Pod has no node, and what would help
     Why(Why),
+    /// Fetch what a container's guest had in its memory when it trapped last
+    #[command(name = "coredump")]
+    CoreDump(CoreDump),
     /// Set a new size
     Scale(Scale),
     /// Follow and change rollouts
@@ -385,6 +388,20 @@ pub struct CanI {
     /// Answer by the exit code alone
     #[arg(long, short = 'q')]
     pub quiet: bool,
+}
+
+/// `edgectl coredump`
+#[derive(Debug, Args)]
+pub struct CoreDump {
+    /// The Pod, as POD or pod/POD; its annotation edgectl.dev/core-dump: "true" is what asks for dumps
+    #[arg(value_name = "POD")]
+    pub pod: String,
+    /// The container, if there are several
+    #[arg(short, long, value_name = "NAME")]
+    pub container: Option<String>,
+    /// The file to write, `-` for standard output [default: POD.CONTAINER.core]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<String>,
 }
 
 /// `edgectl why`.

@@ -7,6 +7,7 @@
 mod apply;
 mod auth;
 mod cli;
+mod core_dump;
 mod delete;
 mod describe;
 mod discovery;
@@ -70,6 +71,7 @@ async fn run(line: CommandLine) -> Result<(), Failure> {
         Command::Logs(options) => logs::logs(&session, &options).await,
         Command::Wait(options) => wait::wait(&session, &options).await,
         Command::Why(options) => why::why(&session, &options).await,
+        Command::CoreDump(options) => core_dump::core_dump(&session, &options).await,
         Command::Scale(options) => scale::scale(&session, &options).await,
         Command::Rollout(options) => rollout::rollout(&session, &options).await,
         Command::Explain(options) => explain::explain(&session, &options).await,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use edge_runtime::client::Connector;
-use edge_runtime::node::{Config, Node, Server};
+use edge_runtime::node::{Config, Node, Periods, Server};
 
 use crate::config::{AgentCommand, Host, Settings};
 use crate::ready::{NodePorts, Ready};
@@ -75,6 +75,10 @@ pub async fn build(settings: &Settings, data_dir: PathBuf, upstream: Upstream) -
     config.insecure_registries = settings.insecure_registries.clone();
     config.image_disk_share = f64::from(settings.image_gc_threshold) / 100.0;
     config.wasi_p3 = settings.wasi_p3;
+    config.shutdown = Periods {
+        total: Duration::from_secs(settings.shutdown_grace_period.into()),
+        critical: Duration::from_secs(settings.shutdown_grace_period_critical_pods.into()),
+    };
     Ok(Node::build(config).await?)
 }
 

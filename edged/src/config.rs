@@ -163,6 +163,13 @@ pub struct Written {
     /// Images and compiled code that no Pod uses are removed above this share of the disk, in percent [default: 85]
     #[arg(long, value_name = "PERCENT")]
     pub image_gc_threshold: Option<u8>,
+    /// When told to stop, end Pods for good, the least important first, in so many seconds; 0 lets them go on after
+    /// the next start [default: 0]
+    #[arg(long, value_name = "SECONDS")]
+    pub shutdown_grace_period: Option<u32>,
+    /// The part of these seconds that is kept for critical Pods [default: 0]
+    #[arg(long, value_name = "SECONDS")]
+    pub shutdown_grace_period_critical_pods: Option<u32>,
     /// Apply the manifests in this directory at start and when it changes
     #[arg(long, value_name = "DIR")]
     pub manifests: Option<PathBuf>,
@@ -224,6 +231,10 @@ pub struct Settings {
     pub insecure_registries: Vec<String>,
     /// The share of the disk, in percent, above which unused images go.
     pub image_gc_threshold: u8,
+    /// In how many seconds Pods end when this process is told to stop; 0 if they do not.
+    pub shutdown_grace_period: u32,
+    /// The part of them for critical Pods.
+    pub shutdown_grace_period_critical_pods: u32,
     /// A directory of manifests to keep applied.
     pub manifests: Option<PathBuf>,
     /// Whether this process runs the control plane alone.
@@ -271,6 +282,10 @@ impl Written {
             host_path_dirs: either(self.host_path_dirs, base.host_path_dirs),
             insecure_registries: either(self.insecure_registries, base.insecure_registries),
             image_gc_threshold: self.image_gc_threshold.or(base.image_gc_threshold),
+            shutdown_grace_period: self.shutdown_grace_period.or(base.shutdown_grace_period),
+            shutdown_grace_period_critical_pods: self
+                .shutdown_grace_period_critical_pods
+                .or(base.shutdown_grace_period_critical_pods),
             manifests: self.manifests.or(base.manifests),
             no_node: self.no_node.or(base.no_node),
             split: self.split.or(base.split),
@@ -314,10 +329,20 @@ impl Written {
         if let Err(reason) = edge_api::name::dns1123_subdomain(&cluster_domain) {
             bail!("--cluster-domain {cluster_domain:?}: {reason}");
         }
+        let shutdown_grace_period = self.shutdown_grace_period.unwrap_or(0);
+        let shutdown_grace_period_critical_pods = self.shutdown_grace_period_critical_pods.unwrap_or(0);
+        if shutdown_grace_period_critical_pods > shutdown_grace_period {
+            bail!(
+                "--shutdown-grace-period-critical-pods {shutdown_grace_period_critical_pods}: must be no more than \
+                 --shutdown-grace-period, which is {shutdown_grace_period}"
+            );
+        }
         Ok(Settings {
             pod_range,
             service_range,
             cluster_domain,
+            shutdown_grace_period,
+            shutdown_grace_period_critical_pods,
             api_address: self.api_address.unwrap_or_else(|| loopback(6443)),
             dns_address: self.dns_address.unwrap_or_else(|| loopback(1053)),
             http_address: self.http_address.unwrap_or_else(|| loopback(8080)),
@@ -366,6 +391,8 @@ impl Settings {
             host_path_dirs: self.host_path_dirs.clone(),
             insecure_registries: self.insecure_registries.clone(),
             image_gc_threshold: Some(self.image_gc_threshold),
+            shutdown_grace_period: Some(self.shutdown_grace_period),
+            shutdown_grace_period_critical_pods: Some(self.shutdown_grace_period_critical_pods),
             manifests: self.manifests.clone(),
             no_node: Some(self.no_node),
             split: Some(self.split),
@@ -547,6 +574,21 @@ mod tests {
         let settings = Written { wasi_p3: Some(true), ..Written::default() }.mean(&host()).unwrap();
         let again: Written = toml::from_str(&settings.to_toml().unwrap()).unwrap();
         assert_eq!(again.mean(&host()).unwrap(), settings);
+    }
+
+    #[test]
+    fn critical_pods_have_a_part_of_the_time_there_is() {
+        let mean = |total, critical| {
+            let written = Written {
+                shutdown_grace_period: total,
+                shutdown_grace_period_critical_pods: critical,
+                ..Written::default()
+            };
+            written.mean(&host()).map_err(|error| error.to_string())
+        };
+        assert_eq!(mean(None, None).unwrap().shutdown_grace_period, 0);
+        assert_eq!(mean(Some(30), Some(10)).unwrap().shutdown_grace_period_critical_pods, 10);
+        assert!(mean(Some(5), Some(10)).unwrap_err().contains("must be no more than"));
     }
 
     #[test]

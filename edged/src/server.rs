@@ -17,6 +17,9 @@ use crate::split::Child;
 /// How long the control plane may take to let requests under way finish.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// How much longer a node process may take than its node.
+const SLACK: Duration = Duration::from_secs(3);
+
 /// Where the node's part of the data directory lies.
 const NODE_DIR: &str = "node";
 
@@ -87,7 +90,7 @@ pub async fn serve(settings: &Settings, host: &Host, started: Instant) -> Result
         ended = beside.run() => ended,
         ended = announce => ended,
     };
-    beside.drain().await;
+    beside.drain(Duration::from_secs(settings.shutdown_grace_period.into())).await;
     plane.drain(DRAIN).await;
     outcome
 }
@@ -138,11 +141,12 @@ impl Beside {
         }
     }
 
-    async fn drain(self) {
+    /// `more` is how long the node may take beforehand to end Pods.
+    async fn drain(self, more: Duration) {
         match self {
             Beside::Nothing => {}
             Beside::Here(node) => node.drain(agent::DRAIN).await,
-            Beside::Child(child) => child.stop(agent::DRAIN + Duration::from_secs(1)).await,
+            Beside::Child(child) => child.stop(agent::DRAIN + SLACK + more).await,
         }
     }
 }

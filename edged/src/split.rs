@@ -172,6 +172,8 @@ fn arguments(settings: &Settings, node_dir: &Path, socket: &Path, api: SocketAdd
     flag("--image-dir", settings.image_dir.display().to_string());
     flag("--toolbox", settings.toolbox.clone());
     flag("--image-gc-threshold", settings.image_gc_threshold.to_string());
+    flag("--shutdown-grace-period", settings.shutdown_grace_period.to_string());
+    flag("--shutdown-grace-period-critical-pods", settings.shutdown_grace_period_critical_pods.to_string());
     flag("--wasi-p3", settings.wasi_p3.to_string());
     flag("--log", settings.log.clone());
     for dir in &settings.host_path_dirs {

@@ -16,6 +16,7 @@ use http_body_util::BodyExt;
 
 fn spec(net: &PodNet, reuse: bool) -> ContainerSpec {
     ContainerSpec {
+        core_dump: None,
         name: "cost".into(),
         args: vec!["guest".into()],
         env: Vec::new(),

@@ -91,6 +91,7 @@ fn compiles() {
     let network = Network::new(Config::default(), Arc::default());
     let identity = PodIdentity { namespace: "default".into(), name: "a".into(), uid: "a".into() };
     let spec = ContainerSpec {
+        core_dump: None,
         name: "test".into(),
         args: vec!["guest".into()],
         env: Vec::new(),

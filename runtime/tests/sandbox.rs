@@ -55,6 +55,7 @@ impl World {
         let (stdout, out) = Output::channel(64);
         let (stderr, err) = Output::channel(64);
         let spec = ContainerSpec {
+            core_dump: None,
             name: "test".into(),
             args: vec!["guest".into()],
             env: Vec::new(),
@@ -612,4 +613,19 @@ async fn sandbox_http_lets_the_guest_finish_after_its_response() {
     }
     drop(running);
     assert!(text(err).await.contains("unreachable"));
+}
+
+#[tokio::test]
+async fn sandbox_leaves_a_core_dump_where_it_is_wanted() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("core");
+    let world = World::new();
+    let trap = HTTP.replace(";; BEFORE", "unreachable");
+    let running = serve(&world, &trap, |spec: &mut ContainerSpec| spec.core_dump = Some(file.clone())).await;
+    let handler = running.http().unwrap();
+    assert!(within(handler.call(get("/"))).await.is_err());
+    assert!(std::fs::read(&file).unwrap().starts_with(b"\0asm"));
+    std::fs::remove_file(&file).unwrap();
+    assert!(within(handler.call(get("/"))).await.is_err());
+    assert!(!file.exists(), "not with every request");
 }

@@ -288,3 +288,86 @@ fn hooks_run_after_the_start_and_before_the_end() {
         }
     });
 }
+
+#[test]
+fn a_host_that_goes_down_ends_its_pods_the_least_important_first() {
+    let options = Options::new(Shape::Whole)
+        .flag("--shutdown-grace-period", "10")
+        .flag("--shutdown-grace-period-critical-pods", "4");
+    let mut cluster = Cluster::with(options);
+    // Were all to end at once, this one would be the last.
+    let hook = "lifecycle: {preStop: {sleep: {seconds: 2}}}";
+    cluster.apply(&Pod::new("low", "ticker").container(hook).yaml());
+    cluster.apply(&Pod::new("high", "ticker").spec("priorityClassName: system-node-critical").yaml());
+    for pod in ["low", "high"] {
+        cluster.edgectl(&["wait", "--for=condition=ready", &format!("pod/{pod}"), "--timeout=60s"]).ok();
+    }
+    assert!(cluster.stop().success());
+    cluster.start_again();
+    let ended = |pod: &str| {
+        let found = cluster.get(&["pod", pod]).unwrap();
+        let status = &found["status"];
+        assert_eq!(status["phase"], "Failed", "{status}");
+        assert_eq!(status["reason"], "Terminated", "{status}");
+        assert_eq!(
+            status["message"], "Pod was terminated in response to imminent node shutdown.",
+            "{status}"
+        );
+        let terminated = &status["containerStatuses"][0]["state"]["terminated"];
+        terminated["finishedAt"].as_str().unwrap().to_owned()
+    };
+    assert!(ended("low") <= ended("high"));
+    eventually("the node takes Pods again", || {
+        let node = cluster.get(&["nodes"])?["items"][0]["status"]["conditions"].to_string();
+        if node.contains("KubeletReady") { Ok(()) } else { Err(node) }
+    });
+}
+
+#[test]
+fn a_trap_leaves_a_core_dump_for_who_asks() {
+    let cluster = Cluster::start(Shape::Whole);
+    let trap = |name: &str| {
+        Pod::new(name, "crash")
+            .spec("restartPolicy: Never")
+            .container("env: [{name: MODE, value: trap}]")
+            .yaml()
+    };
+    let asked =
+        trap("asked").replace("{name: asked}", "{name: asked, annotations: {edgectl.dev/core-dump: 'true'}}");
+    cluster.apply(&asked);
+    cluster.apply(&trap("silent"));
+    for pod in ["asked", "silent"] {
+        cluster
+            .edgectl(&[
+                "wait",
+                "--for=jsonpath={.status.phase}=Failed",
+                &format!("pod/{pod}"),
+                "--timeout=60s",
+            ])
+            .ok();
+    }
+    let file = cluster.folder().join("dump");
+    let file = file.to_str().unwrap();
+    let said = cluster.edgectl(&["coredump", "asked", "-o", file]).ok();
+    assert!(said.contains("bytes"), "{said}");
+    let dump = std::fs::read(file).unwrap();
+    assert!(dump.starts_with(b"\0asm"), "it is no module");
+    let has = |name: &[u8]| dump.windows(name.len()).any(|window| window == name);
+    for section in [&b"core"[..], b"coremodules", b"coreinstances", b"corestack"] {
+        assert!(has(section), "no section {}", String::from_utf8_lossy(section));
+    }
+    assert!(has(b"about to crash"), "what was in its memory");
+    let why = cluster.edgectl(&["coredump", "silent", "-o", file]).refused();
+    assert!(why.contains("has left no core dump"), "{why}");
+    let kept = cluster.data_dir().join("node/logs");
+    let dumps = || {
+        let pods = std::fs::read_dir(&kept).unwrap().map(|pod| pod.unwrap().path());
+        pods.filter(|pod| pod.join("main/core").exists()).count()
+    };
+    assert_eq!(dumps(), 1);
+    cluster.edgectl(&["delete", "pod", "asked", "--timeout=60s"]).ok();
+    eventually("the dump goes with the Pod", || match dumps() {
+        0 => Ok(()),
+        some => Err(some.to_string()),
+    });
+}

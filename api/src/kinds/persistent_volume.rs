@@ -3,12 +3,88 @@
 use crate::error::FieldError;
 use crate::fill;
 use crate::kind::{Column, Kind, Scope, Subresource};
-use crate::kinds::pod;
-use crate::meta;
+use crate::kinds::pod::{self, HostPathVolumeSource};
+use crate::kinds::storage_class::LOCAL_PROVISIONER;
+use crate::meta::{self, ObjectMeta};
 use crate::name;
 use crate::time::{self, Timestamp};
 use crate::validate::{self, At, Errors};
+use serde::Deserialize;
 use serde_json::{Value, json};
+
+/// The annotation that says which provisioner made a volume.
+pub const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
+/// The annotation of volumes and claims that were bound by the control plane and not by who made them.
+pub const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
+/// The finalizer that keeps a volume while it is bound.
+pub const PROTECTION: &str = "kubernetes.io/pv-protection";
+/// The finalizer that keeps a volume until its node has removed the directory.
+pub const LOCAL_FINALIZER: &str = "edgectl.dev/local";
+/// The label with the node on which a volume's directory is.
+pub const NODE_LABEL: &str = "edgectl.dev/node";
+
+/// A PersistentVolume, as a node reads it.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct PersistentVolume {
+    /// Metadata.
+    pub metadata: ObjectMeta,
+    /// What it is.
+    pub spec: PersistentVolumeSpec,
+    /// What became of it.
+    pub status: PersistentVolumeStatus,
+}
+
+/// What a volume is.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct PersistentVolumeSpec {
+    /// The claim it is bound to.
+    pub claim_ref: Option<ClaimRef>,
+    /// A path of any host.
+    pub host_path: Option<HostPathVolumeSource>,
+    /// A path of the nodes that its affinity names.
+    pub local: Option<LocalVolumeSource>,
+    /// What becomes of it when its claim is gone.
+    pub persistent_volume_reclaim_policy: String,
+    /// `Filesystem` or `Block`.
+    pub volume_mode: String,
+}
+
+/// A path of the nodes that a volume's affinity names.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct LocalVolumeSource {
+    /// The path.
+    pub path: String,
+}
+
+/// The claim that a volume is bound to, or is for.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct ClaimRef {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its identity; empty as long as it was only named.
+    pub uid: String,
+}
+
+/// What became of a volume.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct PersistentVolumeStatus {
+    /// `Pending`, `Available`, `Bound`, `Released` or `Failed`.
+    pub phase: String,
+}
+
+impl PersistentVolume {
+    /// Whether its directory was made by our own provisioner.
+    pub fn is_local(&self) -> bool {
+        self.metadata.annotations.get(PROVISIONED_BY).is_some_and(|by| by == LOCAL_PROVISIONER)
+    }
+}
 
 /// How a volume may be mounted, and how kubectl writes that.
 pub const ACCESS_MODES: &[(&str, &str)] = &[

@@ -4,12 +4,44 @@ use crate::error::FieldError;
 use crate::fill;
 use crate::kind::{Column, Kind, Subresource};
 use crate::kinds::persistent_volume::{ACCESS_MODES, access_modes};
-use crate::meta;
+use crate::meta::{self, ObjectMeta};
 use crate::name;
 use crate::quantity::Quantity;
 use crate::time::{self, Timestamp};
 use crate::validate::{self, At, Errors};
+use serde::Deserialize;
 use serde_json::{Value, json};
+
+/// The annotation with the node for which a claim's volume is to be made.
+pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+/// The annotation with who is to make a claim's volume.
+pub const PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
+/// The same, as it was called before.
+pub const OLD_PROVISIONER: &str = "volume.beta.kubernetes.io/storage-provisioner";
+/// How a claim or volume names its class the old way.
+pub const OLD_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+/// The annotation of a claim that has been bound once: what it names is its volume for good.
+pub const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
+/// The finalizer that keeps a claim while a Pod uses it.
+pub const PROTECTION: &str = "kubernetes.io/pvc-protection";
+
+/// A PersistentVolumeClaim, as a node reads it.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct PersistentVolumeClaim {
+    /// Metadata.
+    pub metadata: ObjectMeta,
+    /// What is wished for.
+    pub spec: PersistentVolumeClaimSpec,
+}
+
+/// What a claim wishes for.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct PersistentVolumeClaimSpec {
+    /// The volume it is bound to, or asks for.
+    pub volume_name: String,
+}
 
 /// The table entry.
 pub static KIND: Kind = Kind {

@@ -42,6 +42,10 @@ pub const OLD_DEFAULT_ANNOTATION: &str = "storageclass.beta.kubernetes.io/is-def
 pub const LOCAL: &str = "local";
 /// Who makes them.
 pub const LOCAL_PROVISIONER: &str = "edgectl.dev/local";
+/// The provisioner of classes whose volumes somebody makes by hand.
+pub const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
+/// The annotation of a Node with the directory in which it makes volumes; one without it makes none.
+pub const LOCAL_DIRECTORY: &str = "edgectl.dev/volumes";
 
 /// Whether claims without a class get this one.
 pub fn is_default(class: &Value) -> bool {

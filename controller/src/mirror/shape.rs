@@ -18,12 +18,12 @@ mod sets;
 pub use batch::{Completion, Concurrency, CronJob, Job};
 pub use network::{EndpointSlice, SERVICE_NAME, Service, ServicePort};
 pub use node::{LARGE_IMAGE, Lease, Node, NodeCondition, Taint, tolerates};
-pub use pod::{NodeAffinity, NodeTerm, Phase, Pod, PodPort, PreferredTerm, Toleration};
+pub use pod::{NodeAffinity, NodeTerm, Phase, Pod, PodClaim, PodPort, PreferredTerm, Toleration};
 pub use resources::{Load, Resources};
 pub use role::ClusterRole;
 pub use sets::{Budget, DaemonSet, Replacement, Revision, StatefulSet};
 pub use social::{Peers, PodTerm, Social, Spread};
-pub use storage::{Claim, StorageClass, Volume};
+pub use storage::{Binding, Claim, Likeness, StorageClass, Volume, is_default};
 pub use workload::{
     Condition, Deployment, IntOrPercent, ReplicaSet, Rolling, Strategy, TEMPLATE_HASH, fnv, template_digest,
 };

@@ -21,6 +21,7 @@ use crate::mirror::shape::{
     Bare, Budget, Claim, ClusterRole, CronJob, DaemonSet, Deployment, EndpointSlice, Job, Lease, Namespace,
     Node, Pod, Quota, ReplicaSet, Revision, Service, Signing, StatefulSet, StorageClass, Volume,
 };
+use crate::mirror::storage::Storage;
 use crate::mirror::tally::Sight;
 use crate::mirror::waiting::Waiting;
 
@@ -123,6 +124,8 @@ pub struct World {
     pub fleet: Fleet,
     /// The Pods that wait for a node.
     pub waiting: Waiting,
+    /// Who uses which claim, and what is not bound.
+    pub storage: Storage,
     /// Pods that have ended, the oldest first.
     pub finished: BTreeSet<(Option<Timestamp>, Name)>,
     /// When each node was last heard of, by the clock of this process: another host's clock may be anything.
@@ -347,6 +350,7 @@ impl World {
                 self.fleet.pod(old.as_ref(), new.as_ref(), sight, revision);
                 self.waiting.pod(old.as_deref(), new.as_deref(), revision);
                 self.finish(old.as_deref(), new.as_deref());
+                self.storage.pod(old.as_deref(), new.as_deref());
             }
             Detail::Node((old, new)) => {
                 self.fleet.node(old.as_ref(), new.as_ref(), sight, revision);
@@ -361,7 +365,15 @@ impl World {
                     self.fleet.namespace(sight, revision);
                 }
             }
-            Detail::Claim(_) | Detail::Volume(_) | Detail::StorageClass(_) => self.waiting.help_all(revision),
+            Detail::Claim((old, new)) => {
+                self.storage.claim(old.as_ref(), new.as_ref());
+                self.waiting.help_all(revision);
+            }
+            Detail::Volume((old, new)) => {
+                self.storage.volume(old.as_ref(), new.as_ref());
+                self.waiting.help_all(revision);
+            }
+            Detail::StorageClass(_) => self.waiting.help_all(revision),
             Detail::Lease((old, Some(new)))
                 if namespace == NODE_LEASES
                     && old.as_ref().is_none_or(|old| old.body.renewed != new.body.renewed) =>

@@ -26,6 +26,10 @@ mod ttl;
 
 mod disruption;
 
+mod ephemeral_volume;
+mod persistent_volume;
+mod storage_protection;
+
 mod endpoints;
 
 mod namespace;
@@ -61,6 +65,9 @@ pub mod ledger;
 pub use autoscaler::run as autoscale;
 pub use driver::{Driver, Progress, RunError, Status, Task, WriteError, Writer, carry_out, run};
 pub use error_rate::run as watch_errors;
+pub use persistent_volume::{
+    candidates as volumes_for, makes as makes_volumes, reference as claim_reference,
+};
 pub use plan::{Act, Cascade, Note, Plan, Tone, Write};
 pub use queue::{Job, Lengths, Outcome, Queue};
 pub use writer::{Recorder, RegistryWriter};
@@ -92,6 +99,10 @@ pub static CONTROLLERS: &[Controller] = &[
     cronjob::CONTROLLER,
     ttl::CONTROLLER,
     disruption::CONTROLLER,
+    ephemeral_volume::CONTROLLER,
+    persistent_volume::CONTROLLER,
+    storage_protection::CLAIMS,
+    storage_protection::VOLUMES,
     endpoints::CONTROLLER,
     namespace::CONTROLLER,
     policy_status::CONTROLLER,

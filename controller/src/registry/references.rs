@@ -1,4 +1,4 @@
-//! Which Secrets, ConfigMaps and ServiceAccounts a Pod uses.
+//! Which Secrets, ConfigMaps, ServiceAccounts and claims a Pod uses.
 
 use edge_api::meta::{items, text};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 /// An object of the Pod's namespace.
 #[derive(Clone, Copy, Debug)]
 pub struct Used<'a> {
-    /// `secrets`, `configmaps` or `serviceaccounts`.
+    /// `secrets`, `configmaps`, `serviceaccounts` or `persistentvolumeclaims`.
     pub resource: &'a str,
     /// Its name.
     pub name: &'a str,
@@ -25,6 +25,10 @@ pub fn of_pod(pod: &Value, used: &Used<'_>) -> bool {
         "configmaps" => {
             by_volumes(pod, &["configMap", "name"], &["configMap", "name"], used.name)
                 || by_containers(pod, "configMapKeyRef", "configMapRef", used.name)
+        }
+        "persistentvolumeclaims" => {
+            let volumes = items(pod, &["spec", "volumes"]);
+            volumes.iter().any(|volume| text(volume, &["persistentVolumeClaim", "claimName"]) == used.name)
         }
         _ => false,
     }
@@ -65,6 +69,7 @@ mod tests {
             "volumes": [
                 {"secret": {"secretName": "s1"}},
                 {"configMap": {"name": "c1"}},
+                {"persistentVolumeClaim": {"claimName": "data"}},
                 {"projected": {"sources": [{"secret": {"name": "s2"}}, {"configMap": {"name": "c2"}}]}},
             ],
             "containers": [{"env": [
@@ -76,7 +81,7 @@ mod tests {
         let uses = |resource, name| of_pod(&pod, &Used { resource, name });
         assert!(["pull", "s1", "s2", "s3", "s4"].iter().all(|name| uses("secrets", name)));
         assert!(["c1", "c2", "c3", "c4"].iter().all(|name| uses("configmaps", name)));
-        assert!(uses("serviceaccounts", "sa"));
+        assert!(uses("serviceaccounts", "sa") && uses("persistentvolumeclaims", "data"));
         assert!(
             !uses("secrets", "c1")
                 && !uses("configmaps", "s1")

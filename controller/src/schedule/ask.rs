@@ -8,8 +8,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::mirror::{
-    Fleet, HOSTNAME, Key, NodeTerm, Object, Pod, Requirement, Role, Sight, Spread, Tally, World,
+    Fleet, HOSTNAME, Key, NodeTerm, Object, Pod, Requirement, Role, Sight, Spread, Tally, Volume, World,
+    is_bound,
 };
+use crate::schedule::wish::{self, Wish};
 
 /// How much being near counts for a Pod that others had to be near, as in Kubernetes' default configuration.
 const HARD_AFFINITY: i64 = 1;
@@ -44,6 +46,8 @@ pub struct Ask<'a> {
     pub wishes: Vec<(&'a Arc<str>, &'a Tally, i64)>,
     /// How it is to be spread.
     pub spread: Vec<Spreading<'a>>,
+    /// Its claims that wait for its node.
+    pub unbound: Vec<Wish<'a>>,
     /// The only names that its node may have, where nodes are called by their hostnames.
     pub pinned: Option<BTreeSet<String>>,
     /// How many nodes were looked at.
@@ -63,7 +67,8 @@ impl<'a> Ask<'a> {
             unwelcome: Vec::new(),
             wishes: Vec::new(),
             spread: Vec::new(),
-            pinned: pinned(pod, world),
+            unbound: wish::of(pod, world),
+            pinned: None,
             looks,
         };
         for (topology, role, tally) in fleet.tallies().about(&pod.meta, &world.namespaces) {
@@ -75,6 +80,7 @@ impl<'a> Ask<'a> {
             }
         }
         ask.own_rules();
+        ask.pinned = ask.pins();
         ask
     }
 
@@ -120,17 +126,24 @@ impl<'a> Ask<'a> {
         all.any(|tally| tally.changed() > revision) || self.fleet.tallies().vanished() > revision
     }
 
-    /// The terms of the volumes that its claims are bound to.
-    pub fn volume_terms(&self) -> impl Iterator<Item = &'a Vec<NodeTerm>> {
-        volume_terms(self.pod, self.world)
+    /// The volumes that its claims are bound to; none for one that is gone.
+    pub fn volumes(&self) -> impl Iterator<Item = Option<&'a Arc<Object<Volume>>>> {
+        let claims =
+            self.pod.body.claims.iter().filter_map(|claim| self.world.claims.at(&claim.of(self.pod)));
+        let bound = claims.filter(|claim| is_bound(claim));
+        bound.map(|claim| self.world.volumes.get("", &claim.body.volume_name))
     }
-}
 
-/// The terms of the volumes that a Pod's claims are bound to.
-fn volume_terms<'a>(pod: &'a Object<Pod>, world: &'a World) -> impl Iterator<Item = &'a Vec<NodeTerm>> {
-    let claims = pod.body.claims.iter().filter_map(|name| world.claims.get(&pod.meta.namespace, name));
-    let volumes = claims.filter_map(|claim| world.volumes.get("", &claim.body.volume_name));
-    volumes.filter_map(|volume| volume.body.terms.as_ref())
+    /// The only names that its node may have.
+    fn pins(&self) -> Option<BTreeSet<String>> {
+        let selected = self.pod.body.node_selector.get(HOSTNAME).map(|name| BTreeSet::from([name.clone()]));
+        let required = self.pod.body.affinity.as_ref().and_then(|affinity| affinity.required.as_ref());
+        let named = required.and_then(|terms| names(terms));
+        let volumes = self.volumes().flatten().filter_map(|volume| names(volume.body.terms.as_ref()?));
+        let chosen = self.unbound.iter().filter_map(|wish| wish.chosen);
+        let chosen = chosen.map(|node| BTreeSet::from([node.to_owned()]));
+        selected.into_iter().chain(named).chain(volumes).chain(chosen).reduce(|one, other| &one & &other)
+    }
 }
 
 /// Whether a requirement of a node's labels or fields is about its name.
@@ -151,12 +164,4 @@ fn names(terms: &[NodeTerm]) -> Option<BTreeSet<String>> {
     };
     let each: Option<Vec<Vec<String>>> = terms.iter().map(of).collect();
     Some(each?.into_iter().flatten().collect())
-}
-
-fn pinned(pod: &Object<Pod>, world: &World) -> Option<BTreeSet<String>> {
-    let selected = pod.body.node_selector.get(HOSTNAME).map(|name| BTreeSet::from([name.clone()]));
-    let required = pod.body.affinity.as_ref().and_then(|affinity| affinity.required.as_ref());
-    let named = required.and_then(|terms| names(terms));
-    let volumes = volume_terms(pod, world).filter_map(|terms| names(terms));
-    selected.into_iter().chain(named).chain(volumes).reduce(|one, other| &one & &other)
 }

@@ -12,6 +12,8 @@
 
 mod plugins;
 
+mod wish;
+
 mod ask;
 
 mod choose;
@@ -25,13 +27,14 @@ mod why;
 mod tests;
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use edge_api::kind::Kind;
 use edge_api::kinds;
 use serde_json::{Value, json};
 
-use crate::mirror::{Delta, Detail, Fleet, Name, Object, Pod, Sight, Turn, World, node_helps, waits};
+use crate::mirror::{Delta, Detail, Fleet, Meta, Name, Object, Pod, Sight, Turn, World, node_helps, waits};
 use crate::reconcile::{Controller, Note, Plan, Write};
 use crate::schedule::ask::Ask;
 use crate::schedule::explain::Diagnosis;
@@ -89,6 +92,8 @@ struct Round {
     deletes: Vec<Write>,
     /// Pods that are written although it is not their turn.
     touched: Vec<Name>,
+    /// Claims and volumes that are written.
+    promised: BTreeSet<Name>,
 }
 
 fn round(world: &World) -> Round {
@@ -119,6 +124,13 @@ fn round(world: &World) -> Round {
         let ask = Ask::of(pod, &fleet, world, &looks);
         if let Some(place) = choose::best(&ask) {
             let node = place.node.meta.name.clone();
+            if !ask.unbound.is_empty() {
+                if round.furnish(pod, turn, &ask, &place.node.meta, world) {
+                    fleet.nominate(pod, Some(&node));
+                    refused.clear();
+                }
+                continue;
+            }
             round.writes.push(bind(pod, &node));
             fleet.nominate(pod, None);
             fleet.hold(pod, &node, sight, 0);
@@ -208,6 +220,25 @@ fn alike(one: &Object<Pod>, other: &Object<Pod>) -> bool {
 }
 
 impl Round {
+    /// Asks for the volumes that a Pod's claims are to have on a node, where it goes when they have them: nobody else
+    /// may take its room meanwhile. Answers whether that is so; it is not if another Pod was promised one of them.
+    fn furnish(&mut self, pod: &Object<Pod>, turn: Turn, ask: &Ask<'_>, node: &Meta, world: &World) -> bool {
+        let writes = wish::writes(&ask.unbound, node);
+        if writes.iter().any(|write| self.promised.contains(&write.key)) {
+            self.plan.wake(world.now);
+            return false;
+        }
+        self.promised.extend(writes.iter().map(|write| write.key.clone()));
+        self.writes.extend(writes);
+        if pod.body.nominated.as_deref() != Some(&*node.name) {
+            let mut tree = pod.tree();
+            nominate(&mut tree, Some(&node.name));
+            self.writes.push(Write::status(POD, pod.key(), pod.revision, tree));
+        }
+        self.plan.without_node.push(turn);
+        true
+    }
+
     /// Tells a Pod that there is no node for it until something helps.
     fn refuse(&mut self, pod: &Object<Pod>, turn: Turn, message: &str, node: Option<&str>, world: &World) {
         self.plan.without_node.push(turn);

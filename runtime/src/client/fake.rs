@@ -357,7 +357,9 @@ fn merge(target: &mut Value, patch: Value) {
             }
         }
         // Conditions, of which everybody has his own.
-        (Value::Array(target), Value::Array(patch)) if patch.iter().all(|one| one["type"].is_string()) => {
+        (Value::Array(target), Value::Array(patch))
+            if !patch.is_empty() && patch.iter().all(|one| one["type"].is_string()) =>
+        {
             for one in patch {
                 match target.iter_mut().find(|other| other["type"] == one["type"]) {
                     Some(other) => *other = one,

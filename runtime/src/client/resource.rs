@@ -22,6 +22,10 @@ impl Resource {
     pub const CONFIG_MAPS: Resource = Resource::core("configmaps");
     /// `secrets`
     pub const SECRETS: Resource = Resource::core("secrets");
+    /// `persistentvolumeclaims`
+    pub const PERSISTENT_VOLUME_CLAIMS: Resource = Resource::core("persistentvolumeclaims");
+    /// `persistentvolumes`
+    pub const PERSISTENT_VOLUMES: Resource = Resource::core("persistentvolumes");
     /// `serviceaccounts`
     pub const SERVICE_ACCOUNTS: Resource = Resource::core("serviceaccounts");
     /// `events`

@@ -109,6 +109,11 @@ impl Logs {
         LogWriter::begin(directory, self.limits, bell)
     }
 
+    /// Where a container's last core dump lies, beside its log and as long as that.
+    pub fn core_dump(&self, key: &LogKey) -> PathBuf {
+        self.container(key).join("core")
+    }
+
     /// Reads a container's log from the point that the options name.
     pub async fn read(&self, key: &LogKey, options: ReadOptions) -> Result<LogReader, ReadError> {
         let directory = self.container(key);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::client::Connector;
+use crate::node::shutdown::Periods;
 use crate::table::Range;
 
 /// How the node reaches its API server.
@@ -87,6 +88,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// Labels of the Node beside the usual ones.
     pub labels: Vec<(String, String)>,
+    /// How long Pods are given when the host goes down; none, and they go on when the node is back.
+    pub shutdown: Periods,
 }
 
 impl Config {
@@ -122,6 +125,7 @@ impl Config {
             most_pods: 11_000,
             heartbeat: Duration::from_secs(10),
             labels: Vec::new(),
+            shutdown: Periods::default(),
         }
     }
 }

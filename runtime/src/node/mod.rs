@@ -12,13 +12,16 @@ mod janitor;
 mod join;
 mod metrics;
 mod pod_proxy;
+mod reclaim;
 mod routes;
 mod serve;
+mod shutdown;
 mod summary;
 mod terminal;
 mod tunables;
 
 pub use config::{Config, Server};
+pub use shutdown::Periods;
 
 use std::fs;
 use std::io;
@@ -52,6 +55,8 @@ use crate::report::{self, Events, Registrar, Registration, Statuses};
 use crate::sandbox::{self, CompileLimits, Compiler, Engine, EngineConfig, EngineError};
 use crate::supervisor::Supervisor;
 use crate::supervisor::address::AddressPool;
+use crate::supervisor::allocation::Allocation;
+use crate::supervisor::exec::Residents;
 use crate::supervisor::host::Host;
 use crate::supervisor::roster::Roster;
 use crate::sync::watcher::Target;
@@ -125,6 +130,9 @@ pub struct Node {
     bound: Bound,
     host: Arc<Host>,
     registered: watch::Receiver<bool>,
+    pods: Arc<Mirror<Pod>>,
+    residents: Arc<Residents>,
+    periods: Periods,
     /// What has not been started yet.
     parts: Vec<(&'static str, Part)>,
     tasks: JoinSet<&'static str>,
@@ -169,10 +177,11 @@ impl Node {
                 labels: config.labels.clone(),
                 machine: reported.clone(),
                 heartbeat: config.heartbeat,
+                volumes: std::path::absolute(config.data_dir.join("volumes"))
+                    .map_err(|source| directory(&config.data_dir, source))?,
             },
         );
         let (registered, range) = (registrar.registered(), registrar.range());
-        parts.push(("registration", Box::pin(registrar.run())));
 
         let (events, recording) = Events::new(client.clone(), &config.name);
         parts.push(("events", Box::pin(recording)));
@@ -194,6 +203,7 @@ impl Node {
         let host = Arc::new(host(
             &config, &client, engine, &reported, network, named, services, slices, statuses, events,
         )?);
+        parts.push(("registration", Box::pin(registrar.run(host.closing.subscribe()))));
         parts.push(("routes", Box::pin(router.run(host.clone(), tables))));
         parts.push((
             "address range",
@@ -221,10 +231,12 @@ impl Node {
         let evicting =
             eviction::run(host.clone(), pods.clone(), residents.clone(), used.clone(), reported.clone());
         parts.push(("eviction", Box::pin(evicting)));
+        parts.push(("volumes", Box::pin(reclaim::run(host.clone()))));
         parts.push(("images", Box::pin(janitor::run(host.clone(), used, reported, config.image_disk_share))));
-        let answer = serve::answer(config.name.clone(), host.clone(), pods, residents);
+        let answer = serve::answer(config.name.clone(), host.clone(), pods.clone(), residents.clone());
         parts.push(("tunnel", Box::pin(tunnel::keep(client, config.name.clone(), answer))));
-        Ok(Node { bound, host, registered, parts, tasks: JoinSet::new(), drain })
+        let periods = config.shutdown;
+        Ok(Node { bound, host, registered, pods, residents, periods, parts, tasks: JoinSet::new(), drain })
     }
 
     /// Where it is to be found.
@@ -266,8 +278,12 @@ impl Node {
     }
 
     /// Ends in two phases: takes no new connection and lets requests under way finish until `deadline`; then stops
-    /// every guest. Pods keep their state for the next start.
+    /// every guest. Pods keep their state for the next start, unless there is a time in which they are ended for good
+    /// before all that.
     pub async fn drain(mut self, deadline: Duration) {
+        if !self.periods.total.is_zero() {
+            shutdown::run(&self.host, &self.pods.all(), &self.residents, self.periods).await;
+        }
         // What was found out but not told yet is told, if the server still listens.
         let _ =
             tokio::time::timeout(deadline.min(Duration::from_secs(1)), self.host.statuses.flushed()).await;
@@ -381,13 +397,14 @@ fn host(
         insecure_registries: config.insecure_registries.clone(),
         registry_ca: config.registry_ca.clone(),
     })?;
-    let volumes = Volumes::open(at("pods"), config.host_path_roots.clone())
+    let volumes = Volumes::open(at("pods"), at("volumes"), config.host_path_roots.clone())
         .map_err(|source| directory(&at("pods"), source))?;
     let limits = Limits { bytes: config.log_bytes, files: config.log_files };
     let logs = Logs::open(at("logs"), limits).map_err(|source| directory(&at("logs"), source))?;
     Ok(Host {
         node: config.name.clone(),
         address: config.address,
+        allocation: Allocation::new(&allocatable(machine)),
         allocatable: allocatable(machine),
         client: client.clone(),
         engine,
@@ -404,6 +421,7 @@ fn host(
         events,
         addresses: parking_lot::Mutex::new(AddressPool::default()),
         has_range: watch::Sender::new(false),
+        closing: watch::Sender::new(false),
         roster: Roster::default(),
         epoch: Instant::now(),
     })

@@ -6,16 +6,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use edge_api::kinds::pod::Pod;
+use futures::TryStreamExt as _;
 use futures::future::BoxFuture;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Incoming;
+use tokio_util::io::ReaderStream;
 
 use crate::client::tunnel::{Answer, Body, text};
 use crate::log::{LogKey, LogReader, Logs, ReadError, ReadOptions};
 use crate::node::summary::Summary;
 use crate::node::{exec, forward, metrics, pod_proxy};
+use crate::supervisor::CORE_DUMP;
 use crate::supervisor::exec::Residents;
 use crate::supervisor::host::Host;
 use crate::sync::{Key, Mirror};
@@ -88,7 +91,7 @@ async fn read(
             typed(metrics::MEDIA_TYPE, &all)
         }
         ["stats", "summary"] => typed("application/json", &summary.answer().await.to_string()),
-        ["containerLogs", namespace, pod, container] => {
+        [what @ ("containerLogs" | "coreDump"), namespace, pod, container] => {
             let key = Key { namespace: (*namespace).to_owned(), name: (*pod).to_owned() };
             let Some(pod) = pods.get(&key) else {
                 return text(StatusCode::NOT_FOUND, &format!("pod {pod:?} not found on this node"));
@@ -100,6 +103,9 @@ async fn read(
                 );
             }
             let key = LogKey::new(namespace, &key.name, &pod.metadata.uid, container);
+            if *what == "coreDump" {
+                return core_dump(&host.logs, &key).await;
+            }
             container_log(request.uri().query().unwrap_or_default(), &host.logs, &key).await
         }
         _ => text(StatusCode::NOT_FOUND, "not found"),
@@ -122,6 +128,26 @@ async fn container_log(query: &str, logs: &Logs, key: &LogKey) -> Response<Body>
         Err(error @ ReadError::Absent(_)) => text(StatusCode::BAD_REQUEST, &error.to_string()),
         Err(ReadError::Io(error)) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
+}
+
+/// The core dump of a container's last trap.
+async fn core_dump(logs: &Logs, key: &LogKey) -> Response<Body> {
+    let file = match tokio::fs::File::open(logs.core_dump(key)).await {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let container = &key.container;
+            let why = format!(
+                "container {container:?} has left no core dump; the Pod's annotation {CORE_DUMP}: \"true\" asks for one"
+            );
+            return text(StatusCode::NOT_FOUND, &why);
+        }
+        Err(error) => return text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    };
+    let pieces = ReaderStream::new(file).map_ok(Frame::data);
+    let mut response = Response::new(StreamBody::new(pieces).boxed_unsync());
+    let media = HeaderValue::from_static("application/octet-stream");
+    response.headers_mut().insert(header::CONTENT_TYPE, media);
+    response
 }
 
 fn stream(reader: LogReader) -> Response<Body> {

@@ -507,3 +507,124 @@ async fn who_wants_a_tool_hears_where_it_is_missing() {
     assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(why.starts_with("the node's toolbox cannot be used: ") && why.contains("toolbox.wasm"), "{why}");
 }
+
+/// Makes the file `log` in its first directory, and exits with what came of that.
+const KEEP: &str = r#"(module
+  (import "wasi_snapshot_preview1" "path_open" (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 64) "log")
+  (func (export "_start")
+    (call $exit (call $open (i32.const 3) (i32.const 0) (i32.const 64) (i32.const 3) (i32.const 1)
+      (i64.const 64) (i64.const 0) (i32.const 1) (i32.const 0)))))"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_is_a_directory_that_outlives_its_pod_and_goes_with_its_volume() {
+    let mut fixture = Fixture::new().await;
+    std::fs::write(fixture.dir.path().join("keep.wat"), KEEP).expect("written");
+    let node = fixture.fake.get("/api/v1/nodes/n1").expect("the Node");
+    let root = fixture.dir.path().join("data/volumes");
+    assert_eq!(node["metadata"]["annotations"]["edgectl.dev/volumes"], root.display().to_string());
+    let claim = "/api/v1/namespaces/default/persistentvolumeclaims/data";
+    let metadata = json!({"name": "data", "namespace": "default", "uid": "c"});
+    fixture.fake.put(claim, json!({"kind": "PersistentVolumeClaim", "metadata": metadata, "spec": {}}));
+    let volume = json!({"kind": "PersistentVolume", "metadata": {"name": "pvc-c", "uid": "v",
+        "labels": {"edgectl.dev/node": "n1"}, "finalizers": ["edgectl.dev/local", "kubernetes.io/pv-protection"],
+        "annotations": {"pv.kubernetes.io/provisioned-by": "edgectl.dev/local"}},
+        "spec": {"claimRef": {"name": "data", "namespace": "default", "uid": "c"},
+            "persistentVolumeReclaimPolicy": "Delete", "local": {"path": "/etc"}}});
+    let at = "/api/v1/persistentvolumes/pvc-c";
+    fixture.fake.put(at, volume);
+    let spec = json!({"restartPolicy": "Never",
+        "containers": [{"name": "c", "image": "file:keep.wat", "volumeMounts": [{"name": "v", "mountPath": "/data"}]}],
+        "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]});
+    fixture.create("p", spec.clone());
+    let failed = |event: &Value| event["reason"] == "FailedMount";
+    let said = fixture.fake.until_any("/api/v1/namespaces/default/events", failed).await;
+    let unbound =
+        "MountVolume.SetUp failed for volume \"v\" : error processing PVC default/data: PVC is not bound";
+    assert_eq!(said["message"], unbound);
+    let mut bound = fixture.fake.get(claim).expect("there");
+    bound["spec"]["volumeName"] = json!("pvc-c");
+    fixture.fake.put(claim, bound);
+    fixture.until("p", |pod| pod["status"]["phase"] == "Succeeded").await;
+    let file = root.join("pvc-c/log");
+    assert!(file.is_file());
+    fixture.delete("p", 1);
+    fixture.until_gone("p").await;
+    assert!(file.is_file(), "what is in it outlives the Pod");
+    // A volume whose protection is gone has come to its end; also one that came to it while the node was away.
+    fixture.stop().await;
+    let mut gone = fixture.fake.get(at).expect("there");
+    gone["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+    gone["metadata"]["finalizers"] = json!(["edgectl.dev/local"]);
+    fixture.fake.put(at, gone);
+    fixture.start().await;
+    fixture
+        .fake
+        .until(at, |volume| volume.is_some_and(|volume| volume["metadata"]["finalizers"] == json!([])))
+        .await;
+    assert!(!root.join("pvc-c").exists());
+}
+
+/// Asks `wasi:config` for `COLOUR` until it begins with a b.
+const CONFIG: &str = r#"(component
+  (type $store (instance
+    (type $problem (variant (case "upstream" string) (case "io" string)))
+    (export "error" (type $error (eq $problem)))
+    (type $get (func (param "key" string) (result (result (option string) (error $error)))))
+    (export "get" (func (type $get)))))
+  (import "wasi:config/store@0.2.0-rc.1" (instance $store (type $store)))
+  (core module $libc
+    (memory (export "memory") 1)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024))
+  (core instance $libc (instantiate $libc))
+  (core func $get (canon lower (func $store "get")
+    (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+  (core module $m
+    (import "libc" "memory" (memory 1))
+    (import "store" "get" (func $get (param i32 i32 i32)))
+    (data (i32.const 8) "COLOUR")
+    (func (export "run") (result i32)
+      (loop $again
+        (call $get (i32.const 8) (i32.const 6) (i32.const 64))
+        (if (i32.and (i32.eqz (i32.load8_u (i32.const 64))) (i32.load8_u (i32.const 68)))
+          (then (if (i32.eq (i32.load8_u (i32.load (i32.const 72))) (i32.const 98))
+            (then (return (i32.const 0))))))
+        (br $again))
+      unreachable))
+  (core instance $i (instantiate $m (with "libc" (instance $libc))
+    (with "store" (instance (export "get" (func $get))))))
+  (func $run (result (result)) (canon lift (core func $i "run")))
+  (instance $iface (export "run" (func $run)))
+  (export "wasi:cli/run@0.2.0" (instance $iface)))"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changed_settings_reach_files_and_wasi_config_without_a_restart() {
+    let fixture = Fixture::new().await;
+    std::fs::write(fixture.dir.path().join("config.wat"), CONFIG).expect("written");
+    let at = "/api/v1/namespaces/default/configmaps/settings";
+    let settings = |colour: &str| json!({"kind": "ConfigMap", "metadata": {"name": "settings", "namespace": "default"}, "data": {"colour": colour}});
+    fixture.fake.put(at, settings("red"));
+    let colour =
+        json!({"name": "COLOUR", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "colour"}}});
+    fixture.create(
+        "p",
+        json!({"restartPolicy": "Never",
+            "containers": [{"name": "c", "image": "file:config.wat", "env": [colour],
+                "volumeMounts": [{"name": "v", "mountPath": "/etc/settings"}]}],
+            "volumes": [{"name": "v", "configMap": {"name": "settings"}}]}),
+    );
+    fixture.until("p", |pod| !status_of(pod, 0, "state")["running"].is_null()).await;
+    let file = fixture.dir.path().join("data/pods/uid-p/volumes/v/colour");
+    assert_eq!(std::fs::read_to_string(&file).expect("a file"), "red");
+    fixture.fake.put(at, settings("blue"));
+    let pod = fixture.until("p", |pod| pod["status"]["phase"] == "Succeeded").await;
+    assert_eq!(*status_of(&pod, 0, "restartCount"), 0);
+    let written = async {
+        while std::fs::read_to_string(&file).expect("a file") != "blue" {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), written).await.expect("the file follows");
+}

@@ -1,8 +1,10 @@
 //! The Node object and its Lease.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use edge_api::kinds::storage_class::LOCAL_DIRECTORY;
 use edge_api::time::{MicroTime, Timestamp};
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
@@ -27,6 +29,8 @@ pub struct Registration {
     pub machine: Machine,
     /// How often the Lease is renewed.
     pub heartbeat: Duration,
+    /// Where the directories of volumes are made.
+    pub volumes: PathBuf,
 }
 
 /// Keeps Node and Lease as they should be.
@@ -40,6 +44,8 @@ pub struct Registrar {
     /// Conditions reported last, without their heartbeat.
     conditions: Vec<(&'static str, bool, String)>,
     registered: watch::Sender<bool>,
+    /// The host is going down.
+    closing: bool,
 }
 
 impl Registrar {
@@ -52,6 +58,7 @@ impl Registrar {
             uid: String::new(),
             conditions: Vec::new(),
             registered: watch::Sender::new(false),
+            closing: false,
         }
     }
 
@@ -65,8 +72,9 @@ impl Registrar {
         self.registered.subscribe()
     }
 
-    /// Registers and then keeps the heartbeat for as long as it is polled.
-    pub async fn run(mut self) {
+    /// Registers and then keeps the heartbeat for as long as it is polled; when the host is going down, the node is not
+    /// ready any more.
+    pub async fn run(mut self, mut closing: watch::Receiver<bool>) {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
         while let Err(error) = self.register().await {
             tracing::debug!(node = self.registration.name, %error, "the node is not registered yet");
@@ -77,7 +85,10 @@ impl Registrar {
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         beat.tick().await;
         loop {
-            beat.tick().await;
+            tokio::select! {
+                _ = beat.tick() => {}
+                Ok(_) = closing.wait_for(|closing| *closing), if !self.closing => self.closing = true,
+            }
             if let Err(error) = self.beat().await {
                 tracing::debug!(node = self.registration.name, %error, "a heartbeat was missed");
             }
@@ -88,11 +99,11 @@ impl Registrar {
         let name = self.registration.name.clone();
         let node = json!({
             "apiVersion": "v1", "kind": "Node",
-            "metadata": {"name": name, "labels": self.labels()},
+            "metadata": {"name": name, "labels": self.labels(), "annotations": self.annotations()},
         });
         let node = match self.client.create(&Resource::NODES.all(), &node).await {
             Err(error) if error.is_conflict() => {
-                let patch = json!({"metadata": {"labels": self.labels()}});
+                let patch = json!({"metadata": {"labels": self.labels(), "annotations": self.annotations()}});
                 self.client.patch(&Resource::NODES.named("", &name), Patch::Merge, &patch).await?
             }
             other => other?,
@@ -188,13 +199,17 @@ impl Registrar {
         usual.into_iter().chain(own).map(|(key, value)| (key.to_owned(), value.into())).collect()
     }
 
+    fn annotations(&self) -> Value {
+        json!({LOCAL_DIRECTORY: self.registration.volumes.display().to_string()})
+    }
+
     fn judge(&self) -> Vec<(&'static str, bool, String)> {
         let pressure = self.registration.machine.pressure();
         vec![
             ("MemoryPressure", pressure.memory, "KubeletHasSufficientMemory".to_owned()),
             ("DiskPressure", pressure.disk, "KubeletHasNoDiskPressure".to_owned()),
             ("PIDPressure", pressure.pids, "KubeletHasSufficientPID".to_owned()),
-            ("Ready", true, "KubeletReady".to_owned()),
+            ("Ready", !self.closing, "KubeletReady".to_owned()),
         ]
     }
 
@@ -228,7 +243,8 @@ fn condition(
 ) -> Value {
     let (type_, holds, calm) = found;
     let (reason, message) = match (*type_, *holds) {
-        ("Ready", _) => (calm.as_str(), "the node runs Pods"),
+        ("Ready", true) => (calm.as_str(), "the node runs Pods"),
+        ("Ready", false) => ("KubeletNotReady", "node is shutting down"),
         ("MemoryPressure", true) => ("KubeletHasInsufficientMemory", "the node is short of memory"),
         ("DiskPressure", true) => ("KubeletHasDiskPressure", "the node's disk is almost full"),
         ("PIDPressure", true) => ("KubeletHasInsufficientPID", "the node is short of process numbers"),

@@ -6,6 +6,7 @@ use wasmtime::Store;
 use wasmtime_wasi::I32Exit;
 
 use crate::sandbox::container::{Container, Exit, ExitReason};
+use crate::sandbox::core_dump;
 use crate::sandbox::host::{CoreHost, Host};
 use crate::sandbox::loaded::{Code, Ready};
 use crate::sandbox::pool::Pool;
@@ -59,6 +60,9 @@ async fn core(
         start.call_async(&mut store, ()).await
     };
     let result = result.await;
+    if let Err(error) = &result {
+        core_dump::keep(container, &mut store, error).await;
+    }
     Some(exit(result.map(|()| 0), store.data().out_of_memory()))
 }
 
@@ -76,7 +80,7 @@ async fn cli(
         Err(error) => return not_begun(error, store.data().out_of_memory()),
     };
     let result = command.wasi_cli_run().call_run(&mut store).await;
-    Some(component_exit(result, &store))
+    Some(component_exit(result, container, &mut store).await)
 }
 
 async fn cli_p3(
@@ -94,10 +98,17 @@ async fn cli_p3(
     };
     let run = store.run_concurrent(async |store| command.wasi_cli_run().call_run(store).await);
     let result = run.await.flatten();
-    Some(component_exit(result, &store))
+    Some(component_exit(result, container, &mut store).await)
 }
 
-fn component_exit(result: wasmtime::Result<Result<(), ()>>, store: &Store<Host>) -> Exit {
+async fn component_exit(
+    result: wasmtime::Result<Result<(), ()>>,
+    container: &Container,
+    store: &mut Store<Host>,
+) -> Exit {
+    if let Err(error) = &result {
+        core_dump::keep(container, store, error).await;
+    }
     let code = result.map(|result| i32::from(result.is_err()));
     exit(code, store.data().out_of_memory())
 }

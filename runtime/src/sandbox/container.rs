@@ -7,11 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use wasmtime_wasi_config::WasiConfigVariables;
 
 use crate::http::SharedHandler;
 use crate::net::PodNet;
+use crate::sandbox::core_dump::CoreDumps;
 use crate::sandbox::cpu::CpuAccount;
 use crate::sandbox::input::Input;
 use crate::sandbox::memory::MemoryAccount;
@@ -24,7 +27,7 @@ pub struct ContainerSpec {
     pub name: String,
     /// `argv`, the program's name first.
     pub args: Vec<String>,
-    /// Environment variables in order; also what `wasi:config` shows.
+    /// Environment variables in order; also what `wasi:config` shows at first.
     pub env: Vec<(String, String)>,
     /// Directories it sees.
     pub preopens: Vec<Preopen>,
@@ -42,6 +45,8 @@ pub struct ContainerSpec {
     pub cpu_limit: Option<u32>,
     /// How it serves HTTP, if it does.
     pub http: HttpOptions,
+    /// The file for the core dump of its last trap, if it is to leave one.
+    pub core_dump: Option<PathBuf>,
 }
 
 /// A directory of the host that a guest sees.
@@ -119,7 +124,9 @@ pub(super) struct Container {
     pub(super) spec: ContainerSpec,
     pub(super) cpu: Arc<CpuAccount>,
     pub(super) memory: Arc<MemoryAccount>,
-    pub(super) config: wasmtime_wasi_config::WasiConfigVariables,
+    pub(super) core_dumps: Option<CoreDumps>,
+    /// What `wasi:config` shows now.
+    pub(super) config: ArcSwap<WasiConfigVariables>,
     default_memory_limit: u64,
     pub(super) killed: CancellationToken,
     pub(super) requests: AtomicU64,
@@ -136,7 +143,8 @@ impl Container {
             default_memory_limit,
             cpu: Arc::new(CpuAccount::new(spec.cpu_limit, Instant::now())),
             memory: Arc::new(MemoryAccount::new(limit)),
-            config: spec.env.iter().cloned().collect(),
+            core_dumps: spec.core_dump.clone().map(CoreDumps::new),
+            config: ArcSwap::from_pointee(spec.env.iter().cloned().collect()),
             killed: CancellationToken::new(),
             requests: AtomicU64::new(0),
             failed_requests: AtomicU64::new(0),
@@ -194,6 +202,11 @@ impl Running {
             container.cpu.set_limit(cpu, Instant::now());
         }
         fits
+    }
+
+    /// Lets `wasi:config` show this from now on. The variables of the environment stay what they were.
+    pub fn configure(&self, pairs: Vec<(String, String)>) {
+        self.container.config.store(Arc::new(pairs.into_iter().collect()));
     }
 
     /// The handler, if the container is a server.

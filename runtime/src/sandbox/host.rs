@@ -7,7 +7,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
-use wasmtime_wasi_config::WasiConfig;
+use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::sandbox::container::Container;
@@ -47,6 +47,8 @@ pub(super) struct Host {
     http: WasiHttpCtx,
     outgoing: Outgoing,
     memory: MemoryShare,
+    /// What `wasi:config` showed last.
+    config: Arc<WasiConfigVariables>,
     lease: Lease,
 }
 
@@ -63,6 +65,7 @@ impl Host {
             http: WasiHttpCtx::new(),
             outgoing: Outgoing::new(container.spec.net.clone()),
             memory: MemoryShare::new(Arc::clone(&container.memory)),
+            config: container.config.load_full(),
             lease: Lease::new(container, room),
         };
         let mut store = Store::new(engine, host);
@@ -88,7 +91,8 @@ impl Host {
 
     /// What `wasi:config` shows.
     pub(super) fn config(&mut self) -> WasiConfig<'_> {
-        WasiConfig::new(&self.lease.container.config)
+        self.config = self.lease.container.config.load_full();
+        WasiConfig::new(&self.config)
     }
 }
 

@@ -29,6 +29,7 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 use crate::http::{Body, BodyError, Handler, HandlerError, Request, Response, SharedHandler};
 use crate::sandbox::command;
 use crate::sandbox::container::{Container, Exit};
+use crate::sandbox::core_dump;
 use crate::sandbox::host::Host;
 use crate::sandbox::http_out::body_out;
 use crate::sandbox::loaded::{Code, Ready};
@@ -152,16 +153,16 @@ impl Inner {
             let inner = Arc::clone(&self);
             async move { inner.instance(request, head).await }
         });
-        let result = tokio::select! {
+        let (result, by_itself) = tokio::select! {
             biased;
             () = self.container.killed.cancelled() => {
-                Err(HandlerError::Failed("the container was stopped".into()))
+                (Err(HandlerError::Failed("the container was stopped".into())), false)
             }
-            result = guest => result,
+            result = guest => (result, true),
         };
         drop(slot);
         if let Err(HandlerError::Failed(message)) = &result
-            && !self.container.killed.is_cancelled()
+            && by_itself
         {
             let words = self.container.spec.stderr.say(format!("{message}\n"));
             // The client does not wait for a full log: the head has been dropped before.
@@ -189,7 +190,10 @@ impl Inner {
                 self.keep(instance);
                 Ok(())
             }
-            Err(error) => Err(HandlerError::Failed(self.explain(&instance, &error))),
+            Err(error) => {
+                core_dump::keep(&self.container, &mut instance.store, &error).await;
+                Err(HandlerError::Failed(self.explain(&instance, &error)))
+            }
         }
     }
 

@@ -9,6 +9,7 @@ mod command;
 mod compile;
 mod config;
 mod container;
+mod core_dump;
 mod cpu;
 mod engine;
 mod environment;

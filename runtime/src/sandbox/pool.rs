@@ -34,6 +34,7 @@ fn common(tunables: &Tunables) -> Config {
         .memory_init_cow(true)
         .async_stack_zeroing(true)
         .epoch_interruption(true)
+        .coredump_on_trap(true)
         .wasm_component_model(true)
         .wasm_component_model_async(true);
     if !tunables.pooled {

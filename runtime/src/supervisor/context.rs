@@ -19,6 +19,7 @@ use crate::supervisor::life::Role;
 use crate::supervisor::machine::Event;
 use crate::supervisor::{crew, env};
 use crate::sync::Hold;
+use crate::volume::Claims;
 use crate::volume::facts::Facts;
 use crate::volume::objects::{Lookup, Source};
 use crate::volume::payload;
@@ -65,6 +66,8 @@ pub struct Context {
     holds: Mutex<Vec<Hold>>,
     /// Rings when one of them changes.
     pub bell: Arc<Notify>,
+    /// What its claims are bound to.
+    pub claims: Mutex<Claims>,
     /// Images by container.
     pub images: Mutex<Vec<Option<Image>>>,
     /// Running containers.
@@ -81,6 +84,7 @@ impl Context {
         let bell = Arc::new(Notify::new());
         let context = Context {
             holds: Mutex::default(),
+            claims: Mutex::new(host.volumes.kept_claims(&meta.uid)),
             bell,
             name,
             ip: OnceLock::new(),

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use edge_api::kinds::pod::Container;
@@ -109,6 +110,13 @@ impl Residents {
     pub fn evict(&self, uid: &str, why: String) {
         if let Some(context) = self.0.lock().get(uid).and_then(Weak::upgrade) {
             context.send(Event::Evicted(why));
+        }
+    }
+
+    /// Ends the Pod with this uid because the host goes down, in no more than this time.
+    pub fn terminate(&self, uid: &str, most: Duration) {
+        if let Some(context) = self.0.lock().get(uid).and_then(Weak::upgrade) {
+            context.send(Event::Terminated(most));
         }
     }
 

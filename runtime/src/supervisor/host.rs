@@ -19,6 +19,7 @@ use crate::net::Network;
 use crate::report::{Events, Statuses};
 use crate::sandbox::Engine;
 use crate::supervisor::address::AddressPool;
+use crate::supervisor::allocation::Allocation;
 use crate::supervisor::life::Now;
 use crate::supervisor::roster::Roster;
 use crate::sync::{Mirror, Named};
@@ -64,6 +65,10 @@ pub struct Host {
     pub has_range: watch::Sender<bool>,
     /// Which containers run.
     pub roster: Roster,
+    /// What the Pods have been given.
+    pub allocation: Allocation,
+    /// Becomes true when the host goes down: no Pod begins any more.
+    pub closing: watch::Sender<bool>,
     /// The moment from which delays are counted.
     pub epoch: Instant,
 }

@@ -7,11 +7,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use edge_api::kinds::pod::{Container, ContainerStateTerminated, Pod, ResourceRequirements};
+use edge_api::kinds::pod::{Container, ContainerStateTerminated, Pod, RESIZE_DEFERRED, ResourceRequirements};
 use edge_api::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::sandbox::{Exit, ExitReason};
+use crate::supervisor::allocation::{Amounts, Refusal};
 use crate::supervisor::crew;
 use crate::supervisor::life::{Failure, Life, Now, Role, Run, Slot, SlotRecord};
 
@@ -19,6 +20,10 @@ use crate::supervisor::life::{Failure, Life, Now, Role, Run, Slot, SlotRecord};
 const DEFAULT_GRACE: i64 = 30;
 /// The reason of a Pod that the node could not keep.
 pub const EVICTED: &str = "Evicted";
+/// The reason of a Pod that the node ended because its host goes down.
+pub const TERMINATED: &str = "Terminated";
+/// The same in a sentence.
+const SHUTDOWN: &str = "Pod was terminated in response to imminent node shutdown.";
 /// Exit code of what was killed.
 const KILLED: i32 = 137;
 /// What a Pod gets on top of its grace period when its `preStop` has taken all of it.
@@ -33,6 +38,8 @@ pub enum Event {
     Removed,
     /// The node is short of something and cannot keep the Pod; the reason in a sentence.
     Evicted(String),
+    /// The host goes down, and the Pod has no more than this time.
+    Terminated(Duration),
     /// Volumes and network are there.
     Prepared,
     /// A container's image is here, or not.
@@ -47,6 +54,10 @@ pub enum Event {
     Exited(usize, Exit),
     /// What the Pod's variables and volumes are made of has changed.
     Refreshed,
+    /// The node grants other resources to the Pod, or not.
+    Granted(Result<(), Refusal>),
+    /// Others have less than before.
+    Freed,
     /// A container has other limits now, or why not.
     Resized(usize, ResourceRequirements, Result<(), String>),
     /// The `preStop` of every container that has one has ended.
@@ -122,6 +133,8 @@ pub enum Effect {
         /// By when, on the clock of delays.
         by: Duration,
     },
+    /// Ask the node for the resources that the Pod is to have now; answers [`Event::Granted`].
+    Ask(Amounts),
     /// Give a container that runs the limits it is to have now; answers [`Event::Resized`].
     Resize(usize),
     /// Take the Pod out of routing, run what comes before the end ([`Event::Hooked`]), let finish what is under way,
@@ -190,6 +203,8 @@ enum Ending {
     Deadline,
     /// The node is short of something.
     Evicted,
+    /// The host goes down, and there is no more than this time.
+    Shutdown(Duration),
     /// Its main containers have ended for good, its sidecars have not.
     Finished,
     /// It is gone from the API already.
@@ -223,6 +238,9 @@ pub struct PodRecord {
     pub reason: String,
     /// The same in a sentence.
     pub message: String,
+    /// What the node has granted to its containers, if that is not what they are to have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub granted: Vec<ResourceRequirements>,
 }
 
 /// The life of one Pod.
@@ -236,6 +254,10 @@ pub struct Machine {
     deleted: bool,
     reason: String,
     message: String,
+    /// What the node has granted to each container.
+    granted: Vec<ResourceRequirements>,
+    /// Why it has not granted what they are to have now.
+    refusal: Option<Refusal>,
     /// When it became active and how old it was then, for its deadline.
     active_since: Option<(Duration, Duration)>,
 }
@@ -246,6 +268,7 @@ impl Machine {
         let slots: Vec<Slot> =
             crew::of(&pod).map(|(container, role)| Slot::new(&container.name, role)).collect();
         let record = record.unwrap_or_else(|| record_of_status(&pod));
+        let granted = if record.granted.is_empty() { wished(&pod) } else { record.granted.clone() };
         let mut machine = Machine {
             stage: Stage::New,
             slots,
@@ -254,6 +277,8 @@ impl Machine {
             deleted: false,
             reason: record.reason,
             message: record.message,
+            granted,
+            refusal: None,
             active_since: None,
             pod,
         };
@@ -287,9 +312,47 @@ impl Machine {
         &self.slots
     }
 
-    /// The container of a place.
+    /// The container of a place, with the resources that the node has granted.
     pub fn container(&self, index: usize) -> Cow<'_, Container> {
-        crew::at(&self.pod, index).expect("every place has its container")
+        let mut container = crew::at(&self.pod, index).expect("every place has its container");
+        if let Some(granted) = self.granted.get(index).filter(|granted| **granted != container.resources) {
+            container.to_mut().resources = granted.clone();
+        }
+        container
+    }
+
+    /// What the node has granted to the Pod as a whole.
+    pub fn allocated(&self) -> Amounts {
+        self.amounts(&self.granted)
+    }
+
+    /// Why the node has not granted what the Pod is to have now.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.refusal.as_ref()
+    }
+
+    /// Whether the Pod may get what it is to have when others have less.
+    pub fn is_deferred(&self) -> bool {
+        self.refusal.as_ref().is_some_and(|refusal| refusal.reason == RESIZE_DEFERRED)
+    }
+
+    /// Whether it has ended for good, and needs nothing any more.
+    pub fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Over(_) | Stage::Released)
+    }
+
+    /// What the Pod asks for if its containers ask for this: all that run together, or one that runs before them.
+    fn amounts(&self, resources: &[ResourceRequirements]) -> Amounts {
+        let (mut together, mut before) = (Amounts::default(), Amounts::default());
+        for (slot, resources) in self.slots.iter().zip(resources) {
+            let asked = Amounts::of(&resources.requests);
+            match slot.role {
+                Role::Init => before = before.most(asked),
+                Role::Main | Role::Sidecar => together = together.plus(asked),
+                Role::Ephemeral => {}
+            }
+        }
+        together.most(before)
     }
 
     /// When the node took the Pod.
@@ -360,6 +423,7 @@ impl Machine {
             },
             reason: self.reason.clone(),
             message: self.message.clone(),
+            granted: if self.granted == wished(&self.pod) { Vec::new() } else { self.granted.clone() },
         }
     }
 
@@ -385,12 +449,19 @@ impl Machine {
             Event::Changed(pod) => self.changed(pod, now, effects),
             Event::Removed => self.end(Ending::Removed, now, effects),
             Event::Evicted(why) => self.evicted(why, now, effects),
+            Event::Terminated(most) => {
+                if matches!(self.stage, Stage::New | Stage::Preparing | Stage::Active) {
+                    (self.reason, self.message) = (TERMINATED.to_owned(), SHUTDOWN.to_owned());
+                }
+                self.end(Ending::Shutdown(most), now, effects);
+            }
             Event::Prepared => {
                 self.prepared = true;
                 if self.stage == Stage::Preparing {
                     self.stage = Stage::Active;
                     self.active_since = Some((now.mono, now.wall.since(self.start_time)));
                     effects.push(Effect::Remember);
+                    self.reconsider(now, effects);
                 }
             }
             Event::Image(index, result) => self.image(index, result, now, effects),
@@ -405,6 +476,12 @@ impl Machine {
                     {
                         *retry = now.mono;
                     }
+                }
+            }
+            Event::Granted(result) => self.grant(result, now, effects),
+            Event::Freed => {
+                if self.stage == Stage::Active && self.is_deferred() {
+                    self.reconsider(now, effects);
                 }
             }
             Event::Resized(index, resources, result) => self.resized(index, resources, result),
@@ -426,6 +503,8 @@ impl Machine {
         self.pod = pod;
         let added = crew::of(&self.pod).skip(self.slots.len());
         self.slots.extend(added.map(|(container, role)| Slot::new(&container.name, role)));
+        let added = wished(&self.pod).into_iter().skip(self.granted.len());
+        self.granted.extend(added);
         if self.pod.metadata.deletion_timestamp.is_some() {
             self.deleted = true;
             match self.stage {
@@ -436,7 +515,41 @@ impl Machine {
             self.stage = Stage::Preparing;
             effects.push(Effect::Prepare);
         } else if self.stage == Stage::Active {
-            self.resize(now, effects);
+            self.reconsider(now, effects);
+        }
+    }
+
+    /// Asks the node for what the containers are to have now, if that is something else than it has granted.
+    fn reconsider(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let wished = wished(&self.pod);
+        if wished != self.granted {
+            effects.push(Effect::Ask(self.amounts(&wished)));
+            return;
+        }
+        if self.refusal.take().is_some() {
+            // It is content with what it has: nobody else is to wait for it.
+            effects.push(Effect::Ask(self.allocated()));
+            return;
+        }
+        self.resize(now, effects);
+    }
+
+    fn grant(&mut self, result: Result<(), Refusal>, now: Now, effects: &mut Vec<Effect>) {
+        match result {
+            Ok(()) => {
+                self.refusal = None;
+                self.granted = wished(&self.pod);
+                effects.push(Effect::Remember);
+                if self.stage == Stage::Active {
+                    self.resize(now, effects);
+                }
+            }
+            Err(refusal) => {
+                if self.refusal.is_none() {
+                    effects.push(Effect::Remember);
+                }
+                self.refusal = Some(refusal);
+            }
         }
     }
 
@@ -488,7 +601,7 @@ impl Machine {
             Stage::Ending { why: old, by: deadline, hooks, .. } => {
                 *deadline = by.min(*deadline);
                 *hooks &= why != Ending::Removed;
-                if !matches!(why, Ending::Deadline | Ending::Finished | Ending::Evicted) {
+                if matches!(why, Ending::Deleted | Ending::Removed) {
                     *old = why;
                 }
             }
@@ -508,6 +621,10 @@ impl Machine {
 
     fn grace(&self, why: Ending) -> Duration {
         let seconds = match why {
+            Ending::Shutdown(most) => {
+                let own = Duration::from_secs(u64::try_from(self.own_grace()).unwrap_or(0));
+                return own.min(most);
+            }
             Ending::Removed | Ending::Evicted => 0,
             Ending::Deleted => self.pod.metadata.deletion_grace_period_seconds.unwrap_or(DEFAULT_GRACE),
             Ending::Deadline | Ending::Finished => self.own_grace(),
@@ -823,6 +940,11 @@ impl Machine {
     }
 }
 
+/// What each container is to have.
+fn wished(pod: &Pod) -> Vec<ResourceRequirements> {
+    crew::of(pod).map(|(container, _)| container.resources.clone()).collect()
+}
+
 /// Lets a container begin, or begin again when its time has come.
 fn resume(slot: &mut Slot, index: usize, now: Now, effects: &mut Vec<Effect>) {
     let due = match slot.life {
@@ -926,6 +1048,7 @@ fn record_of_status(pod: &Pod) -> PodRecord {
         over,
         reason: pod.status.reason.clone(),
         message: pod.status.message.clone(),
+        granted: Vec::new(),
     }
 }
 

@@ -585,7 +585,9 @@ fn limits_change_while_a_container_runs() {
     script.up();
     let path = "/spec/containers/0/resources";
     script.change(path, limits("2", "64Mi"));
-    assert_eq!(script.effects, [Effect::Resize(0)]);
+    let [Effect::Ask(_)] = script.effects[..] else { panic!("{:?}", script.effects) };
+    script.feed(Event::Granted(Ok(())));
+    assert_eq!(script.effects, [Effect::Remember, Effect::Resize(0)]);
     assert_eq!(script.condition("PodResizeInProgress"), "True");
     let wished = script.machine.container(0).resources.clone();
     script.feed(Event::Resized(0, wished.clone(), Err("no".into())));
@@ -595,13 +597,91 @@ fn limits_change_while_a_container_runs() {
     assert!(status.conditions.iter().all(|condition| condition.type_ != "PodResizeInProgress"));
     assert_eq!(status.container_statuses[0].resources.as_deref(), Some(&wished));
 
-    script.change(path, limits("2", "32Mi"));
+    script.change(path, limits("2", "32Mi")).feed(Event::Granted(Ok(())));
     assert!(script.wants(&Effect::Kill(0)), "as its policy says");
     script.feed(Event::Exited(0, exit(137))).serve();
     let status = script.status();
     assert_eq!(status.container_statuses[0].restart_count, 1);
     assert_eq!(script.running(), ["c"], "at once");
     assert!(status.conditions.iter().all(|condition| condition.type_ != "PodResizeInProgress"));
+}
+
+#[test]
+fn a_pod_whose_host_goes_down_has_failed_and_has_its_own_grace_or_less() {
+    let mut spec = one("Always");
+    spec["terminationGracePeriodSeconds"] = json!(20);
+    for (most, seconds) in [(60, 20), (5, 5)] {
+        let mut script = Script::new(spec.clone());
+        script.up().feed(Event::Terminated(Duration::from_secs(most)));
+        let by = script.now.mono + Duration::from_secs(seconds);
+        assert!(script.wants(&Effect::Drain { by, hooks: false }), "{:?}", script.effects);
+        script.feed(Event::Drained);
+        assert!(script.wants(&Effect::Kill(0)));
+        script.feed(Event::Exited(0, exit(137)));
+        let status = script.status();
+        let told = (status.phase.as_str(), status.reason.as_str(), status.message.as_str());
+        let why = "Pod was terminated in response to imminent node shutdown.";
+        assert_eq!(told, ("Failed", "Terminated", why));
+        assert_eq!(script.condition("DisruptionTarget"), format!("True TerminationByKubelet {why}"));
+        assert!(script.machine.is_over() && !script.wants(&Effect::Delete));
+    }
+}
+
+#[test]
+fn what_the_node_does_not_grant_waits_or_is_given_up() {
+    let asks = |cpu: &str| json!({"requests": {"cpu": cpu}, "limits": {"cpu": cpu}});
+    let mut spec = one("Always");
+    spec["containers"][0]["resources"] = asks("1");
+    let mut script = Script::new(spec);
+    script.up();
+    let path = "/spec/containers/0/resources";
+    let refused = |reason: &'static str| Event::Granted(Err(Refusal { reason, message: "no room".into() }));
+    script.change(path, asks("2"));
+    assert_eq!(script.effects, [Effect::Ask(Amounts { cpu: 2000, memory: 0 })]);
+    script.feed(refused("Deferred"));
+    assert_eq!(script.condition("PodResizePending"), "True Deferred no room");
+    let conditions = |script: &Script| -> Vec<String> {
+        script
+            .status()
+            .conditions
+            .iter()
+            .map(|one| one.type_.clone())
+            .filter(|one| one.contains("Resize"))
+            .collect()
+    };
+    assert_eq!(conditions(&script), ["PodResizePending"]);
+    let status = script.status().container_statuses[0].clone();
+    let cpu = |resources: &edge_api::kinds::pod::Resources| resources["cpu"].milli();
+    assert_eq!(cpu(&status.allocated_resources), 1000);
+    assert_eq!(cpu(&status.resources.expect("told").limits), 1000);
+    // A run that begins meanwhile, also after the node has begun anew, has what was granted.
+    let again = Script::with(script.machine.pod().clone(), Some(script.machine.record()));
+    assert_eq!(cpu(&again.machine.container(0).resources.limits), 1000);
+    script.feed(Event::Freed);
+    assert_eq!(script.effects, [Effect::Ask(Amounts { cpu: 2000, memory: 0 })]);
+    script.feed(refused("Infeasible"));
+    assert_eq!(script.condition("PodResizePending"), "True Infeasible no room");
+    script.feed(Event::Freed);
+    assert_eq!(script.effects, [], "nobody's leaving helps");
+    script.change(path, asks("1"));
+    assert_eq!(script.effects, [Effect::Ask(Amounts { cpu: 1000, memory: 0 })], "it waits no more");
+    script.feed(Event::Granted(Ok(())));
+    assert_eq!(conditions(&script), [""; 0]);
+    script.change(path, asks("2")).feed(Event::Granted(Ok(())));
+    assert!(script.wants(&Effect::Resize(0)));
+    assert_eq!(conditions(&script), ["PodResizeInProgress"]);
+}
+
+#[test]
+fn what_runs_together_and_what_runs_before_it_is_asked_for() {
+    let asks = |cpu: &str| json!({"requests": {"cpu": cpu}});
+    let mut spec = json!({"restartPolicy": "Always", "containers": [{"name": "a", "image": "i", "resources": asks("1")},
+        {"name": "b", "image": "i", "resources": asks("500m")}]});
+    let allocated = |spec: &Value| Script::new(spec.clone()).machine.allocated().cpu;
+    assert_eq!(allocated(&spec), 1500);
+    spec["initContainers"] = json!([{"name": "first", "image": "i", "resources": asks("2")},
+        {"name": "side", "image": "i", "restartPolicy": "Always", "resources": asks("100m")}]);
+    assert_eq!(allocated(&spec), 2000);
 }
 
 #[test]

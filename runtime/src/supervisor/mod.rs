@@ -5,7 +5,9 @@
 //! waits for another.
 
 pub mod address;
+pub mod allocation;
 mod ask;
+mod claims;
 mod context;
 mod crew;
 mod drain;
@@ -22,6 +24,8 @@ pub mod roster;
 mod run;
 pub mod status;
 mod worker;
+
+pub use run::CORE_DUMP;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -165,6 +169,10 @@ impl Supervisor {
     }
 
     fn add(&mut self, key: Key, pod: Arc<Pod>) {
+        if *self.host.closing.borrow() {
+            // It begins when the node is back.
+            return;
+        }
         let (mail, inbox) = mpsc::unbounded_channel();
         let uid = pod.metadata.uid.clone();
         self.used.0.lock().insert(uid.clone(), images(&pod));

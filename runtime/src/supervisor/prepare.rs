@@ -15,8 +15,10 @@ use crate::client::{ClientError, Resource};
 use crate::dns::PodNames;
 use crate::net::{Attachment, NetError, PodIdentity};
 use crate::supervisor::address::AddressError;
+use crate::supervisor::claims;
 use crate::supervisor::context::Context;
 use crate::supervisor::machine::Event;
+use crate::supervisor::run;
 use crate::volume::{VolumeError, payload};
 
 /// Kubernetes' default for `expirationSeconds`.
@@ -65,6 +67,7 @@ pub async fn run(context: Arc<Context>) {
         tokio::select! {
             () = context.bell.notified() => {
                 if prepared {
+                    run::configure(&context);
                     context.send(Event::Refreshed);
                 }
             }
@@ -152,12 +155,14 @@ async fn refresh(context: &Arc<Context>, tokens: &mut HashMap<Wanted, Token>) ->
         let source = payload::PayloadError::Token;
         return Err(VolumeError::Payload { volume: String::new(), source });
     }
+    claims::resolve(context).await?;
     let (context, tokens) = (context.clone(), tokens.clone());
     let work = move || {
+        let claims = context.claims.lock().clone();
         let find =
             |wanted: &ServiceAccountTokenProjection| tokens.get(&key(wanted)).map(|token| token.text.clone());
         let objects = |source, name: &str| context.lookup(source, name);
-        context.host.volumes.prepare(&context.facts(&pod), &objects, &find)
+        context.host.volumes.prepare(&context.facts(&pod), &objects, &find, &claims)
     };
     tokio::task::spawn_blocking(work).await.expect("preparing volumes does not panic")
 }

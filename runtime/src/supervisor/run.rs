@@ -20,11 +20,13 @@ use crate::supervisor::env::{self, Variables};
 use crate::supervisor::life::Failure;
 use crate::supervisor::machine::{Event, Hook, ImageFound, Started};
 use crate::supervisor::message::{self, MessageFile};
-use crate::supervisor::{hook, probe};
+use crate::supervisor::{crew, hook, probe};
 use crate::volume::Mounts;
 
 /// Chunks of output that wait for the disk before the guest does.
 const CHUNKS: usize = 32;
+/// The annotation by which a Pod asks for core dumps.
+pub const CORE_DUMP: &str = "edgectl.dev/core-dump";
 /// Where a component serves if its container names no port.
 const DEFAULT_PORT: u16 = 8080;
 /// How much of a log explains a failure.
@@ -94,6 +96,10 @@ pub async fn start(context: Arc<Context>, index: usize, container: Container, ru
     };
     let active = Arc::new(begun.active);
     context.active.lock()[index] = Some(active.clone());
+    if !env::names(&container).is_empty() {
+        // What has changed since its variables were read.
+        configure(&context);
+    }
     let enrolled =
         context.host.roster.enrol(context.name.clone(), container.name.clone(), active.running.meter());
     context.send(Event::Started(
@@ -214,6 +220,7 @@ impl Prepared {
             memory_limit: memory_limit(container),
             cpu_limit: cpu_limit(container),
             http: http_options(&self.pod),
+            core_dump: None,
         }
     }
 }
@@ -234,8 +241,11 @@ pub async fn prepare(
         "" => mount.sub_path.clone(),
         expression => variables.expand(expression),
     };
-    let Mounts { mut preopens, holds } =
-        host.volumes.mounts(&context.name.uid, container, &pod.spec.volumes, expand).map_err(config)?;
+    let claims = context.claims.lock().clone();
+    let Mounts { mut preopens, holds } = host
+        .volumes
+        .mounts(&context.name.uid, container, &pod.spec.volumes, &claims, expand)
+        .map_err(config)?;
     let code = host.code.load(&host.engine, &image.path).await.map_err(|error| unloadable(&error))?;
     let message = match code.shape().is_http() {
         // A server ends only when it is killed, and its instances are many: one directory fewer for each.
@@ -285,7 +295,9 @@ async fn begin(
     }
     let log = tokio::spawn(writer.run(out, err));
     let stdin = stdin.unwrap_or_default();
-    let spec = prepared.spec(container, prepared.args.clone(), stdin, stdout, stderr);
+    let mut spec = prepared.spec(container, prepared.args.clone(), stdin, stdout, stderr);
+    let wanted = prepared.pod.metadata.annotations.get(CORE_DUMP).is_some_and(|value| value == "true");
+    spec.core_dump = wanted.then(|| host.logs.core_dump(&log_key(context, container)));
     let running = host
         .engine
         .start(&prepared.code, spec)
@@ -324,6 +336,20 @@ fn environment(
         variables.set("HOSTNAME", hostname(pod, &domain).map_err(config)?);
     }
     Ok(variables)
+}
+
+/// Shows containers that run what their variables would be if they began now, by `wasi:config`. What is not there any
+/// more they go on to see as it was.
+pub fn configure(context: &Context) {
+    let pod = context.pod.load_full();
+    let all = context.active.lock().clone();
+    for (index, active) in all.into_iter().enumerate() {
+        let (Some(active), Some(container)) = (active, crew::at(&pod, index)) else { continue };
+        let Some(image) = context.images.lock()[index].clone() else { continue };
+        if let Ok(variables) = environment(context, &pod, &container, &image) {
+            active.running.configure(variables.into_pairs());
+        }
+    }
 }
 
 /// What a Pod calls itself. Linux allows 64 characters.

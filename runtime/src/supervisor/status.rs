@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use edge_api::kinds::pod::{
     ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
-    PodIp, PodStatus, RESIZE_IN_PROGRESS,
+    PodIp, PodStatus, RESIZE_IN_PROGRESS, RESIZE_PENDING,
 };
 use edge_api::meta::Condition;
 
 use crate::supervisor::life::{Life, Now, Role, Slot};
-use crate::supervisor::machine::{EVICTED, Machine, Phase, back_off};
+use crate::supervisor::machine::{EVICTED, Machine, Phase, TERMINATED, back_off};
 
 /// The addresses that a status names.
 #[derive(Debug, Clone, Copy)]
@@ -159,10 +159,12 @@ fn conditions(machine: &Machine, phase: Phase, before: &[Condition], now: Now) -
         ("ContainersReady", containers_ready),
         ("PodScheduled", (true, "", String::new())),
     ];
+    let pending = machine.refusal().filter(|_| !over);
+    let pending = pending.map(|refusal| (RESIZE_PENDING, (true, refusal.reason, refusal.message.clone())));
     let resizing = resizing(machine).map(|found| (RESIZE_IN_PROGRESS, found));
-    let evicted = (machine.reason() == EVICTED)
+    let evicted = matches!(machine.reason(), EVICTED | TERMINATED)
         .then(|| ("DisruptionTarget", (true, "TerminationByKubelet", machine.message().to_owned())));
-    let all = wanted.into_iter().chain(resizing).chain(evicted);
+    let all = wanted.into_iter().chain(pending).chain(resizing).chain(evicted);
     all.map(|(type_, found)| condition(type_, found, before, now)).collect()
 }
 

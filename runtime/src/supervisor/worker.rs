@@ -4,10 +4,10 @@ use std::fs;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use edge_api::kinds::pod::{Pod, PodStatus, RESIZE_IN_PROGRESS};
+use edge_api::kinds::pod::{Pod, PodStatus, RESIZE_IN_PROGRESS, RESIZE_PENDING};
 use edge_api::meta::Condition;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::log::pod_directory;
@@ -33,8 +33,10 @@ pub struct Worker {
     tasks: JoinSet<()>,
     starting: Vec<Option<AbortHandle>>,
     reported: PodStatus,
-    /// There was a condition of a resize, which has to be taken back when that is done.
-    retracts: bool,
+    /// Conditions of a resize that there were, which have to be taken back when that is done.
+    retracts: Vec<&'static str>,
+    /// Rings when other Pods have less than before.
+    freed: watch::Receiver<u64>,
     kept: Vec<u8>,
 }
 
@@ -57,6 +59,11 @@ impl Worker {
         }
         let machine = Machine::new(pod.clone(), kept.map(|kept| kept.record), now);
         let count = machine.slots().len();
+        let allocation = &context.host.allocation;
+        if !machine.is_over() {
+            allocation.hold(&context.name.uid, machine.allocated());
+        }
+        let context_freed = allocation.changes();
         Worker {
             context,
             machine,
@@ -64,7 +71,8 @@ impl Worker {
             tasks: JoinSet::new(),
             starting: (0..count).map(|_| None).collect(),
             reported: pod.status.clone(),
-            retracts: false,
+            retracts: Vec::new(),
+            freed: context_freed,
             kept: bytes,
         }
     }
@@ -95,6 +103,7 @@ impl Worker {
                     }
                 },
                 () = until(wake) => self.step(Event::Tick),
+                Ok(()) = self.freed.changed(), if self.machine.is_deferred() => self.step(Event::Freed),
                 Some(_) = self.tasks.join_next() => {}
             }
         }
@@ -102,6 +111,9 @@ impl Worker {
 
     fn step(&mut self, event: Event) {
         let effects = self.machine.step(event, self.context.host.now());
+        if self.machine.is_over() {
+            self.context.host.allocation.release(&self.context.name.uid);
+        }
         // The status first: a deletion is sent together with the last one.
         self.report();
         for effect in effects {
@@ -134,6 +146,12 @@ impl Worker {
                 }
             }
             Effect::Stop { container, by } => drop(self.tasks.spawn(drain::stop(context, container, by))),
+            Effect::Ask(wanted) => {
+                self.freed.mark_unchanged();
+                let priority = self.machine.pod().spec.priority.unwrap_or(0);
+                let answer = context.host.allocation.ask(&context.name.uid, priority, wanted);
+                context.send(Event::Granted(answer));
+            }
             Effect::Resize(index) => {
                 let container = self.machine.container(index).into_owned();
                 let result = run::resize(&context, index, &container);
@@ -165,12 +183,15 @@ impl Worker {
         let foreign: Vec<_> = self.reported.conditions.iter().filter(|old| !ours(old)).cloned().collect();
         if !same(&status, &self.reported, foreign.len()) {
             let pod = &self.context.name;
-            self.retracts |= self.reported.conditions.iter().any(is_resize);
-            let gone: &[&str] = match self.retracts && !status.conditions.iter().any(is_resize) {
-                true => &[RESIZE_IN_PROGRESS],
-                false => &[],
-            };
-            self.context.host.statuses.put(pod, &status, gone);
+            for type_ in RESIZES {
+                let is_it = |condition: &Condition| condition.type_ == type_;
+                if self.reported.conditions.iter().any(is_it) && !self.retracts.contains(&type_) {
+                    self.retracts.push(type_);
+                }
+            }
+            let there = |type_: &str| status.conditions.iter().any(|condition| condition.type_ == type_);
+            let gone: Vec<&str> = self.retracts.iter().copied().filter(|type_| !there(type_)).collect();
+            self.context.host.statuses.put(pod, &status, &gone);
             status.conditions.extend(foreign);
             self.reported = status;
         }
@@ -216,8 +237,11 @@ fn record_path(host: &Host, pod: &Pod) -> std::path::PathBuf {
     host.volumes.pod(&pod.metadata.uid).join("record.json")
 }
 
+/// The conditions that a Pod has only while it is resized.
+const RESIZES: [&str; 2] = [RESIZE_PENDING, RESIZE_IN_PROGRESS];
+
 fn is_resize(condition: &Condition) -> bool {
-    condition.type_ == RESIZE_IN_PROGRESS
+    RESIZES.contains(&condition.type_.as_str())
 }
 
 /// Whether a status says nothing new.

@@ -2,19 +2,22 @@
 //!
 //! Volumes of data (ConfigMap, Secret, projected, downward API) are written so that a reader sees all old or all
 //! new files, and rewritten when their sources change. Everything a Pod has lies in one directory that goes with
-//! it; what lies outside (`hostPath`) is never removed. This module asks no API: objects and tokens are handed in.
+//! it; what lies outside (persistent volumes, `hostPath`) does not. This module asks no API: objects, tokens and what
+//! claims are bound to are handed in.
 
 pub mod facts;
 pub mod host_path;
 pub mod mount;
 pub mod objects;
 pub mod payload;
+pub mod persistent;
 mod write;
 
 pub use facts::{FactError, Facts};
 pub use mount::{MountError, Mounts};
 pub use objects::{Entries, Lookup, Objects, Source};
 pub use payload::{PayloadError, Tokens};
+pub use persistent::{Backing, ClaimError, Claims, Directories};
 
 use std::fs;
 use std::io;
@@ -23,10 +26,14 @@ use std::path::{Path, PathBuf};
 
 use edge_api::kinds::pod::{Container, Volume, VolumeMount};
 
+/// What the claims of a Pod are bound to, in its directory.
+const CLAIMS: &str = "claims.json";
+
 /// The volumes of a node's Pods.
 #[derive(Debug, Clone)]
 pub struct Volumes {
     directory: PathBuf,
+    persistent: Directories,
     host_roots: Vec<PathBuf>,
 }
 
@@ -40,6 +47,16 @@ pub enum VolumeError {
         volume: String,
         /// Why.
         source: PayloadError,
+    },
+    /// A claim.
+    #[error("MountVolume.SetUp failed for volume {volume:?} : error processing PVC {claim}: {source}")]
+    Claim {
+        /// Which volume.
+        volume: String,
+        /// Which claim.
+        claim: String,
+        /// Why.
+        source: ClaimError,
     },
     /// A kind of volume that this node does not have.
     #[error("volume {0:?} is of a kind that this node does not support")]
@@ -70,11 +87,33 @@ impl VolumeError {
 }
 
 impl Volumes {
-    /// Opens (or makes) the directory, closed to other users.
-    pub fn open(directory: PathBuf, host_roots: Vec<PathBuf>) -> io::Result<Volumes> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-        fs::set_permissions(&directory, fs::Permissions::from_mode(0o700))?;
-        Ok(Volumes { directory, host_roots })
+    /// Opens (or makes) the directories, that of Pods and that of persistent volumes, closed to other users.
+    pub fn open(directory: PathBuf, persistent: PathBuf, host_roots: Vec<PathBuf>) -> io::Result<Volumes> {
+        for one in [&directory, &persistent] {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(one)?;
+            fs::set_permissions(one, fs::Permissions::from_mode(0o700))?;
+        }
+        Ok(Volumes { directory, persistent: Directories::new(persistent), host_roots })
+    }
+
+    /// The directories of persistent volumes.
+    pub fn persistent(&self) -> &Directories {
+        &self.persistent
+    }
+
+    /// What the Pod's claims were bound to when that was last found out.
+    pub fn kept_claims(&self, uid: &str) -> Claims {
+        let bytes = fs::read(self.pod(uid).join(CLAIMS)).unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+
+    /// Keeps what the Pod's claims are bound to.
+    pub fn keep_claims(&self, uid: &str, claims: &Claims) -> io::Result<()> {
+        let directory = self.pod(uid);
+        fs::create_dir_all(&directory)?;
+        let part = directory.join("claims.part");
+        fs::write(&part, serde_json::to_vec(claims).expect("claims have only string keys"))?;
+        fs::rename(part, directory.join(CLAIMS))
     }
 
     /// A Pod's directory.
@@ -93,10 +132,11 @@ impl Volumes {
         facts: &Facts<'_>,
         objects: &Objects<'_>,
         tokens: &Tokens<'_>,
+        claims: &Claims,
     ) -> Result<bool, VolumeError> {
         let mut changed = false;
         for volume in &facts.pod.spec.volumes {
-            changed |= self.prepare_one(volume, facts, objects, tokens)?;
+            changed |= self.prepare_one(volume, facts, objects, tokens, claims)?;
         }
         Ok(changed)
     }
@@ -107,6 +147,7 @@ impl Volumes {
         facts: &Facts<'_>,
         objects: &Objects<'_>,
         tokens: &Tokens<'_>,
+        claims: &Claims,
     ) -> Result<bool, VolumeError> {
         let name = || volume.name.clone();
         let directory = self.volumes(&facts.pod.metadata.uid).join(&volume.name);
@@ -121,7 +162,15 @@ impl Volumes {
             fs::create_dir_all(&directory).map_err(failed)?;
             return Ok(missing);
         }
-        match &volume.host_path {
+        let host_path = match claims.get(&volume.name) {
+            Some(Backing::Own(own)) => {
+                self.persistent.make(own).map_err(failed)?;
+                return Ok(false);
+            }
+            Some(Backing::Host(source)) => Some(source),
+            None => volume.host_path.as_ref(),
+        };
+        match host_path {
             Some(source) => host_path::open(source, &self.host_roots)
                 .map(|_| false)
                 .map_err(|source| VolumeError::HostPath { volume: name(), source }),
@@ -135,18 +184,18 @@ impl Volumes {
         uid: &str,
         container: &Container,
         volumes: &[Volume],
+        claims: &Claims,
         sub_path: impl Fn(&VolumeMount) -> String,
     ) -> Result<Mounts, MountError> {
         let (at, files) = (self.volumes(uid), self.pod(uid).join("files"));
-        let place = mount::Place { volumes: &at, files: &files, host_roots: &self.host_roots };
-        let mut mounts = mount::mounts(container, volumes, place, sub_path)?;
-        for (preopen, mount) in mounts.preopens.iter_mut().zip(&container.volume_mounts) {
-            // Data that the node keeps up to date is nobody else's to change.
-            let volume = volumes.iter().find(|volume| volume.name == mount.name);
-            let ours = volume.is_some_and(|volume| volume.empty_dir.is_none() && volume.host_path.is_none());
-            preopen.read_only |= ours && preopen.guest == mount.mount_path;
-        }
-        Ok(mounts)
+        let place = mount::Place {
+            volumes: &at,
+            files: &files,
+            claims,
+            persistent: &self.persistent,
+            host_roots: &self.host_roots,
+        };
+        mount::mounts(container, volumes, place, sub_path)
     }
 
     /// A token that an earlier life of the node wrote, for a start without the server.

@@ -15,6 +15,7 @@ use edge_api::kinds::pod::{Container, Volume, VolumeMount};
 use crate::beneath::Beneath;
 use crate::sandbox::Preopen;
 use crate::volume::host_path;
+use crate::volume::persistent::{Backing, Claims, Directories};
 
 /// The directories of a container, and the descriptors that must live as long as it does.
 #[derive(Debug, Default)]
@@ -59,6 +60,10 @@ pub struct Place<'a> {
     pub volumes: &'a Path,
     /// `<pod>/files`, for files mounted alone.
     pub files: &'a Path,
+    /// What claims are bound to, by volume.
+    pub claims: &'a Claims,
+    /// The directories of persistent volumes.
+    pub persistent: &'a Directories,
     /// Below which `hostPath` may be.
     pub host_roots: &'a [PathBuf],
 }
@@ -80,16 +85,17 @@ pub fn mounts(
             .ok_or_else(|| MountError::NoVolume(mount.name.clone()))?;
         let sub = sub_path(mount);
         match target(volume, &sub, place)? {
-            Target::Ours(host) => result.preopens.push(preopen(host, mount)),
+            Target::Ours(host) => result.preopens.push(preopen(host, mount, volume)),
             Target::Directory(fd) => {
-                result.preopens.push(preopen(format!("/proc/self/fd/{}", fd.as_raw_fd()).into(), mount));
+                let host = format!("/proc/self/fd/{}", fd.as_raw_fd()).into();
+                result.preopens.push(preopen(host, mount, volume));
                 result.holds.push(fd);
             }
             Target::File(file) => {
                 let path = mount.mount_path.trim_end_matches('/');
                 let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
                 let parent = if parent.is_empty() { "/" } else { parent };
-                let read_only = mount.read_only || volume.host_path.is_none() && volume.empty_dir.is_none();
+                let read_only = mount.read_only || !is_writable(volume);
                 files.entry(parent.to_owned()).or_default().push((name.to_owned(), file, read_only));
             }
         }
@@ -113,18 +119,27 @@ enum Target {
     File(fs::File),
 }
 
-fn preopen(host: PathBuf, mount: &VolumeMount) -> Preopen {
-    Preopen { host, guest: mount.mount_path.clone(), read_only: mount.read_only }
+fn preopen(host: PathBuf, mount: &VolumeMount, volume: &Volume) -> Preopen {
+    Preopen { host, guest: mount.mount_path.clone(), read_only: mount.read_only || !is_writable(volume) }
 }
 
 fn target(volume: &Volume, sub: &str, place: Place<'_>) -> Result<Target, MountError> {
-    let root = match &volume.host_path {
+    let claim = place.claims.get(&volume.name);
+    let host = match claim {
+        Some(Backing::Host(source)) => Some(source),
+        _ => volume.host_path.as_ref(),
+    };
+    let ours = match claim {
+        Some(Backing::Own(name)) => place.persistent.path(name)?,
+        _ => place.volumes.join(&volume.name),
+    };
+    let root = match host {
         Some(source) => match host_path::open(source, place.host_roots)? {
             host_path::Opened::Directory(directory) => directory,
             host_path::Opened::File(file) => return Ok(Target::File(file)),
         },
-        None if sub.is_empty() => return Ok(Target::Ours(place.volumes.join(&volume.name))),
-        None => Beneath::open(&place.volumes.join(&volume.name))?,
+        None if sub.is_empty() => return Ok(Target::Ours(ours)),
+        None => Beneath::open(&ours)?,
     };
     if sub.is_empty() {
         return Ok(Target::Directory(root.into_fd()));
@@ -141,9 +156,11 @@ fn target(volume: &Volume, sub: &str, place: Place<'_>) -> Result<Target, MountE
     }
 }
 
-/// Volumes in which a `subPath` that is not there yet is made.
+/// Volumes that a guest may write into, and in which a `subPath` that is not there yet is made: data that the node
+/// keeps up to date is nobody else's to change.
 fn is_writable(volume: &Volume) -> bool {
-    volume.empty_dir.is_some() || volume.host_path.is_some() || volume.persistent_volume_claim.is_some()
+    let claimed = volume.claim("").is_some_and(|(_, read_only)| !read_only);
+    volume.empty_dir.is_some() || volume.host_path.is_some() || claimed
 }
 
 /// Copies files to where they are mounted alone: as in Kubernetes they do not follow their volume.
@@ -185,12 +202,18 @@ mod tests {
         }
 
         fn mounts(&self, mounts: Value, volume: Value) -> Result<Mounts, MountError> {
+            self.claimed(mounts, volume, &Claims::new())
+        }
+
+        fn claimed(&self, mounts: Value, volume: Value, claims: &Claims) -> Result<Mounts, MountError> {
             let container: Container =
                 serde_json::from_value(json!({"name": "c", "volumeMounts": mounts})).expect("a container");
             let volumes: Vec<Volume> = serde_json::from_value(json!([volume])).expect("volumes");
             let (at, files) = (self.dir.path().join("volumes"), self.dir.path().join("files"));
             let roots = [self.dir.path().join("host")];
-            let place = Place { volumes: &at, files: &files, host_roots: &roots };
+            let persistent = Directories::new(self.dir.path().join("persistent"));
+            let place =
+                Place { volumes: &at, files: &files, claims, persistent: &persistent, host_roots: &roots };
             super::mounts(&container, &volumes, place, |mount| mount.sub_path.clone())
         }
     }
@@ -211,6 +234,32 @@ mod tests {
         fs::write(sub.preopens[0].host.join("x"), "x").expect("written through the descriptor");
         assert!(fixture.dir.path().join("volumes/v/sub/x").is_file());
         assert!(fixture.dir.path().join("volumes/v/new/deep").is_dir());
+    }
+
+    #[test]
+    fn claims() {
+        let fixture = Fixture::new();
+        fs::create_dir_all(fixture.dir.path().join("persistent/pvc-1")).expect("made");
+        let claims = Claims::from([("v".to_owned(), Backing::Own("pvc-1".to_owned()))]);
+        let volume = |read_only: bool| json!({"name": "v", "persistentVolumeClaim": {"claimName": "data", "readOnly": read_only}});
+        let whole = json!([{"name": "v", "mountPath": "/data"}]);
+        for read_only in [false, true] {
+            let found = fixture.claimed(whole.clone(), volume(read_only), &claims).expect("mounted");
+            let host = fixture.dir.path().join("persistent/pvc-1");
+            assert_eq!(found.preopens, [Preopen { host, guest: "/data".into(), read_only }]);
+        }
+        let part = json!([{"name": "v", "mountPath": "/data", "subPath": "a/b"}]);
+        fixture.claimed(part.clone(), volume(false), &claims).expect("mounted");
+        assert!(fixture.dir.path().join("persistent/pvc-1/a/b").is_dir());
+        let inside = fixture.dir.path().join("host/data").display().to_string();
+        let host = |path: &str| {
+            let source = json!({"path": path});
+            Claims::from([("v".to_owned(), Backing::Host(serde_json::from_value(source).expect("a path")))])
+        };
+        let found = fixture.claimed(whole.clone(), volume(true), &host(&inside)).expect("mounted");
+        assert!(found.preopens[0].read_only);
+        let error = fixture.claimed(whole, volume(false), &host("/etc")).expect_err("outside");
+        assert!(error.to_string().contains("not below a directory"), "{error}");
     }
 
     #[test]

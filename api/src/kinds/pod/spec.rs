@@ -597,6 +597,8 @@ object! {
         downward_api: Option<Box<DownwardApiVolumeSource>>,
         /// A claim.
         persistent_volume_claim: Option<PersistentVolumeClaimVolumeSource>,
+        /// A claim that lives as long as the Pod and is named after it and the volume.
+        ephemeral: Option<EphemeralVolumeSource>,
         /// Content of an OCI image.
         image: Option<ImageVolumeSource>,
     }
@@ -727,6 +729,10 @@ object! {
         read_only: bool,
     }
 
+    /// A claim that is made for the Pod. What it asks for is read by who makes it.
+    struct EphemeralVolumeSource {
+    }
+
     /// Content of an OCI image.
     struct ImageVolumeSource {
         /// The image.
@@ -746,6 +752,17 @@ impl PodSpec {
     pub fn container_names(&self) -> impl Iterator<Item = &str> {
         let ephemeral = self.ephemeral_containers.iter().map(|container| container.name.as_str());
         self.all_containers().map(|container| container.name.as_str()).chain(ephemeral)
+    }
+}
+
+impl Volume {
+    /// The claim that it is of, in a Pod of this name, and whether it may only be read.
+    pub fn claim(&self, pod: &str) -> Option<(String, bool)> {
+        match (&self.persistent_volume_claim, &self.ephemeral) {
+            (Some(source), _) => Some((source.claim_name.clone(), source.read_only)),
+            (None, Some(_)) => Some((format!("{pod}-{}", self.name), false)),
+            (None, None) => None,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use edge_api::time::Timestamp;
 use serde::Deserialize;
 
-use crate::mirror::object::{Meta, Shape};
+use crate::mirror::object::{Meta, Name, Object, Shape};
 use crate::mirror::selector::{Labels, Requirement};
 use crate::mirror::shape::node::image_name;
 use crate::mirror::shape::resources::{ContainerForm, Load, Resources, effective, load};
@@ -98,6 +98,22 @@ pub struct NodeAffinity {
     pub preferred: Vec<PreferredTerm>,
 }
 
+/// A claim that a Pod uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodClaim {
+    /// Its name.
+    pub name: String,
+    /// The volume for which it is made, if it lives and dies with the Pod.
+    pub ephemeral: Option<String>,
+}
+
+impl PodClaim {
+    /// Its place, as a claim of this Pod.
+    pub fn of(&self, pod: &Object<Pod>) -> Name {
+        Name { namespace: pod.meta.namespace.clone(), name: self.name.as_str().into() }
+    }
+}
+
 /// A Pod.
 #[derive(Clone, Debug)]
 pub struct Pod {
@@ -139,8 +155,8 @@ pub struct Pod {
     pub disrupted: bool,
     /// Its containers' images, as nodes report them; of Pods without a node only.
     pub images: Vec<String>,
-    /// The claims its volumes name; of Pods without a node only.
-    pub claims: Vec<String>,
+    /// The claims of its volumes.
+    pub claims: Vec<PodClaim>,
     /// The most restarts of any of its containers.
     pub restarts: i64,
     /// The message of its condition `PodScheduled=False`, if it has one.
@@ -301,7 +317,7 @@ impl Shape for Pod {
         let images = spec.containers.iter().filter(|c| free && !c.image.is_empty());
         Ok(Pod {
             images: images.map(|container| image_name(&container.image)).collect(),
-            claims: if free { claims(&metadata.name, &spec.volumes) } else { Vec::new() },
+            claims: claims(&metadata.name, &spec.volumes),
             social: Social::of(near, apart, spread, &metadata.namespace, &metadata.labels),
             load: load(&spec.containers, &spec.init_containers, spec.overhead.as_ref()),
             preempts: spec.preemption_policy != "Never",
@@ -342,10 +358,12 @@ fn affinity(form: AffinityForm) -> Option<Box<NodeAffinity>> {
 }
 
 /// The claims of volumes; a generic ephemeral volume has one that is named after Pod and volume.
-fn claims(pod: &str, volumes: &[VolumeForm]) -> Vec<String> {
+fn claims(pod: &str, volumes: &[VolumeForm]) -> Vec<PodClaim> {
     let one = |volume: &VolumeForm| match (&volume.persistent_volume_claim, &volume.ephemeral) {
-        (Some(claim), _) => Some(claim.claim_name.clone()),
-        (None, Some(_)) => Some(format!("{pod}-{}", volume.name)),
+        (Some(claim), _) => Some(PodClaim { name: claim.claim_name.clone(), ephemeral: None }),
+        (None, Some(_)) => {
+            Some(PodClaim { name: format!("{pod}-{}", volume.name), ephemeral: Some(volume.name.clone()) })
+        }
         (None, None) => None,
     };
     volumes.iter().filter_map(one).collect()

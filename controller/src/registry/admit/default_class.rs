@@ -1,6 +1,7 @@
 //! DefaultStorageClass and DefaultIngressClass: who names no class gets the one that is marked, the newest if several
 //! are.
 
+use edge_api::kinds::persistent_volume_claim::OLD_CLASS;
 use edge_api::meta::{self, annotation};
 use serde_json::Value;
 
@@ -9,8 +10,6 @@ use crate::registry::admit::{Mutation, Plugin, Request, Validation};
 
 /// How an Ingress names its class the old way.
 const INGRESS_ANNOTATION: &str = "kubernetes.io/ingress.class";
-/// How a claim names its class the old way.
-const STORAGE_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 
 /// The table's entry for claims.
 pub(super) const STORAGE: Plugin = Plugin {
@@ -21,7 +20,7 @@ pub(super) const STORAGE: Plugin = Plugin {
             "storageclass.kubernetes.io/is-default-class",
             "storageclass.beta.kubernetes.io/is-default-class",
         ];
-        if annotation(claim, STORAGE_ANNOTATION).is_none() {
+        if annotation(claim, OLD_CLASS).is_none() {
             give(request, claim, "storageClassName", ("storage.k8s.io", "storageclasses"), MARKS);
         }
         Ok::<(), ApiError>(())

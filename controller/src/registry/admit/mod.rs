@@ -25,7 +25,9 @@ mod pod_security;
 mod priority;
 mod resource_quota;
 mod service_account;
+mod storage_protection;
 mod token_secret;
+mod volume_resize;
 
 mod policy;
 
@@ -82,7 +84,9 @@ static PLUGINS: &[Plugin] = &[
     priority::PLUGIN,
     default_tolerations::PLUGIN,
     default_class::STORAGE,
+    storage_protection::PLUGIN,
     default_class::INGRESS,
+    volume_resize::PLUGIN,
     policy::MUTATING,
     webhook::MUTATING,
     policy::VALIDATING,

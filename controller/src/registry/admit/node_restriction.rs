@@ -1,5 +1,6 @@
 //! NodeRestriction: what a node may not do to its own Node, beside what it may not do at all: say that it is of a kind
-//! that people place Pods by, lift its taints, or give itself to an owner.
+//! that people place Pods by, lift its taints, or give itself to an owner. Of its volumes it may take finalizers away,
+//! and nothing else.
 
 use edge_api::meta;
 use serde_json::Value;
@@ -27,7 +28,10 @@ const OWN_GROUPS: &[&str] = &["kubelet.kubernetes.io", "node.kubernetes.io"];
 /// The table's entry.
 pub(super) const PLUGIN: Plugin = Plugin {
     name: "NodeRestriction",
-    concerns: |request| request.is_part_of("", "nodes") && request.cx.user.node_name().is_some(),
+    concerns: |request| {
+        (request.is_part_of("", "nodes") || request.is_part_of("", "persistentvolumes"))
+            && request.cx.user.node_name().is_some()
+    },
     mutate: Mutation::Never,
     validate: Validation::Now(validate),
 };
@@ -38,6 +42,12 @@ fn validate(request: &Request<'_>, node: &Value) -> Result<(), ApiError> {
         return Ok(());
     }
     let old = request.old;
+    if request.kind().plural == "persistentvolumes" {
+        return match meta::equal_but(node, old, &[&["metadata", "finalizers"]]) {
+            true => Ok(()),
+            false => Err(request.forbidden(&format!("node {name:?} may only change finalizers"))),
+        };
+    }
     let labels = restricted(node, old);
     if !labels.is_empty() {
         let what = match request.operation {

@@ -1,6 +1,7 @@
-//! What a node may do: one table and the two questions that it cannot answer: is the Pod bound to this node, and does
-//! such a Pod use this Secret.
+//! What a node may do: one table and the questions that it cannot answer: is the Pod bound to this node, does such a
+//! Pod use this Secret, is the volume a directory of this node.
 
+use edge_api::kinds::persistent_volume::NODE_LABEL;
 use edge_api::meta;
 use memchr::memmem::Finder;
 use serde_json::Value;
@@ -23,6 +24,8 @@ enum When {
     BoundPod,
     /// If a Pod bound to the node uses the object, or an Ingress names it.
     UsedByPod,
+    /// If the volume is a directory of the node.
+    OwnVolume,
 }
 
 /// Resource with group, subresource, verbs, condition.
@@ -45,6 +48,9 @@ const NODE_RULES: &[Rule] = &[
     ("ingressclasses.networking.k8s.io", "", READ, When::Always),
     ("configmaps", "", READ, When::UsedByPod),
     ("secrets", "", READ, When::UsedByPod),
+    ("persistentvolumeclaims", "", &["get"], When::UsedByPod),
+    ("persistentvolumes", "", READ, When::Always),
+    ("persistentvolumes", "", &["update", "patch"], When::OwnVolume),
     ("serviceaccounts", "", READ, When::UsedByPod),
     ("serviceaccounts", "token", &["create"], When::UsedByPod),
     ("events", "", &["create", "update", "patch"], When::Always),
@@ -69,7 +75,16 @@ impl Registry {
             When::Always => true,
             When::Itself(home) => name == node && namespace == home,
             When::BoundPod => self.is_bound(node, namespace, name),
+            When::OwnVolume => self.is_own_volume(node, name),
             When::UsedByPod => !name.is_empty() && self.is_used(node, &resource, namespace, name),
+        })
+    }
+
+    fn is_own_volume(&self, node: &str, name: &str) -> bool {
+        let volume = self.store().get(&Key::of("core", "persistentvolumes", "", name));
+        volume.is_some_and(|volume| {
+            let volume = Object { revision: volume.revision, stored: volume.value }.value();
+            meta::label(&volume, NODE_LABEL) == Some(node)
         })
     }
 
@@ -81,6 +96,9 @@ impl Registry {
 
     fn is_used(&self, node: &str, resource: &str, namespace: &str, name: &str) -> bool {
         let used = Used { resource, name };
+        if resource == "persistentvolumeclaims" && self.is_owned(node, namespace, name) {
+            return true;
+        }
         let by_pod = |pod: &Value| node_of(pod) == node && references::of_pod(pod, &used);
         let by_ingress = |ingress: &Value| {
             let tls = meta::items(ingress, &["spec", "tls"]);
@@ -89,6 +107,14 @@ impl Registry {
         self.any_mentioning("/core/pods", namespace, &[node, name], by_pod)
             || resource == "secrets"
                 && self.any_mentioning("/networking.k8s.io/ingresses", namespace, &[name], by_ingress)
+    }
+
+    /// Whether a claim was made for a Pod bound to the node, which does not name it.
+    fn is_owned(&self, node: &str, namespace: &str, claim: &str) -> bool {
+        let claim = self.store().get(&Key::of("core", "persistentvolumeclaims", namespace, claim));
+        let claim = claim.map(|claim| Object { revision: claim.revision, stored: claim.value }.value());
+        let owner = claim.as_ref().and_then(meta::controller_of).filter(|owner| owner.kind == "Pod");
+        owner.is_some_and(|owner| self.is_bound(node, namespace, &owner.name))
     }
 
     /// Looks only into objects whose bytes mention all words, and no further than to the first that holds: a node asks

@@ -15,6 +15,7 @@ mod pod_topology_spread;
 mod scheduling_gates;
 mod taint_toleration;
 mod volume_binding;
+mod volume_restrictions;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -126,6 +127,7 @@ pub static PLUGINS: &[Plugin] = &[
     node_affinity::PLUGIN,
     node_ports::PLUGIN,
     node_resources_fit::PLUGIN,
+    volume_restrictions::PLUGIN,
     volume_binding::PLUGIN,
     pod_topology_spread::PLUGIN,
     inter_pod_affinity::PLUGIN,

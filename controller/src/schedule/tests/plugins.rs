@@ -409,17 +409,126 @@ fn volume_binding_waits_for_claims_and_follows_their_volumes() {
     assert_eq!(said, expected);
     let classes = [class("later", "WaitForFirstConsumer"), class("now", "Immediate")];
     let having = |claim: Value| [two().to_vec(), classes.to_vec(), vec![claim]].concat();
-    assert_eq!(decision(spec(), &having(claim("data", json!({"storageClassName": "later"})))), "a");
     let said = decision(spec(), &having(claim("data", json!({"storageClassName": "now"}))));
     assert!(refused(&said, "pod has unbound immediate PersistentVolumeClaims."), "{said}");
-    let volume = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "there"}, "spec":
-        {"nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions":
-            [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["b"]}]}]}}}});
-    let bound = [having(claim("data", json!({"volumeName": "there"}))), vec![volume]].concat();
-    assert_eq!(decision(spec(), &bound), "b");
+    let asking = claim("data", json!({"storageClassName": "now", "volumeName": "there"}));
+    let said = decision(spec(), &having(asking));
+    assert!(refused(&said, "pod has unbound immediate PersistentVolumeClaims."), "{said}");
+    let bound = || {
+        let mut claim = claim("data", json!({"volumeName": "there"}));
+        claim["metadata"]["annotations"] = json!({"pv.kubernetes.io/bind-completed": "yes"});
+        claim
+    };
+    let said = decision(spec(), &having(bound()));
+    let gone = "2 node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)";
+    assert!(refused(&said, gone), "{said}");
+    let mut lost = bound();
+    lost["status"] = json!({"phase": "Lost"});
+    let said = decision(spec(), &having(lost));
+    let lost = "persistentvolumeclaim \"data\" bound to non-existent persistentvolume \"there\"";
+    assert!(refused(&said, lost), "{said}");
+    let objects = [having(bound()), vec![volume("there", "b", json!({}))]].concat();
+    assert_eq!(decision(spec(), &objects), "b");
     let elsewhere = with(spec(), json!({"nodeSelector": {"kubernetes.io/hostname": "a"}}));
-    let said = decision(elsewhere, &bound);
+    let said = decision(elsewhere, &objects);
     assert!(refused(&said, "1 node(s) didn't match PersistentVolume's node affinity"), "{said}");
     let ephemeral = json!({"volumes": [{"name": "v", "ephemeral": {"volumeClaimTemplate": {}}}]});
-    assert!(refused(&decision(ephemeral, &two()), "persistentvolumeclaim \"p-v\" not found"));
+    assert!(refused(
+        &decision(ephemeral.clone(), &two()),
+        "waiting for ephemeral volume controller to create the persistentvolumeclaim \"p-v\""
+    ));
+    let foreign = decision(ephemeral, &[two().to_vec(), vec![claim("p-v", json!({}))]].concat());
+    assert!(
+        refused(&foreign, "PVC default/p-v was not created for pod default/p (pod is not owner)"),
+        "{foreign}"
+    );
+}
+
+/// A volume on a node.
+fn volume(name: &str, node: &str, more: Value) -> Value {
+    let here = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": [node]});
+    let spec = json!({"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"},
+        "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}}});
+    json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": with(spec, more),
+        "status": {"phase": "Available"}})
+}
+
+/// What is written for a Pod `p` with the claim `data`: keys of what is written, and the node in it.
+fn wished(objects: &[Value]) -> Vec<(String, String)> {
+    let spec = json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]});
+    let plan = round(&world(&[objects, &[pod("p", spec)]].concat())).plan;
+    let of = |write: &Write| {
+        let node = match &write.act {
+            Act::Patch(patch) => &patch["metadata"]["annotations"]["volume.kubernetes.io/selected-node"],
+            Act::Update(volume) => &volume["spec"]["claimRef"]["name"],
+            Act::Status(pod) if pod["status"]["nominatedNodeName"].is_string() => {
+                &pod["status"]["nominatedNodeName"]
+            }
+            Act::Status(pod) => &pod["status"]["conditions"][0]["message"],
+            other => panic!("{other:?}"),
+        };
+        (write.key.to_string(), node.as_str().unwrap().to_owned())
+    };
+    plan.writes().map(of).collect()
+}
+
+#[test]
+fn a_claim_that_waits_for_its_pod_is_told_the_node_and_the_pod_goes_there_once_it_is_bound() {
+    let local = |node: &mut Value| node["metadata"]["annotations"] = json!({"edgectl.dev/volumes": "/v"});
+    let mut later = class("later", "WaitForFirstConsumer");
+    let wish = || claim("data", json!({"storageClassName": "later", "accessModes": ["ReadWriteOnce"]}));
+    let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+    let objects = |class: &Value, more: &[Value]| [two().as_slice(), &[class.clone(), wish()], more].concat();
+    assert_eq!(wished(&objects(&later, &[])), [pair("default/data", "a"), pair("default/p", "a")]);
+    // Our own provisioner makes volumes only where there is a directory for them.
+    later["provisioner"] = json!("edgectl.dev/local");
+    let [none] = wished(&objects(&later, &[])).try_into().unwrap();
+    assert!(refused(&none.1, "2 node(s) didn't find available persistent volumes to bind"), "{none:?}");
+    let mut nodes = two();
+    local(&mut nodes[1]);
+    let offered = [nodes.as_slice(), &[later.clone(), wish()]].concat();
+    assert_eq!(wished(&offered), [pair("default/data", "b"), pair("default/p", "b")]);
+    // One that was chosen stays chosen, and is not asked again.
+    let mut chosen = offered.clone();
+    chosen[3]["metadata"]["annotations"] = json!({"volume.kubernetes.io/selected-node": "a"});
+    assert_eq!(wished(&chosen), [pair("default/p", "a")]);
+    // What is there goes before what is to be made, and where there is nothing the Pod waits.
+    later["provisioner"] = json!("kubernetes.io/no-provisioner");
+    let there = volume("there", "b", json!({"storageClassName": "later"}));
+    assert_eq!(wished(&objects(&later, &[there.clone()])), [pair("there", "data"), pair("default/p", "b")]);
+    let small = volume("small", "b", json!({"storageClassName": "later", "capacity": {"storage": "0"}}));
+    let mut large = objects(&later, &[small]);
+    large[3]["spec"]["resources"] = json!({"requests": {"storage": "1"}});
+    assert!(refused(&wished(&large)[0].1, "2 node(s) didn't find available persistent volumes to bind"));
+}
+
+#[test]
+fn two_pods_are_not_promised_the_same_volume() {
+    let mut later = class("later", "WaitForFirstConsumer");
+    later["provisioner"] = json!("kubernetes.io/no-provisioner");
+    let wish =
+        |name: &str| claim(name, json!({"storageClassName": "later", "accessModes": ["ReadWriteOnce"]}));
+    let with_claim = |name: &str, of: &str| {
+        pod(name, json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": of}}]}))
+    };
+    let volume = volume("there", "b", json!({"storageClassName": "later"}));
+    let others = [later, wish("c1"), wish("c2"), volume, with_claim("p1", "c1"), with_claim("p2", "c2")];
+    let plan = round(&world(&[two().as_slice(), &others].concat())).plan;
+    let keys: Vec<String> = plan.writes().map(|write| write.key.to_string()).collect();
+    assert_eq!(keys, ["there", "default/p1"]);
+    assert!(plan.wake_at.is_some(), "the other one is looked at again");
+}
+
+#[test]
+fn a_claim_for_one_pod_is_one_pods() {
+    let mut alone = claim("data", json!({"volumeName": "there", "accessModes": ["ReadWriteOncePod"]}));
+    alone["metadata"]["annotations"] = json!({"pv.kubernetes.io/bind-completed": "yes"});
+    let spec = json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]});
+    let mut objects = [two().to_vec(), vec![alone, volume("there", "b", json!({}))]].concat();
+    assert_eq!(decision(spec.clone(), &objects), "b");
+    objects.push(pod("first", on("b", spec.clone())));
+    let said = decision(spec, &objects);
+    let why =
+        "2 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode";
+    assert!(refused(&said, why), "{said}");
 }
