@@ -9,12 +9,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::aggregate::Aggregation;
+use crate::custom_metrics::CustomMetrics;
 use crate::mirror::{Settings, World};
 use crate::reconcile::{self, Controller, Driver, Recorder, RegistryWriter, Status};
 use crate::registry::Registry;
 use crate::requests::Requests;
 use crate::schedule;
 use crate::usage::Usage;
+use crate::wanted::Wanted;
 use crate::{bootstrap, standing};
 
 /// How many Events may wait to be written.
@@ -31,6 +33,10 @@ pub fn all_controllers() -> Vec<Controller> {
 pub struct Outside {
     /// What Nodes and Pods use.
     pub usage: Usage,
+    /// How objects are measured otherwise.
+    pub custom_metrics: CustomMetrics,
+    /// For whose targets requests wait.
+    pub wanted: Wanted,
     /// Who serves other groups.
     pub aggregation: Aggregation,
     /// How many requests Pods have served, and how many of them failed.
@@ -41,9 +47,12 @@ impl Outside {
     /// All of it by the registry's own tunnels.
     #[cfg(test)]
     pub fn of(registry: &Registry) -> Outside {
+        let aggregation = Aggregation::new(registry.clone());
         Outside {
             usage: Usage::new(registry.clone(), registry.tunnels().clone()),
-            aggregation: Aggregation::new(registry.clone()),
+            custom_metrics: CustomMetrics::new(registry.clone(), aggregation.clone()),
+            wanted: Wanted::default(),
+            aggregation,
             requests: Requests::new(registry.tunnels().clone()),
         }
     }
@@ -69,9 +78,15 @@ impl Controllers {
         let (notes, inbox) = mpsc::channel(NOTES);
         let mut tasks = JoinSet::new();
         tasks.spawn(Recorder::new(registry.clone()).run(inbox));
-        let (scaling, scaled, stopped) = (registry.clone(), notes.clone(), stop.clone());
+        let measures = reconcile::Measures {
+            registry: registry.clone(),
+            usage: outside.usage,
+            custom_metrics: outside.custom_metrics,
+            wanted: outside.wanted,
+        };
+        let (scaled, stopped) = (notes.clone(), stop.clone());
         tasks.spawn(async move {
-            if let Err(error) = reconcile::autoscale(scaling, outside.usage, scaled, stopped).await {
+            if let Err(error) = reconcile::autoscale(measures, scaled, stopped).await {
                 tracing::error!(error = &error as &dyn std::error::Error, "the autoscaler stopped");
             }
         });

@@ -1,6 +1,7 @@
 //! The control plane of edgectl: store, API server, controllers, scheduler.
 
 pub mod aggregate;
+pub mod custom_metrics;
 pub mod http;
 pub mod identity;
 pub mod outward;
@@ -9,7 +10,9 @@ pub mod store;
 pub mod tunnel;
 pub mod usage;
 
+pub mod rates;
 pub mod requests;
+pub mod wanted;
 
 pub mod mirror;
 pub mod reconcile;

@@ -247,6 +247,8 @@ impl ControlPlane {
     pub async fn run(&mut self) -> Result<(), RunError> {
         let outside = Outside {
             usage: self.server.usage().clone(),
+            custom_metrics: self.server.custom_metrics().clone(),
+            wanted: self.server.wanted().clone(),
             aggregation: self.server.aggregation().clone(),
             requests: Requests::new(self.server.tunnels().clone()),
         };

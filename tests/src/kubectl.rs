@@ -34,12 +34,28 @@ pub fn short(manifest: &str) -> String {
 
 /// Tells a story with every version that is there.
 pub fn with_each(cluster: &Cluster, story: impl Fn(&Kubectl<'_>)) {
-    for name in VERSIONS {
-        let Some(program) = tool::find(name) else { continue };
-        let namespace = name.replace('_', "-");
-        let kubectl = Kubectl { cluster, name, namespace, program };
-        kubectl.run(&format!("create namespace {}", kubectl.namespace));
+    for kubectl in VERSIONS.iter().filter_map(|name| Kubectl::find(cluster, name)) {
         story(&kubectl);
+    }
+}
+
+/// Tells a story that waits much with every version that is there at the same time.
+pub fn with_each_at_once(cluster: &Cluster, story: impl Fn(&Kubectl<'_>) + Sync) {
+    std::thread::scope(|scope| {
+        for kubectl in VERSIONS.iter().filter_map(|name| Kubectl::find(cluster, name)) {
+            let story = &story;
+            scope.spawn(move || story(&kubectl));
+        }
+    });
+}
+
+impl<'a> Kubectl<'a> {
+    /// One version, if it is there, with its namespace.
+    fn find(cluster: &'a Cluster, name: &'static str) -> Option<Kubectl<'a>> {
+        let program = tool::find(name)?;
+        let kubectl = Kubectl { cluster, name, namespace: name.replace('_', "-"), program };
+        kubectl.run(&format!("create namespace {}", kubectl.namespace));
+        Some(kubectl)
     }
 }
 

@@ -1,10 +1,12 @@
 //! What people do with kubectl's oldest and newest version to workloads of every kind.
 #![allow(clippy::unwrap_used)]
 
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use edge_tests::kubectl::{Kubectl, with_each};
-use edge_tests::{Cluster, Shape, eventually, eventually_within};
+use edge_tests::kubectl::{Kubectl, with_each, with_each_at_once};
+use edge_tests::{Cluster, Shape, eventually, eventually_within, web};
 
 const TOOLBOX: &str = "file:guests/dist/toolbox.wasm";
 
@@ -174,5 +176,127 @@ fn busy_pods_become_more() {
         }
         assert!(kubectl.run("get hpa busy").contains("/50%"));
         kubectl.run("delete hpa/busy deploy/busy --timeout=60s");
+    });
+}
+
+/// A Service and an Ingress for `web`, and an autoscaler that follows its requests down to zero.
+fn door(host: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: web}}\nspec: {{type: NodePort, selector: {{app: web}}, ports: \
+         [{{port: 80, targetPort: 8080}}]}}\n---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{name: web}}\nspec:\n  \
+         rules:\n  - host: {host}\n    http: {{paths: [{{path: /, pathType: Prefix, backend: {{service: {{name: web, port: {{number: \
+         80}}}}}}}}]}}\n---\napiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {{name: web}}\nspec:\n  \
+         scaleTargetRef: {{apiVersion: apps/v1, kind: Deployment, name: web}}\n  minReplicas: 0\n  maxReplicas: 3\n  behavior: \
+         {{scaleDown: {{stabilizationWindowSeconds: 5}}}}\n  metrics:\n  - type: Object\n    object:\n      describedObject: \
+         {{apiVersion: v1, kind: Service, name: web}}\n      metric: {{name: http_requests_per_second}}\n      target: {{type: \
+         AverageValue, averageValue: '15'}}\n"
+    )
+}
+
+/// Asks `web` again and again, four at a time, until told to stop.
+fn keep_asking(http: SocketAddr, host: &str, stop: &AtomicBool) {
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let answer = web::get(http, host, "/").unwrap();
+                    assert_eq!(answer.status, 200, "{answer:?}");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn requests_scale_a_service_from_zero_and_back_and_none_is_lost() {
+    let cluster = Cluster::start(Shape::Whole);
+    with_each_at_once(&cluster, |kubectl| {
+        let host = format!("{}.localhost", kubectl.namespace);
+        let ports = "        ports: [{containerPort: 8080}]\n";
+        let web = workload("Deployment", "web", "hello-http", "  replicas: 1\n", ports);
+        kubectl.run(&format!("apply -f {}", kubectl.file(&web)));
+        kubectl.run("rollout status deploy/web --timeout=90s");
+        kubectl.run(&format!("apply -f {}", kubectl.file(&door(&host))));
+        let replicas = "get deploy web -o jsonpath={.spec.replicas}/{.status.replicas}";
+        let asleep = || prints(kubectl, &replicas.replace("{.status.replicas}", ""), "0/");
+        asleep();
+        eventually("the autoscaler shows that it has scaled to zero", || {
+            let shown = kubectl.output("get hpa web --no-headers").checked()?;
+            let cells: Vec<&str> = shown.split_whitespace().take(7).collect();
+            let wanted = ["web", "Deployment/web", "0/15", "(avg)", "0", "3", "0"];
+            if cells == wanted { Ok(()) } else { Err(shown) }
+        });
+        let shown = kubectl.run("describe hpa web");
+        for words in [
+            "ScaledToZero    True",
+            "\"http_requests_per_second\" on Service/web",
+            "New size: 0; reason: All metrics below",
+        ] {
+            assert!(shown.contains(words), "{words}: {shown}");
+        }
+
+        // A call from another Pod brings it back.
+        let caller = "apiVersion: v1\nkind: Pod\nmetadata: {name: caller}\nspec:\n  restartPolicy: Never\n  containers:\n  \
+                      - {name: main, image: 'file:guests/dist/fetch.wasm', args: ['http://web/']}\n";
+        kubectl.run(&format!("apply -f {}", kubectl.file(caller)));
+        prints(kubectl, "get pod caller -o jsonpath={.status.phase}", "Succeeded");
+        let log = kubectl.run("logs caller");
+        assert!(log.contains("200 hello from web-"), "{log}");
+        prints(
+            kubectl,
+            "get hpa web -o jsonpath={.status.conditions[?(@.type==\"ScaledToZero\")].reason}",
+            "NotScaledToZero",
+        );
+
+        // Many requests a second make it three.
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| keep_asking(cluster.http(), &host, &stop));
+            let grown = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                prints(kubectl, "get deploy web -o jsonpath={.status.readyReplicas}", "3");
+                let metrics = format!("/apis/custom.metrics.k8s.io/v1beta2/namespaces/{}", kubectl.namespace);
+                let of = |path: &str| kubectl.run(&format!("get --raw {metrics}/{path}"));
+                let service = of("services/web/http_requests_per_second");
+                let pods = of("pods/*/http_requests_per_second?labelSelector=app%3Dweb");
+                assert!(
+                    service.contains("\"windowSeconds\"") && !service.contains("\"value\":\"0\""),
+                    "{service}"
+                );
+                assert_eq!(pods.matches("\"kind\":\"Pod\"").count(), 3, "{pods}");
+            }));
+            stop.store(true, Ordering::Relaxed);
+            grown.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        });
+        asleep();
+        prints(kubectl, "get pods -l app=web -o name", "");
+
+        // A hundred at once find nobody there.
+        let port = kubectl.run("get service web -o jsonpath={.spec.ports[0].nodePort}");
+        let node_port: SocketAddr = format!("127.0.0.1:{port}").parse().unwrap();
+        let answers: Vec<_> = std::thread::scope(|scope| {
+            let asking: Vec<_> = (0..100)
+                .map(|number| {
+                    let (to, host) = (if number % 2 == 0 { cluster.http() } else { node_port }, &host);
+                    scope.spawn(move || {
+                        let id = format!("x-request-id: burst-{number}\r\n");
+                        web::request_with(to, "POST", host, "/", &id, &format!("body {number}"))
+                    })
+                })
+                .collect();
+            asking.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        for (number, answer) in answers.iter().enumerate() {
+            let answer = answer.as_ref().unwrap();
+            assert_eq!(
+                (answer.status, answer.body.as_str()),
+                (200, format!("body {number}").as_str()),
+                "{answer:?}"
+            );
+        }
+        let log = eventually("all Pods have a log", || kubectl.output("logs -l app=web --tail=-1").checked());
+        for number in 0..100 {
+            assert_eq!(log.matches(&format!("POST id=burst-{number} ")).count(), 1, "{number}: {log}");
+        }
+        kubectl.run("delete hpa/web deploy/web ingress/web service/web --timeout=60s");
     });
 }

@@ -1,15 +1,82 @@
 //! HorizontalPodAutoscaler: as many replicas as the load asks for.
 
+use crate::compact::object;
 use crate::error::FieldError;
 use crate::fill;
 use crate::kind::{Column, Kind, Subresource};
 use crate::kinds::workload;
-use crate::meta;
+use crate::meta::{self, Condition, ObjectMeta};
 use crate::name;
 use crate::quantity::Quantity;
 use crate::time::{self, Timestamp};
 use crate::validate::{self, At, Errors};
 use serde_json::{Value, json};
+
+/// The condition that tells a target that the autoscaler has scaled to zero from one that somebody has.
+pub const SCALED_TO_ZERO: &str = "ScaledToZero";
+
+object! {
+    /// A HorizontalPodAutoscaler, as far as nodes read it.
+    struct HorizontalPodAutoscaler {
+        /// Metadata.
+        metadata: ObjectMeta,
+        /// What is wished.
+        spec: HorizontalPodAutoscalerSpec,
+        /// What is.
+        status: HorizontalPodAutoscalerStatus,
+    }
+
+    /// What is wished of an autoscaler.
+    struct HorizontalPodAutoscalerSpec {
+        /// The least replicas.
+        min_replicas: Option<i32>,
+        /// What is measured.
+        metrics: Vec<MetricSpec>,
+    }
+
+    /// One thing that is measured.
+    struct MetricSpec {
+        /// By an object that is not a Pod.
+        object: Option<ObjectMetricSource>,
+    }
+
+    /// A metric of an object.
+    struct ObjectMetricSource {
+        /// Which object.
+        described_object: CrossVersionObjectReference,
+    }
+
+    /// An object of the same namespace.
+    struct CrossVersionObjectReference {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+    }
+
+    /// What became of it.
+    struct HorizontalPodAutoscalerStatus {
+        /// Replicas as last seen.
+        current_replicas: i32,
+        /// Replicas as last decided.
+        desired_replicas: i32,
+        /// In which state it is.
+        conditions: Vec<Condition>,
+    }
+}
+
+impl HorizontalPodAutoscaler {
+    /// The objects by which requests bring the target back that may be without replicas: those of its Object metrics.
+    /// None while a request would be in vain, as with a target that somebody else has scaled to zero.
+    pub fn woken_by(&self) -> impl Iterator<Item = &CrossVersionObjectReference> {
+        let HorizontalPodAutoscalerStatus { current_replicas, desired_replicas, conditions } = &self.status;
+        let own = conditions.iter().any(|one| one.type_ == SCALED_TO_ZERO && one.status == "True");
+        let wakes =
+            self.spec.min_replicas == Some(0) && (own || *current_replicas > 0 || *desired_replicas > 0);
+        let objects = self.spec.metrics.iter().filter_map(|metric| metric.object.as_ref());
+        objects.map(|object| &object.described_object).filter(move |_| wakes)
+    }
+}
 
 /// What is shown of one, whichever its version.
 pub(super) const COLUMNS: &[Column] = &[
@@ -335,6 +402,33 @@ mod tests {
             metrics.extend([rps, queue]);
         }
         assert_eq!(row(&scaler, now)[2], "cpu: 50%/80%, <unknown>/10 + 1 more...");
+    }
+
+    #[test]
+    fn requests_wake_what_the_autoscaler_itself_has_put_to_sleep() {
+        let own = json!([{"type": "ScaledToZero", "status": "True"}]);
+        let others = json!([{"type": "ScaledToZero", "status": "False"}]);
+        for (what, least, current, desired, conditions, expected) in [
+            ("it has replicas", 0, 2, 2, json!([]), true),
+            ("it goes to zero", 0, 1, 0, others.clone(), true),
+            ("it was scaled to zero", 0, 0, 0, own.clone(), true),
+            ("it comes back", 0, 0, 1, others.clone(), true),
+            ("somebody has scaled it to zero", 0, 0, 0, others, false),
+            ("nothing is known yet", 0, 0, 0, json!([]), false),
+            ("it may not be without replicas", 1, 0, 0, own, false),
+        ] {
+            let mut scaler = scaler();
+            scaler["spec"]["minReplicas"] = json!(least);
+            scaler["spec"]["metrics"] = json!([
+                {"type": "Pods", "pods": {"metric": {"name": "m"}}},
+                {"type": "Object", "object": {"describedObject": {"kind": "Service", "name": "web"}}},
+            ]);
+            scaler["status"] =
+                json!({"currentReplicas": current, "desiredReplicas": desired, "conditions": conditions});
+            let scaler: HorizontalPodAutoscaler = serde_json::from_value(scaler).unwrap_or_default();
+            let names: Vec<&str> = scaler.woken_by().map(|object| object.name.as_str()).collect();
+            assert_eq!(names, if expected { vec!["web"] } else { vec![] }, "{what}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! none. Passing requests on is the API's business.
 
 mod check;
+mod read;
 mod remote;
 
 mod run;

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use crate::aggregate::Aggregation;
+use crate::custom_metrics::CustomMetrics;
 use crate::http::audit::{Audit, Draft};
 use crate::http::body::{Body, Response};
 use crate::http::discovery::Discovered;
@@ -26,15 +27,17 @@ use crate::http::objects::{Call, Verb};
 use crate::http::query::Query;
 use crate::http::reconcilers::Reconcilers;
 use crate::http::route::Route;
+use crate::http::status::json_response;
 use crate::http::zpages::Zpages;
 use crate::http::{
-    aggregate, discovery, exec, impersonate, issuer, join, node_proxy, openapi, pod_proxy, port_forward,
-    reply,
+    aggregate, custom_metrics, discovery, exec, impersonate, issuer, join, node_proxy, openapi, pod_proxy,
+    port_forward, reply, wanted,
 };
 use crate::identity::User;
 use crate::registry::{Action, ApiError, Context, Reason, Registry};
 use crate::tunnel::{self, Tunnels};
 use crate::usage::Usage;
+use crate::wanted::Wanted;
 
 /// How long a request that is no watch or log may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -58,6 +61,10 @@ pub struct Shared {
     pub usage: Usage,
     /// Who serves other groups.
     pub aggregation: Aggregation,
+    /// Metrics of objects.
+    pub custom_metrics: CustomMetrics,
+    /// Autoscalers for whose targets requests wait.
+    pub wanted: Wanted,
     /// The checks.
     pub checks: Checks,
     /// The metrics.
@@ -216,6 +223,21 @@ async fn dispatch(
             return pod_proxy::proxy(&shared.registry, &shared.tunnels, &cx, passage, &parts, body).await;
         }
         Route::Tunnel(node) => return tunnel_to(shared, &user, node, &parts, upgrade),
+        Route::Wanted(node) if parts.method == Method::POST => {
+            return wanted::tell(&shared.wanted, &user, node, &parts.headers, body).await;
+        }
+        Route::CustomMetric(place)
+            if parts.method == Method::GET
+                && custom_metrics::serves(
+                    &shared.aggregation,
+                    crate::custom_metrics::GROUP,
+                    &place.version,
+                ) =>
+        {
+            *labels = Labels { verb: "get", group: crate::custom_metrics::GROUP, resource: "", code: 0 };
+            let (registry, metrics) = (&shared.registry, &shared.custom_metrics);
+            return custom_metrics::answer(registry, metrics, &user, place, &query).await;
+        }
         other if parts.method == Method::GET || parts.method == Method::HEAD => {
             return document(shared, &user, other, &query, &catalogue, &parts);
         }
@@ -283,10 +305,13 @@ fn document(
     shared.registry.authorise_action(user, &Action::Path { verb, path: parts.uri.path() })?;
     let headers = &parts.headers;
     match route {
-        Route::Root => Ok(discovery::root(catalogue)),
+        Route::Root => Ok(discovery::root(catalogue, &shared.aggregation)),
         Route::CoreVersions => Ok(discovery::core_versions(&shared.discovered, catalogue, headers)),
         Route::Groups => Ok(discovery::groups(&shared.discovered, &shared.aggregation, catalogue, headers)),
         Route::Group(group) => discovery::group(&shared.aggregation, catalogue, group),
+        Route::Resources(group, version) if custom_metrics::serves(&shared.aggregation, group, version) => {
+            Ok(json_response(StatusCode::OK, &custom_metrics::resources(version)))
+        }
         Route::Resources(group, version) => discovery::resources(catalogue, group, version),
         Route::OpenApiIndex => openapi::index(catalogue, &shared.aggregation, headers),
         Route::OpenApiV2 => openapi::v2(&shared.registry, catalogue, headers),

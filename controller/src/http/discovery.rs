@@ -11,8 +11,10 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use crate::aggregate::{Aggregation, Remote};
+use crate::aggregate::Aggregation;
+use crate::custom_metrics::{GROUP, VERSIONS};
 use crate::http::body::{Body, Response};
+use crate::http::custom_metrics;
 use crate::http::status::json_response;
 use crate::identity::Digest;
 use crate::registry::{ApiError, Reason};
@@ -89,7 +91,7 @@ fn aggregated_version(headers: &HeaderMap) -> Option<&'static str> {
 }
 
 /// `/`: which paths there are.
-pub fn root(catalogue: &Catalogue) -> Response {
+pub fn root(catalogue: &Catalogue, aggregation: &Aggregation) -> Response {
     let mut paths: Vec<String> = ["/api", "/apis", "/healthz", "/livez", "/metrics", "/readyz", "/version"]
         .into_iter()
         .chain(["/openapi/v2", "/openapi/v3"])
@@ -99,6 +101,11 @@ pub fn root(catalogue: &Catalogue) -> Response {
         let root = if group.is_empty() { "/api".to_owned() } else { format!("/apis/{group}") };
         paths.extend(versions.iter().map(|(version, _)| format!("{root}/{version}")));
         paths.push(root);
+    }
+    let metrics = custom_metrics::versions(aggregation);
+    if !metrics.is_empty() {
+        paths.push(format!("/apis/{GROUP}"));
+        paths.extend(metrics.iter().map(|version| format!("/apis/{GROUP}/{version}")));
     }
     paths.sort_unstable();
     paths.dedup();
@@ -133,7 +140,7 @@ pub fn groups(
         }
         return aggregate(catalogue, aggregation, version, Part::Groups).answer(headers);
     }
-    let groups = versions_of(catalogue, &remotes);
+    let groups = versions_of(catalogue, aggregation);
     let groups: Vec<Value> =
         groups.iter().filter(|(g, _)| !g.is_empty()).map(|(g, v)| group_of(g, v)).collect();
     json_response(StatusCode::OK, &json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}))
@@ -141,7 +148,7 @@ pub fn groups(
 
 /// `/apis/<group>`
 pub fn group(aggregation: &Aggregation, catalogue: &Catalogue, name: &str) -> Result<Response, ApiError> {
-    let groups = versions_of(catalogue, &aggregation.remotes());
+    let groups = versions_of(catalogue, aggregation);
     let versions = groups.get(name).filter(|_| !name.is_empty()).ok_or_else(nothing)?;
     let mut group = group_of(name, versions);
     group["kind"] = "APIGroup".into();
@@ -193,12 +200,16 @@ fn architecture() -> &'static str {
 }
 
 /// The versions of every group, ours and others', the preferred one first.
-fn versions_of(catalogue: &Catalogue, remotes: &[Arc<Remote>]) -> BTreeMap<String, Vec<String>> {
+fn versions_of(catalogue: &Catalogue, aggregation: &Aggregation) -> BTreeMap<String, Vec<String>> {
     let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (group, versions) in catalogue.groups() {
         groups.insert(group.to_owned(), versions.iter().map(|(version, _)| (*version).to_owned()).collect());
     }
-    for remote in remotes {
+    let metrics = custom_metrics::versions(aggregation);
+    if !metrics.is_empty() {
+        groups.insert(GROUP.to_owned(), metrics.iter().map(|version| (*version).to_owned()).collect());
+    }
+    for remote in aggregation.remotes().iter() {
         let versions = groups.entry(remote.group.clone()).or_default();
         if !versions.contains(&remote.version) {
             versions.push(remote.version.clone());
@@ -309,12 +320,16 @@ fn aggregate_local(catalogue: &Catalogue, version: &str, part: Part) -> Document
 /// What is served here and by others.
 fn aggregate(catalogue: &Catalogue, aggregation: &Aggregation, version: &str, part: Part) -> Document {
     let mut groups = local(catalogue, part);
+    if custom_metrics::versions(aggregation).is_empty() {
+        groups.remove(GROUP);
+    }
     for remote in aggregation.remotes().iter() {
         let versions = groups.entry(remote.group.clone()).or_default();
         versions.retain(|(version, _)| *version != remote.version);
         let learned = aggregation.learned(remote);
         let freshness = if remote.available { "Current" } else { "Stale" };
-        let resources = learned.map(|learned| foreign(remote, &learned)).unwrap_or_default();
+        let of = |learned: Arc<Value>| resources_of(&remote.group, &remote.version, &learned);
+        let resources = learned.map(of).unwrap_or_default();
         let found = json!({"version": remote.version, "resources": resources, "freshness": freshness});
         versions.push((remote.version.clone(), found));
         versions.sort_by(|(a, _), (b, _)| meta::prefer(a, b));
@@ -336,7 +351,16 @@ fn local(catalogue: &Catalogue, part: Part) -> Groups {
         };
         versions.iter().map(one).collect()
     };
-    wanted.map(|(group, all)| ((*group).to_owned(), versions(all))).collect()
+    let mut found: Groups = wanted.map(|(group, all)| ((*group).to_owned(), versions(all))).collect();
+    if part == Part::Groups {
+        let one = |version: &&str| {
+            let resources = resources_of(GROUP, version, &custom_metrics::resources(version));
+            let found = json!({"version": version, "resources": resources, "freshness": "Current"});
+            ((*version).to_owned(), found)
+        };
+        found.insert(GROUP.to_owned(), VERSIONS.iter().map(one).collect());
+    }
+    found
 }
 
 fn document(version: &str, groups: &Groups) -> Document {
@@ -361,24 +385,36 @@ fn document(version: &str, groups: &Groups) -> Document {
     )
 }
 
-/// The resources of an APIResourceList in the newer form, subresources with their resource.
-fn foreign(remote: &Remote, list: &Value) -> Vec<Value> {
+/// The resources of an APIResourceList in the newer form, subresources with their resource, also if that is none of its
+/// own.
+fn resources_of(group: &str, version: &str, list: &Value) -> Vec<Value> {
     let all = meta::items(list, &["resources"]);
     let response = |one: &Value| {
         let or = |field: &str, otherwise: &str| match meta::text(one, &[field]) {
             "" => otherwise.to_owned(),
             said => said.to_owned(),
         };
-        json!({"group": or("group", &remote.group), "version": or("version", &remote.version), "kind": one["kind"]})
+        json!({"group": or("group", group), "version": or("version", version), "kind": one["kind"]})
     };
-    let whole = all.iter().filter(|one| !meta::text(one, &["name"]).contains('/'));
-    whole
-        .map(|one| {
-            let name = meta::text(one, &["name"]);
-            let scope = if one["namespaced"] == true { "Namespaced" } else { "Cluster" };
+    let name_of = |one: &Value| meta::text(one, &["name"]).split('/').next().unwrap_or_default().to_owned();
+    let mut names: Vec<String> = Vec::new();
+    for name in all.iter().map(name_of) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+        .iter()
+        .map(|name| {
+            let own = all.iter().find(|one| meta::text(one, &["name"]) == name);
+            let any = all.iter().find(|one| name_of(one) == *name);
+            let scope = if any.is_some_and(|one| one["namespaced"] == true) { "Namespaced" } else { "Cluster" };
+            let nothing = json!({"singularName": "", "verbs": []});
+            let one = own.unwrap_or(&nothing);
+            let kind = own.map_or_else(|| json!({"group": "", "version": "", "kind": ""}), response);
             let mut value = json!({
                 "resource": name, "scope": scope, "singularResource": one["singularName"],
-                "verbs": one["verbs"], "responseKind": response(one),
+                "verbs": one["verbs"], "responseKind": kind,
             });
             for field in ["shortNames", "categories"] {
                 if let Some(words) = one.get(field) {
@@ -390,7 +426,7 @@ fn foreign(remote: &Remote, list: &Value) -> Vec<Value> {
                 .filter_map(|other| {
                     let (of, subresource) = meta::text(other, &["name"]).split_once('/')?;
                     let found = || json!({"subresource": subresource, "verbs": other["verbs"], "responseKind": response(other)});
-                    (of == name).then(found)
+                    (of == *name).then(found)
                 })
                 .collect();
             if !subresources.is_empty() {

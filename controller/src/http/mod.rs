@@ -18,6 +18,7 @@ mod content;
 mod reply;
 mod stream;
 
+mod custom_metrics;
 mod discovery;
 mod health;
 mod issuer;
@@ -28,6 +29,7 @@ mod zpages;
 
 mod join;
 mod logs;
+mod wanted;
 
 mod spdy;
 mod websocket;

@@ -6,6 +6,7 @@ use edge_api::catalogue::Catalogue;
 use edge_api::kind::{Kind, Subresource};
 use edge_api::kinds;
 
+use crate::custom_metrics;
 use crate::http::query::{Plus, decode};
 use crate::registry::Target;
 
@@ -47,6 +48,21 @@ pub struct Passage<'a> {
     pub name: Cow<'a, str>,
     /// The path as it was sent; none if not even its slash was.
     pub path: Option<&'a str>,
+}
+
+/// A metric of objects.
+#[derive(Clone)]
+pub struct MetricPlace<'a> {
+    /// The version of the group.
+    pub version: Cow<'a, str>,
+    /// The namespace.
+    pub namespace: Cow<'a, str>,
+    /// The resource of the objects, with its group.
+    pub resource: Cow<'a, str>,
+    /// The name of one, or `*`.
+    pub name: Cow<'a, str>,
+    /// The metric.
+    pub metric: Cow<'a, str>,
 }
 
 /// What a path means.
@@ -95,6 +111,10 @@ pub enum Route<'a> {
     Join,
     /// `/edgectl.dev/v1/nodes/<name>/tunnel`
     Tunnel(Cow<'a, str>),
+    /// `/edgectl.dev/v1/nodes/<name>/wanted`
+    Wanted(Cow<'a, str>),
+    /// `/apis/custom.metrics.k8s.io/<version>/namespaces/<namespace>/<resource>/<name>/<metric>`
+    CustomMetric(MetricPlace<'a>),
     /// Nothing that is served.
     Nothing,
 }
@@ -120,6 +140,15 @@ impl<'a> Route<'a> {
                 let path = Some(after(path, 7)).filter(|_| !bare);
                 Route::PodProxy(Passage { kind, namespace: at(3), name: at(5), path })
             }
+            ["apis", custom_metrics::GROUP, _, "namespaces", _, _, _, _] => {
+                Route::CustomMetric(MetricPlace {
+                    version: at(2),
+                    namespace: at(4),
+                    resource: at(5),
+                    name: at(6),
+                    metric: at(7),
+                })
+            }
             ["api", version, ..] => objects(catalogue, "", version, &parts[2..]),
             ["apis", group, version, ..] => objects(catalogue, group, version, &parts[3..]),
             ["openapi", "v3"] => Route::OpenApiIndex,
@@ -139,6 +168,7 @@ impl<'a> Route<'a> {
             ["debug", "scheduler", "why"] => Route::Why,
             ["edgectl.dev", "v1", "join"] => Route::Join,
             ["edgectl.dev", "v1", "nodes", _, "tunnel"] => Route::Tunnel(at(3)),
+            ["edgectl.dev", "v1", "nodes", _, "wanted"] => Route::Wanted(at(3)),
             _ => Route::Nothing,
         }
     }
@@ -213,6 +243,9 @@ mod tests {
             Route::PodProxy(p) => {
                 format!("proxy {} {}/{} {:?}", p.kind.kind, p.namespace, p.name, p.path)
             }
+            Route::CustomMetric(p) => {
+                format!("metric {} {}/{}/{}/{}", p.version, p.namespace, p.resource, p.name, p.metric)
+            }
             Route::Nothing => "nothing".to_owned(),
             Route::Root => "root".to_owned(),
             _ => "other".to_owned(),
@@ -245,6 +278,9 @@ mod tests {
             ("/api/v1/nodes/n%2e1/proxy/metrics", "proxy n.1 metrics"),
             ("//api/v1//nodes/n/proxy/a%2fb/c", "proxy n a%2fb/c"),
             ("/api/v1/nodes/n/proxy", "proxy n "),
+            ("/apis/custom.metrics.k8s.io/v1beta2", "resources custom.metrics.k8s.io/v1beta2"),
+            ("/apis/custom.metrics.k8s.io/v1beta2/namespaces/a/pods/*/m", "metric v1beta2 a/pods/*/m"),
+            ("/apis/custom.metrics.k8s.io/v1beta2/namespaces/a/pods", "nothing"),
             ("/", "root"),
             ("/nothing", "nothing"),
             ("/api/v1/namespaces/a/pods/b:80/proxy/c%2fd/", "proxy Pod a/b:80 Some(\"c%2fd/\")"),

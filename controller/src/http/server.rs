@@ -16,6 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::aggregate::Aggregation;
+use crate::custom_metrics::CustomMetrics;
 use crate::http::audit::Audit;
 use crate::http::connection::{self, Peer, Shared};
 use crate::http::discovery::Discovered;
@@ -28,6 +29,7 @@ use crate::identity::{IdentityError, User};
 use crate::registry::Registry;
 use crate::tunnel::Tunnels;
 use crate::usage::Usage;
+use crate::wanted::Wanted;
 
 /// Connections served at a time; more wait.
 const CONNECTIONS: usize = 8192;
@@ -94,10 +96,13 @@ impl ApiServer {
     pub fn new(registry: Registry) -> Result<ApiServer, ListenError> {
         let config = registry.pki().server_config().map_err(ListenError::Identity)?;
         let cut = CancellationToken::new();
+        let aggregation = Aggregation::new(registry.clone());
         let (tunnels, zpages) = (registry.tunnels().clone(), Zpages::starting(registry.now()));
         let shared = Shared {
             usage: Usage::new(registry.clone(), tunnels.clone()),
-            aggregation: Aggregation::new(registry.clone()),
+            custom_metrics: CustomMetrics::new(registry.clone(), aggregation.clone()),
+            aggregation,
+            wanted: Wanted::default(),
             registry,
             tunnels,
             checks: Checks::default(),
@@ -196,6 +201,16 @@ impl ApiServer {
     /// What Nodes and Pods use.
     pub fn usage(&self) -> &Usage {
         &self.shared.usage
+    }
+
+    /// Metrics of objects.
+    pub fn custom_metrics(&self) -> &CustomMetrics {
+        &self.shared.custom_metrics
+    }
+
+    /// Autoscalers for whose targets requests wait.
+    pub fn wanted(&self) -> &Wanted {
+        &self.shared.wanted
     }
 
     /// The objects it serves.

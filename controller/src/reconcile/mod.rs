@@ -62,7 +62,7 @@ mod writer;
 #[cfg(test)]
 pub mod ledger;
 
-pub use autoscaler::run as autoscale;
+pub use autoscaler::{Outside as Measures, run as autoscale};
 pub use driver::{Driver, Progress, RunError, Status, Task, WriteError, Writer, carry_out, run};
 pub use error_rate::run as watch_errors;
 pub use persistent_volume::{

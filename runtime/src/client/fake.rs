@@ -222,6 +222,7 @@ impl Fake {
                 StatusCode::CREATED,
                 &json!({"status": {"token": "t0ken", "expirationTimestamp": "2099-01-01T00:00:00Z"}}),
             ),
+            Method::POST if path.ends_with("/wanted") => reply(StatusCode::OK, &json!({})),
             Method::POST => {
                 let path = format!("{path}/{}", body["metadata"]["name"].as_str().unwrap_or_default());
                 if self.get(&path).is_some() {

@@ -35,6 +35,9 @@ impl Resource {
         Resource { root: "/apis/discovery.k8s.io/v1", plural: "endpointslices" };
     /// `ingresses`
     pub const INGRESSES: Resource = Resource { root: "/apis/networking.k8s.io/v1", plural: "ingresses" };
+    /// `horizontalpodautoscalers`
+    pub const AUTOSCALERS: Resource =
+        Resource { root: "/apis/autoscaling/v2", plural: "horizontalpodautoscalers" };
     /// `leases`
     pub const LEASES: Resource = Resource { root: "/apis/coordination.k8s.io/v1", plural: "leases" };
 

@@ -8,13 +8,16 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+/// In how many places one body counts at most: its Pod, its Service and its Ingress.
+const COUNTED: usize = 3;
+
 /// The body of a request or response: empty, whole, arriving from a connection, or any other
 /// [`http_body::Body`] in a box.
 #[derive(Default)]
 pub struct Body {
     inner: Inner,
-    /// Ends when the body does.
-    _work: Option<InFlight>,
+    /// End when the body does.
+    work: [Option<InFlight>; COUNTED],
 }
 
 #[derive(Default)]
@@ -52,7 +55,9 @@ impl Body {
 
     /// Counts as work in progress until the body is read to its end or dropped.
     pub fn counted(mut self, work: InFlight) -> Self {
-        self._work = Some(work);
+        if let Some(place) = self.work.iter_mut().find(|place| place.is_none()) {
+            *place = Some(work);
+        }
         self
     }
 
@@ -69,7 +74,7 @@ impl Body {
 
 impl From<Inner> for Body {
     fn from(inner: Inner) -> Self {
-        Body { inner, _work: None }
+        Body { inner, work: Default::default() }
     }
 }
 

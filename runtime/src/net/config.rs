@@ -43,7 +43,7 @@ impl Default for Config {
     }
 }
 
-/// Quotas of each Pod. Beyond them a call fails; nothing queues without bound.
+/// Quotas of each Pod, and of what waits for Pods. Beyond them a call fails; nothing queues without bound.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Open sockets: bound, listening, connected, accepted.
@@ -56,6 +56,10 @@ pub struct Limits {
     pub stream_buffer: usize,
     /// How long a connect may take.
     pub connect_timeout: Duration,
+    /// Requests that may wait for one Service that is scaled to zero.
+    pub waiting: usize,
+    /// How long they may.
+    pub hold: Duration,
 }
 
 impl Default for Limits {
@@ -66,6 +70,8 @@ impl Default for Limits {
             datagrams: 256,
             stream_buffer: 64 * 1024,
             connect_timeout: Duration::from_secs(10),
+            waiting: 1024,
+            hold: Duration::from_secs(60),
         }
     }
 }

@@ -1,17 +1,20 @@
 //! HTTP on the Pod network: a handler of this node is called, anything else gets a connection.
 
-use crate::http::{Body, Handler, HandlerError, Request, Response, SharedHandler};
+use crate::http::{Body, Handler, HandlerError, InFlight, Request, Response, SharedHandler};
+use crate::net::lobby::Seat;
 use crate::net::network::{Inner, Network, Place, join};
 use crate::net::pod::{Pod, Tcp};
 use crate::net::stream::Stream;
 use crate::net::upstream::send_fresh;
 use crate::net::{NetError, outside};
-use crate::table::{Origin, ServicePort, Table};
+use crate::table::{Origin, ServicePort, Table, Tally};
 use futures::future::BoxFuture;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Why an exchange brought no response.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +29,12 @@ pub enum ExchangeError {
         /// The request, untouched.
         request: Box<Request>,
     },
+    /// The Service is scaled to zero, and no endpoint came in the time that a request may wait.
+    #[error("no endpoint of a Service that was scaled to zero became ready in time")]
+    Asleep,
+    /// The Service is scaled to zero, and as many requests wait for it as may.
+    #[error("too many requests wait for a Service that is scaled to zero")]
+    Crowded,
     /// The Service or port does not exist.
     #[error("no such Service or port")]
     NoService,
@@ -58,7 +67,7 @@ impl Network {
     /// Sends a request to an endpoint of the Service port that `find` names, in the client's
     /// turn. Endpoints that refuse before anything is sent are passed over. While none takes it,
     /// waits up to `patience` for one that does, since a rolling update may leave a moment
-    /// without any.
+    /// without any; for a Service that is scaled to zero, [`Limits::hold`](crate::net::Limits::hold).
     pub async fn exchange(
         &self,
         find: impl Fn(&Table) -> Option<Arc<ServicePort>>,
@@ -80,36 +89,94 @@ impl Network {
     }
 }
 
+/// Waits for something that may make a Service take what it has refused.
+pub(crate) struct Wait<'a> {
+    network: &'a Inner,
+    tables: watch::Receiver<u64>,
+    arrivals: watch::Receiver<u64>,
+    begun: Instant,
+    patience: Duration,
+    seat: Option<Seat>,
+}
+
+/// Why there is no sense in waiting on.
+pub(crate) enum Waited {
+    /// Nothing has changed for too long.
+    InVain,
+    /// The Service is scaled to zero and does not come back.
+    Asleep,
+    /// The Service is scaled to zero, and too many wait already.
+    Crowded,
+}
+
+impl<'a> Wait<'a> {
+    /// Begins. Whatever changes from now on is heard.
+    pub(crate) fn new(network: &'a Inner, patience: Duration) -> Wait<'a> {
+        let (tables, arrivals) = (network.tables.subscribe(), network.arrivals());
+        Wait { network, tables, arrivals, begun: Instant::now(), patience, seat: None }
+    }
+
+    /// Returns when it makes sense to try again. The port is as it was at the last trial.
+    pub(crate) async fn again(&mut self, port: &ServicePort) -> Result<(), Waited> {
+        let asleep = port.is_asleep();
+        if !asleep && self.seat.take().is_some() {
+            // An endpoint that has just come may not listen yet.
+            self.begun = Instant::now();
+        }
+        if asleep && self.seat.is_none() {
+            self.seat = Some(self.network.lobby.enter(&port.wakers).ok_or(Waited::Crowded)?);
+        }
+        let most = if asleep { self.network.config.limits.hold } else { self.patience };
+        let change = async {
+            tokio::select! {
+                _ = self.tables.changed() => {}
+                _ = self.arrivals.changed() => {}
+            }
+        };
+        let changed = tokio::time::timeout_at(self.begun + most, change).await;
+        changed.map_err(|_| if asleep { Waited::Asleep } else { Waited::InVain })
+    }
+}
+
 impl Inner {
     pub(crate) async fn exchange(
         &self,
         find: impl Fn(&Table) -> Option<Arc<ServicePort>>,
         caller: Caller,
+        request: Request,
+        patience: Duration,
+    ) -> Result<Response, ExchangeError> {
+        let port = find(&self.tables.load()).ok_or(ExchangeError::NoService)?;
+        let present = port.tally.begin();
+        let response = self.exchange_patiently(&port, find, caller, request, patience).await?;
+        Ok(response.map(|body| body.counted(present)))
+    }
+
+    async fn exchange_patiently(
+        &self,
+        port: &ServicePort,
+        find: impl Fn(&Table) -> Option<Arc<ServicePort>>,
+        caller: Caller,
         mut request: Request,
         patience: Duration,
     ) -> Result<Response, ExchangeError> {
-        let look_up = || find(&self.tables.load()).ok_or(ExchangeError::NoService);
-        match self.exchange_once(&*look_up()?, caller, request).await {
+        match self.exchange_once(port, caller, request).await {
             Err(ExchangeError::Unsent { request: back, .. }) => request = *back,
             done => return done,
         }
-        let deadline = tokio::time::Instant::now() + patience;
-        let mut tables = self.tables.subscribe();
-        let mut arrivals = self.arrivals();
+        let mut wait = Wait::new(self, patience);
         loop {
             // Looked at after subscribing, so that nothing is missed in between.
-            match self.exchange_once(&*look_up()?, caller, request).await {
+            let port = find(&self.tables.load()).ok_or(ExchangeError::NoService)?;
+            match self.exchange_once(&port, caller, request).await {
                 Err(ExchangeError::Unsent { error, request: back }) => {
-                    let change = async {
-                        tokio::select! {
-                            _ = tables.changed() => {}
-                            _ = arrivals.changed() => {}
-                        }
-                    };
-                    if tokio::time::timeout_at(deadline, change).await.is_err() {
-                        return Err(ExchangeError::Unsent { error, request: back });
-                    }
                     request = *back;
+                    match wait.again(&port).await {
+                        Ok(()) => {}
+                        Err(Waited::InVain) => return Err(ExchangeError::unsent(error, request)),
+                        Err(Waited::Asleep) => return Err(ExchangeError::Asleep),
+                        Err(Waited::Crowded) => return Err(ExchangeError::Crowded),
+                    }
                 }
                 done => return done,
             }
@@ -150,8 +217,14 @@ impl Inner {
             Err(error) => return Err(ExchangeError::unsent(error, request)),
         };
         match holder {
-            Some((_, Tcp::Http(handler))) => call(&handler, request).await,
-            Some((pod, Tcp::Listening(_))) => self.exchange_stream(&pod, to, client, request).await,
+            Some((pod, Tcp::Http(handler))) => {
+                let _present = pod.tally.stay();
+                taken(&pod, call(&handler, request).await)
+            }
+            Some((pod, Tcp::Listening(_))) => {
+                let _present = pod.tally.stay();
+                taken(&pod, self.exchange_stream(&pod, to, client, request).await)
+            }
             _ => Err(ExchangeError::unsent(NetError::ConnectionRefused, request)),
         }
     }
@@ -180,6 +253,14 @@ impl Inner {
             Err(error) => Err(ExchangeError::unsent(error, request)),
         }
     }
+}
+
+/// Counts what a Pod did not refuse.
+fn taken(pod: &Pod, outcome: Result<Response, ExchangeError>) -> Result<Response, ExchangeError> {
+    if !matches!(outcome, Err(ExchangeError::Unsent { .. })) {
+        pod.tally.count();
+    }
+    outcome
 }
 
 pub(crate) async fn call(handler: &SharedHandler, request: Request) -> Result<Response, ExchangeError> {
@@ -212,6 +293,26 @@ impl Handler for Counted {
         };
         let answer = self.handler.call(request);
         Box::pin(async move { Ok(answer.await?.map(|body| body.counted(work))) })
+    }
+}
+
+/// A handler whose calls count as requests.
+pub(crate) struct Tallied {
+    tallies: Vec<Tally>,
+    handler: SharedHandler,
+}
+
+impl Tallied {
+    pub(crate) fn new(tallies: Vec<Tally>, handler: SharedHandler) -> Self {
+        Tallied { tallies, handler }
+    }
+}
+
+impl Handler for Tallied {
+    fn call(&self, request: Request) -> BoxFuture<'static, Result<Response, HandlerError>> {
+        let present: Vec<InFlight> = self.tallies.iter().map(Tally::begin).collect();
+        let answer = self.handler.call(request);
+        Box::pin(async move { Ok(answer.await?.map(|body| present.into_iter().fold(body, Body::counted))) })
     }
 }
 

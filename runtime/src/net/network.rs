@@ -4,6 +4,8 @@
 use crate::dns::{PodNames, Resolver};
 use crate::http::SharedHandler;
 use crate::net::affinity::Affinities;
+use crate::net::exchange::{Tallied, Wait, Waited};
+use crate::net::lobby::Lobby;
 use crate::net::outside;
 use crate::net::pipe::Pipe;
 use crate::net::pod::{Pod, Tcp};
@@ -11,14 +13,18 @@ use crate::net::pod_net::PodNet;
 use crate::net::stream::Stream;
 use crate::net::upstream::Upstreams;
 use crate::net::{Attachment, Config, NetError, PodIdentity};
-use crate::table::{Origin, Protocol, ServicePort, Tables};
+use crate::table::{Origin, Protocol, ServicePort, Tables, Tally};
 use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio::sync::watch;
+
+/// How long a connection that has waited for an endpoint waits for it to listen.
+const WOKEN: Duration = Duration::from_secs(5);
 
 /// The network of one node. Clones are the same network.
 #[derive(Clone)]
@@ -29,6 +35,7 @@ pub(crate) struct Inner {
     pub(crate) tables: Arc<Tables>,
     pub(crate) resolver: Arc<Resolver>,
     pub(crate) upstreams: Upstreams,
+    pub(crate) lobby: Lobby,
     pub(crate) tls: OnceLock<Arc<rustls::ClientConfig>>,
     affinities: Affinities,
     pods: RwLock<HashMap<IpAddr, Arc<Pod>>>,
@@ -66,6 +73,7 @@ impl Network {
     pub fn new(config: Config, tables: Arc<Tables>) -> Self {
         let resolver = Arc::new(Resolver::new(config.names.clone(), tables.clone()));
         Network(Arc::new(Inner {
+            lobby: Lobby::new(config.limits.waiting),
             config,
             tables,
             resolver,
@@ -118,8 +126,16 @@ impl Network {
         self.0.dial(to, from, Origin::Inside).await
     }
 
+    /// Opens what is behind a Pod's address for the node itself, which only looks whether the Pod is well: that is no
+    /// request that anybody counts.
+    pub async fn look_in(&self, to: SocketAddr, from: SocketAddr) -> Result<Dialed, NetError> {
+        let is_service = self.0.tables.load().virtual_port(to, Protocol::Tcp).is_some();
+        if is_service { self.dial(to, from).await } else { self.0.dial_endpoint(to, from).await }
+    }
+
     /// Opens an endpoint of a Service port for a client that `from` names. Endpoints that
-    /// terminate come last; a refused connection goes on to the next.
+    /// terminate come last; a refused connection goes on to the next. A connection to a Service that is scaled to
+    /// zero waits.
     pub async fn dial_service(
         &self,
         port: &ServicePort,
@@ -127,6 +143,23 @@ impl Network {
         origin: Origin,
     ) -> Result<Dialed, NetError> {
         self.0.dial_service(port, from, origin).await
+    }
+
+    /// Where requests wait for Services that are scaled to zero.
+    pub fn lobby(&self) -> &Lobby {
+        &self.0.lobby
+    }
+
+    /// How long a request for a Service port may wait for an endpoint, if it usually waits
+    /// `patience`.
+    pub fn patience(&self, port: Option<&ServicePort>, patience: Duration) -> Duration {
+        let woken = port.is_some_and(|port| !port.wakers.is_empty());
+        if woken { self.0.config.limits.hold.max(patience) } else { patience }
+    }
+
+    /// Every Pod of this node with the counters of its requests.
+    pub fn pod_tallies(&self) -> Vec<(PodIdentity, Tally)> {
+        self.0.pods.read().values().map(|pod| (pod.identity.clone(), pod.tally.clone())).collect()
     }
 
     /// Rings when a Pod, listener or handler has arrived.
@@ -184,34 +217,90 @@ impl Inner {
         let port = self.tables.load().virtual_port(to, Protocol::Tcp).cloned();
         match port {
             Some(port) => {
-                let dialed = self.dial_service(&port, from, origin).await?;
-                Ok(match dialed {
+                let (dialed, endpoint) = self.dial_service_at(&port, from, origin).await?;
+                let tallies = self.tally_at(endpoint).into_iter().chain([port.tally.clone()]);
+                Ok(match counted(dialed, tallies.collect()) {
                     Dialed::Stream(stream) => Dialed::Stream(stream.seen_at(to)),
                     http => http,
                 })
             }
-            None => self.dial_endpoint(to, from).await,
+            None => {
+                let dialed = self.dial_endpoint(to, from).await?;
+                Ok(counted(dialed, self.tally_at(to.ip()).into_iter().collect()))
+            }
         }
     }
 
+    fn tally_at(&self, ip: IpAddr) -> Option<Tally> {
+        self.pod_at(ip).map(|pod| pod.tally.clone())
+    }
+
+    /// A connection to a Service counts as a request, unless requests will be counted that come on it.
     pub(crate) async fn dial_service(
         &self,
         port: &ServicePort,
         from: SocketAddr,
         origin: Origin,
     ) -> Result<Dialed, NetError> {
+        let (dialed, endpoint) = self.dial_service_at(port, from, origin).await?;
+        if let Dialed::Stream(_) = dialed {
+            port.tally.count();
+            self.tally_at(endpoint).iter().for_each(Tally::count);
+        }
+        Ok(dialed)
+    }
+
+    /// Opens an endpoint, and says at which address that is.
+    async fn dial_service_at(
+        &self,
+        port: &ServicePort,
+        from: SocketAddr,
+        origin: Origin,
+    ) -> Result<(Dialed, IpAddr), NetError> {
         if &*port.service == "kubernetes.default"
             && let Some(api_server) = self.config.api_server
         {
             let stream = outside::connect(api_server, from, &self.config.limits).await?;
-            return Ok(Dialed::Stream(stream));
+            return Ok((Dialed::Stream(stream), api_server.ip()));
         }
+        let refused = match self.dial_once(port, from, origin).await {
+            Err(error) if port.is_asleep() => error,
+            done => return done,
+        };
+        let _present = port.tally.stay();
+        let mut wait = Wait::new(self, WOKEN);
+        loop {
+            let port = self.again(port).ok_or_else(|| refused.clone())?;
+            match self.dial_once(&port, from, origin).await {
+                Err(error) => match wait.again(&port).await {
+                    Ok(()) => {}
+                    Err(Waited::Asleep) => return Err(NetError::Timeout),
+                    Err(Waited::InVain | Waited::Crowded) => return Err(error),
+                },
+                done => return done,
+            }
+        }
+    }
+
+    /// The port as it is now.
+    fn again(&self, port: &ServicePort) -> Option<Arc<ServicePort>> {
+        let table = self.tables.load();
+        let mut ports = table.service(&port.service)?.ports.iter();
+        ports.find(|one| one.number == port.number && one.protocol == port.protocol).cloned()
+    }
+
+    async fn dial_once(
+        &self,
+        port: &ServicePort,
+        from: SocketAddr,
+        origin: Origin,
+    ) -> Result<(Dialed, IpAddr), NetError> {
         let mut last = NetError::ConnectionRefused;
         for endpoint in self.ordered(port, origin, from.ip()) {
             match self.dial_endpoint(endpoint, from).await {
                 Ok(dialed) => {
                     self.affinities.keep(port, from.ip(), endpoint);
-                    return Ok(dialed);
+                    return Ok((dialed, endpoint.ip()));
                 }
                 Err(error) => last = error,
             }
@@ -310,6 +399,17 @@ impl Inner {
         }
         let mut ordered = self.ordered(port, Origin::Inside, client);
         ordered.next().map(Some).ok_or(NetError::ConnectionRefused)
+    }
+}
+
+/// What was opened, so that it counts: a stream as one request, a handler for each of its calls.
+fn counted(dialed: Dialed, tallies: Vec<Tally>) -> Dialed {
+    match dialed {
+        Dialed::Http(handler) => Dialed::Http(Arc::new(Tallied::new(tallies, handler))),
+        stream => {
+            tallies.iter().for_each(Tally::count);
+            stream
+        }
     }
 }
 

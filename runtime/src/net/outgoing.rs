@@ -42,7 +42,8 @@ impl From<ExchangeError> for HttpError {
     fn from(error: ExchangeError) -> Self {
         match error {
             ExchangeError::Unsent { error, .. } => HttpError::Net(error),
-            ExchangeError::NoService => HttpError::Net(NetError::ConnectionRefused),
+            ExchangeError::NoService | ExchangeError::Crowded => HttpError::Net(NetError::ConnectionRefused),
+            ExchangeError::Asleep => HttpError::Net(NetError::Timeout),
             ExchangeError::Handler(error) => HttpError::Handler(error),
             ExchangeError::Protocol(error) => HttpError::Protocol(error),
         }

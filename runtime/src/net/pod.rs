@@ -5,7 +5,7 @@ use crate::net::pipe::Pipe;
 use crate::net::stream::Stream;
 use crate::net::udp::Queue;
 use crate::net::{Limits, NetError, PodIdentity};
-use crate::table::Protocol;
+use crate::table::{Protocol, Tally};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -28,6 +28,8 @@ pub(crate) struct Pod {
     pub(crate) limits: Limits,
     /// Connections and HTTP calls the Pod accepted.
     pub(crate) work: Gauge,
+    /// Requests that were sent to it, but for probes and its own.
+    pub(crate) tally: Tally,
     draining: AtomicBool,
     /// Nothing runs any more and nothing may begin: the Pod is about to end.
     sealed: AtomicBool,
@@ -88,6 +90,7 @@ impl Pod {
             host_network,
             limits,
             work: Gauge::default(),
+            tally: Tally::default(),
             draining: AtomicBool::new(false),
             sealed: AtomicBool::new(false),
             closed: AtomicBool::new(false),

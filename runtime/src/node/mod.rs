@@ -12,6 +12,7 @@ mod janitor;
 mod join;
 mod metrics;
 mod pod_proxy;
+mod rates;
 mod reclaim;
 mod routes;
 mod serve;
@@ -199,6 +200,9 @@ impl Node {
         let slices = follow.everywhere(Resource::ENDPOINT_SLICES, Scope::Whole, senders.slices);
         follow.everywhere(Resource::INGRESSES, Scope::WithoutStatus, senders.ingresses);
         follow.everywhere(Resource::NODES, Scope::WithoutStatus, senders.nodes);
+        follow.everywhere(Resource::AUTOSCALERS, Scope::WithoutStatus, senders.autoscalers);
+        let telling = report::tell_wanted(client.clone(), config.name.clone(), network.lobby().clone());
+        parts.push(("waiting requests", Box::pin(telling)));
 
         let host = Arc::new(host(
             &config, &client, engine, &reported, network, named, services, slices, statuses, events,

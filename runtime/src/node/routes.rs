@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use edge_api::kinds::endpoint_slice::EndpointSlice;
+use edge_api::kinds::horizontal_pod_autoscaler::HorizontalPodAutoscaler;
 use edge_api::kinds::ingress::Ingress;
 use edge_api::kinds::node::Node;
 use edge_api::kinds::pod::Pod;
@@ -33,6 +34,8 @@ pub struct Senders {
     pub pods: mpsc::Sender<Change<Pod>>,
     /// All nodes.
     pub nodes: mpsc::Sender<Change<Node>>,
+    /// Autoscalers, some of which are woken by requests.
+    pub autoscalers: mpsc::Sender<Change<HorizontalPodAutoscaler>>,
 }
 
 /// Builds and publishes tables.
@@ -43,6 +46,7 @@ pub struct Router {
     ingresses: mpsc::Receiver<Change<Ingress>>,
     pods: mpsc::Receiver<Change<Pod>>,
     nodes: mpsc::Receiver<Change<Node>>,
+    autoscalers: mpsc::Receiver<Change<HorizontalPodAutoscaler>>,
     /// The certificates that Ingresses name, by Ingress.
     certificates: HashMap<Key, Vec<(String, Hold)>>,
     bell: Arc<Notify>,
@@ -56,6 +60,7 @@ impl Router {
         let (ingresses_in, ingresses) = mpsc::channel(WAITING);
         let (pods_in, pods) = mpsc::channel(WAITING);
         let (nodes_in, nodes) = mpsc::channel(WAITING);
+        let (autoscalers_in, autoscalers) = mpsc::channel(WAITING);
         let router = Router {
             builder: TableBuilder::new(node, INGRESS_CLASS),
             services,
@@ -63,6 +68,7 @@ impl Router {
             ingresses,
             pods,
             nodes,
+            autoscalers,
             certificates: HashMap::new(),
             bell: Arc::new(Notify::new()),
         };
@@ -72,6 +78,7 @@ impl Router {
             ingresses: ingresses_in,
             pods: pods_in,
             nodes: nodes_in,
+            autoscalers: autoscalers_in,
         };
         (router, senders)
     }
@@ -85,6 +92,7 @@ impl Router {
                 Some(change) = self.ingresses.recv() => self.ingress(change, &host),
                 Some(change) = self.pods.recv() => self.pod(change),
                 Some(change) = self.nodes.recv() => self.node(change),
+                Some(change) = self.autoscalers.recv() => self.autoscaler(change),
                 () = self.bell.notified() => self.refresh_certificates(),
                 else => return,
             }
@@ -111,6 +119,9 @@ impl Router {
         }
         while let Ok(change) = self.nodes.try_recv() {
             self.node(change);
+        }
+        while let Ok(change) = self.autoscalers.try_recv() {
+            self.autoscaler(change);
         }
     }
 
@@ -142,6 +153,14 @@ impl Router {
         match change {
             Change::Apply(_, node) => self.builder.apply_node(&node),
             Change::Delete(key, _) => self.builder.delete_node(&key.name),
+            Change::Synced => {}
+        }
+    }
+
+    fn autoscaler(&mut self, change: Change<HorizontalPodAutoscaler>) {
+        match change {
+            Change::Apply(_, scaler) => self.builder.apply_autoscaler(&scaler),
+            Change::Delete(key, _) => self.builder.delete_autoscaler(&key.namespace, &key.name),
             Change::Synced => {}
         }
     }

@@ -1,5 +1,5 @@
-//! What the server asks over the tunnel: logs, commands, connections, metrics, what is in use, what Pods serve, and
-//! whether the node is there.
+//! What the server asks over the tunnel: logs, commands, connections, metrics, what is in use, how many requests come,
+//! what Pods serve, and whether the node is there.
 
 use std::io;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use tokio_util::io::ReaderStream;
 
 use crate::client::tunnel::{Answer, Body, text};
 use crate::log::{LogKey, LogReader, Logs, ReadError, ReadOptions};
+use crate::node::rates::Rates;
 use crate::node::summary::Summary;
 use crate::node::{exec, forward, metrics, pod_proxy};
 use crate::supervisor::CORE_DUMP;
@@ -26,15 +27,16 @@ use crate::sync::{Key, Mirror};
 /// Answers the server's calls.
 pub fn answer(node: String, host: Arc<Host>, pods: Arc<Mirror<Pod>>, residents: Arc<Residents>) -> Answer {
     let summary = Arc::new(Summary::new(node, host.roster.clone()));
+    let rates = Arc::new(Rates::new(host.network.clone()));
     Arc::new(move |request| -> BoxFuture<'static, Response<Body>> {
         let (host, pods, summary) = (host.clone(), pods.clone(), summary.clone());
-        let residents = residents.clone();
+        let (residents, rates) = (residents.clone(), rates.clone());
         Box::pin(async move {
             match *request.method() {
                 _ if request.uri().path().starts_with(pod_proxy::PREFIX) => {
                     pod_proxy::forward(request, &host, &pods).await
                 }
-                Method::GET => read(&request, &host, &pods, &summary).await,
+                Method::GET => read(&request, &host, &pods, &summary, &rates).await,
                 Method::POST => act(request, &host, &pods, &residents).await,
                 _ => text(StatusCode::METHOD_NOT_ALLOWED, "only GET and POST"),
             }
@@ -82,6 +84,7 @@ async fn read(
     host: &Host,
     pods: &Mirror<Pod>,
     summary: &Summary,
+    rates: &Rates,
 ) -> Response<Body> {
     let parts: Vec<&str> = request.uri().path().trim_start_matches('/').split('/').collect();
     match parts.as_slice() {
@@ -91,6 +94,7 @@ async fn read(
             typed(metrics::MEDIA_TYPE, &all)
         }
         ["stats", "summary"] => typed("application/json", &summary.answer().await.to_string()),
+        ["stats", "requests"] => typed("application/json", &rates.answer().await.to_string()),
         [what @ ("containerLogs" | "coreDump"), namespace, pod, container] => {
             let key = Key { namespace: (*namespace).to_owned(), name: (*pod).to_owned() };
             let Some(pod) = pods.get(&key) else {

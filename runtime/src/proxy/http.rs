@@ -40,6 +40,12 @@ pub(crate) async fn serve<S, F>(
     }
 }
 
+/// Whether these first bytes of a stream are those of a request: a method and a space.
+pub(crate) fn is_http(begin: &[u8]) -> bool {
+    let method = begin.split(|byte| *byte == b' ').next().unwrap_or_default();
+    method.len() >= 3 && method.len() < begin.len() && method.iter().all(u8::is_ascii_uppercase)
+}
+
 fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -56,4 +62,26 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .max_concurrent_streams(250)
         .keep_alive_interval(limits.head_timeout);
     builder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_told_from_other_beginnings() {
+        for (begin, expected) in [
+            ("GET / HT", true),
+            ("OPTIONS ", true),
+            ("PRI * HT", true),
+            ("DELETE /", true),
+            ("", false),
+            ("GET", false),
+            ("* OK ", false),
+            ("\u{16}\u{3}\u{1} a", false),
+            ("EHLO", false),
+        ] {
+            assert_eq!(is_http(begin.as_bytes()), expected, "{begin:?}");
+        }
+    }
 }

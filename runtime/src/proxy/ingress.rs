@@ -34,8 +34,10 @@ impl Forwarder {
         let Some(backend) = found else {
             return plain(StatusCode::NOT_FOUND, "no Ingress route matches this host and path\n");
         };
+        let present = backend.tally.begin();
         let find = move |table: &Table| table.backend(&backend).cloned();
-        self.forward(find, Origin::Routed, client, host.value(), request).await
+        let response = self.forward(find, Origin::Routed, client, host.value(), request).await;
+        response.map(|body| body.counted(present))
     }
 
     /// Sends a request to the Pod behind a hostPort.
@@ -83,8 +85,12 @@ impl Forwarder {
             forward::set_upgrade(request.headers_mut(), protocol);
         }
         let caller = Caller { origin, client: client.ip, source: self.network.gateway() };
+        let patience = {
+            let port = find(&self.network.tables().load());
+            self.network.patience(port.as_deref(), self.limits.patience)
+        };
         let exchange = self.network.exchange(find, caller, request, self.limits.patience);
-        let allowed = self.limits.response_timeout + self.limits.patience;
+        let allowed = self.limits.response_timeout + patience;
         let mut response = match tokio::time::timeout(allowed, exchange).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return failure(&error),
@@ -147,7 +153,7 @@ fn without_port(host: &str) -> &str {
 }
 
 /// A short answer of the proxy itself.
-pub(crate) fn plain(status: StatusCode, text: &'static str) -> Response {
+fn plain(status: StatusCode, text: &'static str) -> Response {
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -155,9 +161,26 @@ pub(crate) fn plain(status: StatusCode, text: &'static str) -> Response {
     response
 }
 
+/// The answer to a request that waited in vain for a Service that is scaled to zero.
+pub(crate) fn asleep() -> Response {
+    plain(StatusCode::GATEWAY_TIMEOUT, "the Service was scaled to zero and did not come back in time\n")
+}
+
+/// The answer to one that may not even wait.
+pub(crate) fn crowded() -> Response {
+    let mut response = plain(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the Service is scaled to zero and too many requests wait for it\n",
+    );
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
 fn failure(error: &ExchangeError) -> Response {
     tracing::debug!(error = error as &dyn std::error::Error, "request could not be forwarded");
     match error {
+        ExchangeError::Asleep => asleep(),
+        ExchangeError::Crowded => crowded(),
         ExchangeError::NoService => {
             plain(StatusCode::SERVICE_UNAVAILABLE, "the backend Service or its port does not exist\n")
         }

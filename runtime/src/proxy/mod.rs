@@ -2,7 +2,8 @@
 //!
 //! A listener accepts, the [`crate::table`] says where it leads, the Pod network carries it
 //! there; a local `wasi:http` instance is a call. A request that nobody took is offered to the
-//! next endpoint, one that was sent is never sent again. This module knows no names and no API.
+//! next endpoint, one that was sent is never sent again. One for a Service that is
+//! scaled to zero waits there, unread. This module knows no names and no API.
 
 mod config;
 mod forward;

@@ -1,18 +1,23 @@
 //! NodePorts and hostPorts: listeners that come and go with the table.
 
 use crate::http::Response;
-use crate::net::{Dialed, PodNet};
+use crate::net::{Dialed, NetError, PodNet};
 use crate::proxy::forward::Client;
 use crate::proxy::ingress::Forwarder;
 use crate::proxy::server::Door;
-use crate::proxy::{http, splice, udp};
+use crate::proxy::{http, ingress, splice, udp};
 use crate::table::{HostPort, Origin, Protocol, Table};
+use ::http::{HeaderValue, header};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio_util::task::AbortOnDropHandle;
+
+/// How long a client may take to show what he speaks when there is nobody to speak with.
+const FIRST_BYTES: Duration = Duration::from_secs(1);
 
 /// A port of the host that leads into the Pod network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -133,8 +138,30 @@ async fn connect(door: &Door, port: Port, stream: TcpStream, peer: SocketAddr) {
             }
             serve_http(door, port, stream, peer).await;
         }
-        Err(error) => tracing::debug!(%peer, %error, "nobody takes the connection"),
+        Err(error) => {
+            tracing::debug!(%peer, %error, "nobody takes the connection");
+            if looked.is_some_and(|port| port.is_asleep()) {
+                refuse(door, &error, stream, peer).await;
+            }
+        }
     }
+}
+
+/// Tells a client why his connection leads nowhere, if he speaks HTTP: nobody knows what a Service without Pods speaks.
+async fn refuse(door: &Door, error: &NetError, stream: TcpStream, peer: SocketAddr) {
+    let mut begin = [0; 8];
+    let length = tokio::time::timeout(FIRST_BYTES, stream.peek(&mut begin)).await;
+    let length = length.map_or(0, Result::unwrap_or_default);
+    if !http::is_http(&begin[..length]) {
+        return;
+    }
+    let late = *error == NetError::Timeout;
+    let answer = |_| async move {
+        let mut response = if late { ingress::asleep() } else { ingress::crowded() };
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+    };
+    http::serve(stream, peer, &door.forwarder.limits, door.drain.clone(), answer).await;
 }
 
 async fn serve_http(door: &Door, port: Port, stream: TcpStream, peer: SocketAddr) {
@@ -155,7 +182,7 @@ async fn answer(
     match port {
         Port::Node(protocol, number) => {
             let find = move |table: &Table| table.node_port(protocol, number).cloned();
-            let host = request.headers().get(::http::header::HOST).cloned();
+            let host = request.headers().get(header::HOST).cloned();
             forwarder.forward(find, Origin::Outside, client, host, request).await
         }
         Port::Host(host_port) => forwarder.forward_to_pod(host_port, client, request).await,

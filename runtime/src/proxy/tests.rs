@@ -37,9 +37,13 @@ fn typed<T: serde::de::DeserializeOwned>(value: Value) -> T {
 
 impl World {
     async fn new(patience: Duration) -> World {
+        World::with(patience, net::Limits::default()).await
+    }
+
+    async fn with(patience: Duration, limits: net::Limits) -> World {
         let tables = Arc::new(Tables::default());
         let names = dns::Config { upstream: Upstream::Servers(Vec::new()), ..dns::Config::default() };
-        let config = net::Config { names, ..net::Config::default() };
+        let config = net::Config { names, limits, ..net::Config::default() };
         let network = Network::new(config, tables.clone());
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let config = Config {
@@ -85,6 +89,16 @@ impl World {
                 "pathType": "Prefix", "backend": {"service": {"name": service,
                 "port": {"number": 80}}}}]}}],
                 "tls": [{"hosts": [host], "secretName": "cert"}]}})));
+        self.publish();
+    }
+
+    /// An autoscaler that has scaled what is behind a Service or Ingress to zero.
+    fn asleep(&mut self, kind: &str, name: &str) {
+        self.builder.apply_autoscaler(&typed(json!({
+            "metadata": {"name": "hpa", "namespace": "shop"},
+            "spec": {"minReplicas": 0, "metrics": [
+                {"type": "Object", "object": {"describedObject": {"kind": kind, "name": name}}}]},
+            "status": {"conditions": [{"type": "ScaledToZero", "status": "True"}]}})));
         self.publish();
     }
 
@@ -349,6 +363,189 @@ async fn node_ports_come_and_go() {
     while TcpStream::connect(at).await.is_ok() {
         tokio::task::yield_now().await;
     }
+}
+
+/// Waits until so many requests, of whichever kind, are there for a Service.
+async fn until_present(world: &World, service: &str, count: usize) {
+    while world.tables.load().service(service).unwrap().tally.present() < count {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn requests_wait_for_a_service_that_is_scaled_to_zero_and_none_is_lost() {
+    let mut world = World::new(Duration::ZERO).await;
+    let number = free_port();
+    let ports = json!([{"name": "http", "port": 80, "protocol": "TCP", "nodePort": number}]);
+    world.service("web", json!({"type": "NodePort", "ports": ports}));
+    world.ingress("shop.example", "/", "web");
+    world.endpoints("web", "TCP", &[]);
+    world.asleep("Service", "web");
+    let caller = world.pod("10.42.0.9");
+    let through_ingress = |n: usize| {
+        let to = world.http;
+        tokio::spawn(async move {
+            let mut stream = TcpStream::connect(to).await.unwrap();
+            exchange(&mut stream, "POST /i HTTP/1.1\r\nhost: shop.example", &format!("i{n}")).await
+        })
+    };
+    let through_port = |n: usize| {
+        tokio::spawn(async move {
+            let mut stream = connect(([127, 0, 0, 1], number).into()).await;
+            exchange(&mut stream, "POST /p HTTP/1.1\r\nhost: h", &format!("p{n}")).await
+        })
+    };
+    let from_pod = |n: usize| {
+        let caller = caller.clone();
+        tokio::spawn(async move {
+            let request =
+                http::Request::post("http://10.43.0.5/s").body(Body::from(format!("s{n}"))).unwrap();
+            let answer = caller.send_http(request).await.unwrap();
+            let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+            format!("HTTP/1.1 200 {}", String::from_utf8_lossy(&bytes))
+        })
+    };
+    let from_socket = |n: usize| {
+        let caller = caller.clone();
+        tokio::spawn(async move {
+            let mut stream = caller.tcp_connect(None, "10.43.0.5:80".parse().unwrap()).await.unwrap();
+            exchange(&mut stream, "POST /c HTTP/1.1\r\nhost: h", &format!("c{n}")).await
+        })
+    };
+    let waiting: Vec<_> =
+        (0..25).flat_map(|n| [through_ingress(n), through_port(n), from_pod(n), from_socket(n)]).collect();
+    until_present(&world, "web.shop", 100).await;
+    assert_eq!(world.network.lobby().wanted(), [Arc::from("shop/hpa")]);
+    let web = world.tables.load().service("web.shop").unwrap().tally.clone();
+    assert_eq!(web.came(), 50, "of connections nobody knows yet what comes on them");
+    let pod = world.pod("10.42.0.2");
+    let bodies = Arc::new(Mutex::new(HashMap::new()));
+    world.endpoints("web", "TCP", &["10.42.0.2"]);
+    let _serving = pod.serve_http(8080, Arc::new(Named { name: "woken", bodies: bodies.clone() })).unwrap();
+    for answer in futures::future::join_all(waiting).await {
+        let answer = answer.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("woken"), "{answer}");
+    }
+    let bodies = bodies.lock();
+    assert!(bodies.len() == 100 && bodies.values().all(|count| *count == 1), "each exactly once: {bodies:?}");
+    while web.present() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(web.came(), 100);
+    let pods: Vec<u64> = world.network.pod_tallies().iter().map(|(_, tally)| tally.came()).collect();
+    assert_eq!(pods.iter().sum::<u64>(), 100);
+    assert!(world.network.lobby().wanted().is_empty());
+}
+
+#[tokio::test]
+async fn a_request_is_there_until_its_answer_has_been_read() {
+    let mut world = World::new(Duration::ZERO).await;
+    world.service("web", json!({}));
+    world.endpoints("web", "TCP", &["10.42.0.2"]);
+    let (pod, caller) = (world.pod("10.42.0.2"), world.pod("10.42.0.9"));
+    let _serving = serve(&pod, "slow");
+    let request = http::Request::get("http://10.43.0.5/").body(Body::empty()).unwrap();
+    let response = caller.send_http(request).await.unwrap();
+    let web = world.tables.load().service("web.shop").unwrap().tally.clone();
+    assert_eq!((web.came(), web.present()), (1, 1));
+    drop(response);
+    assert_eq!((web.came(), web.present()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_stream_waits_for_a_service_that_is_scaled_to_zero() {
+    let mut world = World::new(Duration::ZERO).await;
+    let number = free_port();
+    let ports = json!([{"name": "http", "port": 80, "protocol": "TCP", "nodePort": number}]);
+    world.service("web", json!({"type": "NodePort", "ports": ports}));
+    world.asleep("Service", "web");
+    let mut near = connect(([127, 0, 0, 1], number).into()).await;
+    near.write_all(b"hi").await.unwrap();
+    near.shutdown().await.unwrap();
+    until_present(&world, "web.shop", 1).await;
+    let pod = world.pod("10.42.0.2");
+    world.endpoints("web", "TCP", &["10.42.0.2"]);
+    // The Pod counts as ready before it listens.
+    tokio::task::yield_now().await;
+    let listener = pod.tcp_bind("0.0.0.0:8080".parse().unwrap()).unwrap().listen(1).unwrap();
+    let (mut far, _) = listener.accept().await.unwrap();
+    let mut heard = String::new();
+    far.read_to_string(&mut heard).await.unwrap();
+    assert_eq!(heard, "hi");
+    assert_eq!(world.tables.load().service("web.shop").unwrap().tally.came(), 1);
+}
+
+#[tokio::test]
+async fn waiting_for_a_service_that_is_scaled_to_zero_has_an_end() {
+    let limits = net::Limits { waiting: 1, hold: Duration::from_millis(200), ..net::Limits::default() };
+    let mut world = World::with(Duration::ZERO, limits).await;
+    let number = free_port();
+    let ports = json!([{"name": "http", "port": 80, "protocol": "TCP", "nodePort": number}]);
+    world.service("web", json!({"type": "NodePort", "ports": ports}));
+    world.ingress("shop.example", "/", "web");
+    world.asleep("Ingress", "shop.example");
+    let get = |to: SocketAddr| async move {
+        let mut stream = connect(to).await;
+        exchange(&mut stream, "GET / HTTP/1.1\r\nhost: shop.example", "").await
+    };
+    let first = tokio::spawn(get(world.http));
+    until_present(&world, "web.shop", 1).await;
+    while world.network.lobby().wanted().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let second = get(world.http).await;
+    assert!(second.starts_with("HTTP/1.1 503") && second.contains("retry-after: 1"), "{second}");
+    let third = get(([127, 0, 0, 1], number).into()).await;
+    assert!(third.starts_with("HTTP/1.1 503") && third.contains("too many requests wait"), "{third}");
+    let first = first.await.unwrap();
+    assert!(first.starts_with("HTTP/1.1 504") && first.contains("did not come back in time"), "{first}");
+    let late = get(([127, 0, 0, 1], number).into()).await;
+    assert!(late.starts_with("HTTP/1.1 504"), "{late}");
+    let ingresses: Vec<u64> = world.tables.load().ingress_tallies().map(|(_, tally)| tally.came()).collect();
+    assert_eq!(ingresses, [2]);
+}
+
+#[tokio::test]
+async fn other_services_without_endpoints_answer_as_ever() {
+    let mut world = World::new(Duration::ZERO).await;
+    let number = free_port();
+    let ports = json!([{"name": "http", "port": 80, "protocol": "TCP", "nodePort": number}]);
+    world.service("web", json!({"type": "NodePort", "ports": ports}));
+    world.ingress("shop.example", "/", "web");
+    world.asleep("Service", "another");
+    let caller = world.pod("10.42.0.9");
+    let mut stream = TcpStream::connect(world.http).await.unwrap();
+    let answer = exchange(&mut stream, "GET / HTTP/1.1\r\nhost: shop.example", "").await;
+    assert!(
+        answer.starts_with("HTTP/1.1 503") && answer.contains("no endpoint of the Service is ready"),
+        "{answer}"
+    );
+    let refused = caller.tcp_connect(None, "10.43.0.5:80".parse().unwrap()).await;
+    assert_eq!(refused.err(), Some(net::NetError::ConnectionRefused));
+    let mut stream = connect(([127, 0, 0, 1], number).into()).await;
+    let mut word = String::new();
+    // Closed without a word, or reset.
+    let _ = stream.read_to_string(&mut word).await;
+    assert_eq!(word, "");
+    assert!(world.network.lobby().wanted().is_empty());
+}
+
+#[tokio::test]
+async fn who_waits_hears_that_nobody_will_come() {
+    let mut world = World::new(Duration::ZERO).await;
+    world.service("web", json!({}));
+    world.ingress("shop.example", "/", "web");
+    world.asleep("Service", "web");
+    let to = world.http;
+    let waiting = tokio::spawn(async move {
+        let mut stream = TcpStream::connect(to).await.unwrap();
+        exchange(&mut stream, "GET / HTTP/1.1\r\nhost: shop.example", "").await
+    });
+    until_present(&world, "web.shop", 1).await;
+    world.builder.delete_autoscaler("shop", "hpa");
+    world.publish();
+    let answer = waiting.await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
 }
 
 #[tokio::test]

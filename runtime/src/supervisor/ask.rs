@@ -175,7 +175,7 @@ fn serving_status(framed: &[u8]) -> u8 {
 
 async fn dial(context: &Context, to: SocketAddr) -> Result<Dialed, AskError> {
     let from = SocketAddr::new(context.host.address, 0);
-    context.host.network.dial(to, from).await.map_err(|error| AskError::Dial(to, error))
+    context.host.network.look_in(to, from).await.map_err(|error| AskError::Dial(to, error))
 }
 
 /// The address to ask: the Pod's, unless the question names one.

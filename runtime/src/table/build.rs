@@ -1,10 +1,12 @@
 //! From synced objects to a [`Table`], a change costing what it touches.
 
 use crate::table::build_ingress::{self, SecretKey};
-use crate::table::build_service::{self, Slice};
-use crate::table::{Certificate, HostPort, PodAddress, Protocol, Range, Service, ServicePort, Table};
+use crate::table::build_service::{self, Slice, Standing};
+use crate::table::build_wakers::{self, Waker};
+use crate::table::{Certificate, HostPort, PodAddress, Protocol, Range, Service, ServicePort, Table, Tally};
 use base64::Engine;
 use edge_api::kinds::endpoint_slice::EndpointSlice;
+use edge_api::kinds::horizontal_pod_autoscaler::HorizontalPodAutoscaler;
 use edge_api::kinds::ingress::Ingress;
 use edge_api::kinds::node::Node;
 use edge_api::kinds::pod::Pod;
@@ -31,7 +33,11 @@ pub struct TableBuilder {
     certificates: HashMap<SecretKey, Arc<Certificate>>,
     nodes: BTreeMap<String, Vec<Range>>,
     turns: HashMap<(Arc<str>, u16, Protocol), Arc<AtomicUsize>>,
+    tallies: HashMap<Arc<str>, Tally>,
+    wakers: BTreeMap<(String, String), Waker>,
+    woken: HashMap<Arc<str>, Arc<[Arc<str>]>>,
     dirty_services: HashSet<Arc<str>>,
+    dirty_wakers: bool,
     dirty_routes: bool,
     dirty_nodes: bool,
     dirty: bool,
@@ -61,7 +67,11 @@ impl TableBuilder {
             certificates: HashMap::new(),
             nodes: BTreeMap::new(),
             turns: HashMap::new(),
+            tallies: HashMap::new(),
+            wakers: BTreeMap::new(),
+            woken: HashMap::new(),
             dirty_services: HashSet::new(),
+            dirty_wakers: false,
             dirty_routes: false,
             dirty_nodes: false,
             dirty: false,
@@ -179,6 +189,7 @@ impl TableBuilder {
     /// Takes over a new or changed Ingress.
     pub fn apply_ingress(&mut self, ingress: &Ingress) {
         let key = (ingress.metadata.namespace.clone(), ingress.metadata.name.clone());
+        self.dirty_wakers |= self.wakers.values().any(|waker| waker.is_by(&key));
         self.ingresses.insert(key, ingress.clone());
         self.dirty_routes = true;
     }
@@ -186,7 +197,27 @@ impl TableBuilder {
     /// Forgets an Ingress.
     pub fn delete_ingress(&mut self, namespace: &str, name: &str) {
         let key = (namespace.to_owned(), name.to_owned());
+        self.dirty_wakers |= self.wakers.values().any(|waker| waker.is_by(&key));
         self.dirty_routes |= self.ingresses.remove(&key).is_some();
+    }
+
+    /// Takes over a new or changed HorizontalPodAutoscaler. Most changes concern nobody here.
+    pub fn apply_autoscaler(&mut self, scaler: &HorizontalPodAutoscaler) {
+        let key = (scaler.metadata.namespace.clone(), scaler.metadata.name.clone());
+        let waker = Waker::of(scaler);
+        if self.wakers.get(&key) != waker.as_ref() {
+            match waker {
+                Some(waker) => self.wakers.insert(key, waker),
+                None => self.wakers.remove(&key),
+            };
+            self.dirty_wakers = true;
+        }
+    }
+
+    /// Forgets a HorizontalPodAutoscaler.
+    pub fn delete_autoscaler(&mut self, namespace: &str, name: &str) {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.dirty_wakers |= self.wakers.remove(&key).is_some();
     }
 
     /// Takes over a Secret of type `kubernetes.io/tls`; others are passed over.
@@ -230,20 +261,26 @@ impl TableBuilder {
 
     /// Whether a build would bring anything new.
     pub fn is_dirty(&self) -> bool {
-        self.dirty || self.dirty_nodes || self.dirty_routes || !self.dirty_services.is_empty()
+        let dirty = self.dirty || self.dirty_nodes || self.dirty_routes || self.dirty_wakers;
+        dirty || !self.dirty_services.is_empty()
     }
 
     /// The table of everything applied so far.
     pub fn build(&mut self) -> Table {
+        if std::mem::take(&mut self.dirty_wakers) {
+            self.replace_wakers();
+        }
         for key in std::mem::take(&mut self.dirty_services) {
             self.replace_service(&key);
         }
         if std::mem::take(&mut self.dirty_routes) {
             let class = &self.ingress_class;
-            let (routes, certificates) =
-                build_ingress::routes(self.ingresses.values(), class, &self.certificates);
+            let known = &self.table.ingress_tallies;
+            let (routes, certificates, tallies) =
+                build_ingress::routes(self.ingresses.values(), class, &self.certificates, known);
             self.table.routes = Arc::new(routes);
             self.table.certificates = Arc::new(certificates);
+            self.table.ingress_tallies = tallies.into();
         }
         if std::mem::take(&mut self.dirty_nodes) {
             self.table.node_ranges = self.node_ranges();
@@ -261,6 +298,15 @@ impl TableBuilder {
         pairs.collect()
     }
 
+    /// Finds the Services anew that wake somebody; those of which that has changed are made anew.
+    fn replace_wakers(&mut self) {
+        let woken = build_wakers::by_service(&self.wakers, &self.ingresses);
+        let before = std::mem::replace(&mut self.woken, woken);
+        let keys = before.keys().chain(self.woken.keys());
+        let changed = keys.filter(|key| before.get(*key) != self.woken.get(*key));
+        self.dirty_services.extend(changed.cloned());
+    }
+
     fn replace_service(&mut self, key: &Arc<str>) {
         let new = self.services.get(key).map(|service| {
             let slices = self.slices.get(key).into_iter().flat_map(BTreeMap::values);
@@ -269,7 +315,11 @@ impl TableBuilder {
                 let start = || Arc::new(AtomicUsize::new(fastrand::usize(0..1 << 16)));
                 turns.entry((key.clone(), number, protocol)).or_insert_with(start).clone()
             };
-            Arc::new(build_service::service(key, service, slices, turn))
+            let standing = Standing {
+                tally: self.tallies.entry(key.clone()).or_default().clone(),
+                wakers: self.woken.get(key).cloned().unwrap_or_default(),
+            };
+            Arc::new(build_service::service(key, service, slices, standing, turn))
         });
         let old = self.table.services.get(key).cloned();
         if let Some(old) = &old {
@@ -279,6 +329,7 @@ impl TableBuilder {
             Some(new) => self.put_in(new),
             None => {
                 self.turns.retain(|(service, _, _), _| service != key);
+                self.tallies.remove(key);
             }
         }
         let ports = |service: &Service| -> BTreeSet<(Protocol, u16)> {

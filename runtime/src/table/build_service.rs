@@ -1,6 +1,6 @@
 //! One Service and its EndpointSlices as the data path needs them. Pure.
 
-use crate::table::{Endpoints, Form, Member, Protocol, Service, ServicePort};
+use crate::table::{Endpoints, Form, Member, Protocol, Service, ServicePort, Tally};
 use edge_api::kinds::endpoint_slice::{Endpoint, EndpointSlice};
 use edge_api::kinds::service;
 use std::collections::HashSet;
@@ -52,12 +52,19 @@ fn read_endpoint(endpoint: &Endpoint, node: &str) -> Option<SliceEndpoint> {
     })
 }
 
+/// What a Service keeps over its generations, and who is woken by it.
+pub(crate) struct Standing {
+    pub(crate) tally: Tally,
+    pub(crate) wakers: Arc<[Arc<str>]>,
+}
+
 /// Joins a Service and its slices. `turn` gives the counter that a port keeps over its
 /// generations.
 pub(crate) fn service<'a>(
     key: &Arc<str>,
     service: &service::Service,
     slices: impl Iterator<Item = &'a Slice> + Clone,
+    standing: Standing,
     mut turn: impl FnMut(u16, Protocol) -> Arc<AtomicUsize>,
 ) -> Service {
     let form = form(service);
@@ -78,6 +85,8 @@ pub(crate) fn service<'a>(
             inside_local_only: spec.internal_traffic_policy.as_deref().is_some_and(is_local),
             outside_local_only: is_local(&spec.external_traffic_policy),
             endpoints: Arc::new(endpoints(&port.name, protocol, slices.clone())),
+            wakers: standing.wakers.clone(),
+            tally: standing.tally.clone(),
             turn: turn(number, protocol),
         }))
     });
@@ -86,7 +95,7 @@ pub(crate) fn service<'a>(
         Form::Headless => members(slices),
         _ => Vec::new(),
     };
-    Service { key: key.clone(), form, ports, members }
+    Service { key: key.clone(), form, ports, members, tally: standing.tally }
 }
 
 fn form(service: &service::Service) -> Form {

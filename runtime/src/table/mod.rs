@@ -7,15 +7,18 @@
 mod build;
 mod build_ingress;
 mod build_service;
+mod build_wakers;
 mod range;
 mod route;
 mod service;
 mod shared_map;
+mod tally;
 
 pub use build::TableBuilder;
 pub use range::{Range, RangeError};
 pub use route::{Backend, PathType, Routes};
 pub use service::{Endpoints, Form, Member, Origin, PortReference, Protocol, Service, ServicePort, dashed};
+pub use tally::Tally;
 
 use arc_swap::ArcSwap;
 use shared_map::SharedMap;
@@ -23,6 +26,9 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::sync::watch;
+
+/// Namespace and name of an Ingress.
+pub type IngressName = (String, String);
 
 /// Everything that routes, at one moment.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +43,7 @@ pub struct Table {
     pub(crate) node_ports: SharedMap<(Protocol, u16), Arc<ServicePort>>,
     pub(crate) host_ports: SharedMap<HostPort, SocketAddr>,
     pub(crate) routes: Arc<Routes>,
+    pub(crate) ingress_tallies: Arc<[(IngressName, Tally)]>,
     pub(crate) certificates: Arc<HashMap<Box<str>, Arc<Certificate>>>,
     pub(crate) node_ranges: Arc<[(Range, Arc<str>)]>,
     pub(crate) listeners: u64,
@@ -130,6 +137,11 @@ impl Table {
     /// The Ingress routes.
     pub fn routes(&self) -> &Routes {
         &self.routes
+    }
+
+    /// How many requests came through each Ingress of ours.
+    pub fn ingress_tallies(&self) -> impl Iterator<Item = (&IngressName, &Tally)> {
+        self.ingress_tallies.iter().map(|(name, tally)| (name, tally))
     }
 
     /// The Service port an Ingress backend means, if both exist.

@@ -1,16 +1,19 @@
 //! Which Ingress backend a host and a path lead to, by Kubernetes' matching rules.
 
+use crate::table::Tally;
 use crate::table::service::PortReference;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A Service's port as an Ingress names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Backend {
     /// The Service's key, `<name>.<namespace>`.
     pub service: Arc<str>,
     /// Which of its ports.
     pub port: PortReference,
+    /// How many requests came through the Ingress.
+    pub tally: Tally,
 }
 
 /// How a path is compared.
@@ -126,7 +129,7 @@ mod tests {
     use super::*;
 
     fn backend(name: &str) -> Arc<Backend> {
-        Arc::new(Backend { service: name.into(), port: PortReference::Number(80) })
+        Arc::new(Backend { service: name.into(), port: PortReference::Number(80), tally: Tally::default() })
     }
 
     fn routes(rules: &[(&str, PathType, &str)]) -> Routes {

@@ -1,5 +1,6 @@
 //! Services as the data path sees them: ports with the endpoints a new connection may go to.
 
+use crate::table::Tally;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -55,6 +56,8 @@ pub struct Service {
     pub ports: Vec<Arc<ServicePort>>,
     /// The endpoints that names of the Service stand for.
     pub members: Vec<Member>,
+    /// How many requests came for it on this node.
+    pub tally: Tally,
 }
 
 impl Service {
@@ -163,6 +166,10 @@ pub struct ServicePort {
     pub outside_local_only: bool,
     /// Where new connections may go: endpoints of this node, then those of others.
     pub endpoints: Arc<Endpoints>,
+    /// The autoscalers (`namespace/name`) that bring endpoints back when a request finds none.
+    pub wakers: Arc<[Arc<str>]>,
+    /// How many requests came for the Service on this node.
+    pub tally: Tally,
     /// Whose turn it is; shared by all generations of this port.
     pub(crate) turn: Arc<AtomicUsize>,
 }
@@ -197,6 +204,11 @@ impl ServicePort {
         self.turn.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Whether there are no endpoints, and a request brings some.
+    pub fn is_asleep(&self) -> bool {
+        !self.wakers.is_empty() && self.endpoints.local.is_empty() && self.endpoints.remote.is_empty()
+    }
+
     /// Whether the address still is one of the endpoints.
     pub fn has(&self, endpoint: SocketAddr) -> bool {
         self.endpoints.local.contains(&endpoint) || self.endpoints.remote.contains(&endpoint)
@@ -225,6 +237,8 @@ mod tests {
             inside_local_only: false,
             outside_local_only: true,
             endpoints: Arc::new(Endpoints { local: parse(local), remote: parse(remote) }),
+            wakers: Arc::default(),
+            tally: Tally::default(),
             turn: Arc::default(),
         }
     }

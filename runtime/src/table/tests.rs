@@ -157,6 +157,82 @@ fn ingresses_become_routes() {
     assert_eq!(&*table.routes().find("a.example", "/").unwrap().service, "late.shop");
 }
 
+/// An autoscaler of this name that may scale to zero and looks at these objects.
+fn scaler(name: &str, objects: &[(&str, &str)]) -> Value {
+    let metrics = objects.iter().map(
+        |(kind, name)| json!({"type": "Object", "object": {"describedObject": {"kind": kind, "name": name}}}),
+    );
+    json!({"metadata": {"name": name, "namespace": "shop"},
+        "spec": {"minReplicas": 0, "metrics": metrics.collect::<Vec<_>>()},
+        "status": {"desiredReplicas": 0, "conditions": [{"type": "ScaledToZero", "status": "True"}]}})
+}
+
+#[test]
+fn services_know_the_autoscalers_that_requests_for_them_wake() {
+    let mut builder = builder();
+    for (name, ip) in [("web", "10.43.0.5"), ("late", "10.43.0.6")] {
+        builder.apply_service(&typed(service(name, ip, json!({}))));
+    }
+    let backend = |name: &str| json!({"service": {"name": name, "port": {"number": 80}}});
+    let ingress = |name: &str, to: &str| {
+        json!({"metadata": {"name": name, "namespace": "shop"}, "spec": {"rules": [{"host": "a.example",
+            "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend(to)}]}}]}})
+    };
+    let wakers = |builder: &mut TableBuilder| {
+        let table = builder.build();
+        let names = |to: &str| table.virtual_port(at(to), Protocol::Tcp).unwrap().wakers.join(" ");
+        (names("10.43.0.5:80"), names("10.43.0.6:80"))
+    };
+    let expected = |web: &str, late: &str| (web.to_owned(), late.to_owned());
+    assert_eq!(wakers(&mut builder), expected("", ""));
+    builder.apply_autoscaler(&typed(scaler("z", &[("Service", "web"), ("Deployment", "late")])));
+    assert_eq!(wakers(&mut builder), expected("shop/z", ""));
+    builder.apply_autoscaler(&typed(scaler("a", &[("Ingress", "door"), ("Service", "web")])));
+    assert_eq!(wakers(&mut builder), expected("shop/a shop/z", ""));
+    builder.apply_ingress(&typed(ingress("door", "late")));
+    assert_eq!(wakers(&mut builder), expected("shop/a shop/z", "shop/a"));
+    builder.apply_autoscaler(&typed(scaler("a", &[("Ingress", "door")])));
+    assert!(builder.is_dirty());
+    assert_eq!(wakers(&mut builder), expected("shop/z", "shop/a"));
+    let mut restless = scaler("a", &[("Ingress", "door")]);
+    restless["status"]["currentMetrics"] = json!([{"type": "Object"}]);
+    builder.apply_autoscaler(&typed(restless.clone()));
+    assert!(!builder.is_dirty(), "how it is measured concerns no route");
+    restless["status"]["conditions"][0]["status"] = "False".into();
+    builder.apply_autoscaler(&typed(restless));
+    assert_eq!(wakers(&mut builder), expected("shop/z", ""), "somebody else has scaled it to zero");
+    builder.delete_autoscaler("shop", "z");
+    assert_eq!(wakers(&mut builder), expected("", ""));
+}
+
+#[test]
+fn counters_stay_when_what_they_belong_to_changes() {
+    let mut builder = builder();
+    builder.apply_service(&typed(service("web", "10.43.0.5", json!({}))));
+    let ingress = |host: &str| {
+        let backend = json!({"service": {"name": "web", "port": {"number": 80}}});
+        json!({"metadata": {"name": "door", "namespace": "shop"}, "spec": {"rules": [{"host": host,
+            "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}]}})
+    };
+    builder.apply_ingress(&typed(ingress("a.example")));
+    let table = builder.build();
+    table.service("web.shop").unwrap().tally.count();
+    table.virtual_port(at("10.43.0.5:80"), Protocol::Tcp).unwrap().tally.count();
+    table.routes().find("a.example", "/").unwrap().tally.count();
+    builder.apply_service(&typed(service("web", "10.43.0.6", json!({}))));
+    builder.apply_ingress(&typed(ingress("b.example")));
+    let table = builder.build();
+    assert_eq!(table.service("web.shop").unwrap().tally.came(), 2);
+    assert_eq!(table.routes().find("b.example", "/").unwrap().tally.came(), 1);
+    let all: Vec<_> =
+        table.ingress_tallies().map(|((_, name), tally)| (name.as_str(), tally.came())).collect();
+    assert_eq!(all, [("door", 1)]);
+    builder.delete_service("shop", "web");
+    builder.build();
+    builder.apply_service(&typed(service("web", "10.43.0.5", json!({}))));
+    assert_eq!(builder.build().service("web.shop").unwrap().tally.came(), 0, "another of the same name");
+}
+
 #[test]
 fn nodes_own_ranges() {
     let mut builder = builder();

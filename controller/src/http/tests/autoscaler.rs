@@ -42,12 +42,17 @@ async fn with_load() -> Api {
 
 /// Runs the autoscaler until the status of `web` has a condition of this reason; the autoscaler then, and the reasons
 /// of what was told.
-async fn until(api: &Api, reason: &str) -> (Value, Vec<&'static str>) {
+pub async fn until(api: &Api, reason: &str) -> (Value, Vec<&'static str>) {
     let (notes, mut inbox) = mpsc::channel(64);
     let registry = api.server.registry().clone();
-    let usage = api.server.usage().clone();
     let stop = CancellationToken::new();
-    let running = crate::reconcile::autoscale(registry.clone(), usage, notes, stop.clone());
+    let measures = crate::reconcile::Measures {
+        registry: registry.clone(),
+        usage: api.server.usage().clone(),
+        custom_metrics: api.server.custom_metrics().clone(),
+        wanted: api.server.wanted().clone(),
+    };
+    let running = crate::reconcile::autoscale(measures, notes, stop.clone());
     let waiting = async {
         let mut cursor = registry.store().watch("/autoscaling/", registry.store().head()).unwrap();
         loop {

@@ -7,6 +7,7 @@ mod aggregation;
 mod apply;
 mod autoscaler;
 mod conversion;
+mod custom_metrics;
 mod definitions;
 mod exec;
 mod follow;

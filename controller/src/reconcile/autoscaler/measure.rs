@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use edge_api::meta::{number, text};
+use edge_api::meta::{items, number, text};
 use edge_api::quantity::Quantity;
 use edge_api::time::Timestamp;
 use serde_json::{Value, json};
 
-use crate::reconcile::autoscaler::sight::{Behavior, Pod, Samples};
+use crate::reconcile::autoscaler::sight::{Behavior, Pod, Reading, Samples};
 
 /// How far the load may be off what it should be without anything being done, if nothing else is said.
 const TOLERANCE: f64 = 0.1;
@@ -47,6 +47,8 @@ pub(super) struct Silence {
 pub(super) struct Load<'a> {
     /// Replicas as they are wished for.
     pub replicas: i64,
+    /// Replicas that there are.
+    pub present: i64,
     /// The target's Pods.
     pub pods: &'a [Pod],
     /// What they use.
@@ -85,7 +87,7 @@ impl Tolerance {
 }
 
 /// What one of the metrics asks for.
-pub(super) fn propose(metric: &Value, load: &Load<'_>) -> Result<Proposal, Silence> {
+pub(super) fn propose(metric: &Value, reading: &Reading, load: &Load<'_>) -> Result<Proposal, Silence> {
     let silent = |reason, kind: &str, message: String| Silence {
         reason,
         summary: format!("failed to get {kind} metric value: {message}"),
@@ -104,21 +106,14 @@ pub(super) fn propose(metric: &Value, load: &Load<'_>) -> Result<Proposal, Silen
             })
         }
         "Pods" => {
-            let name = text(metric, &["pods", "metric", "name"]);
-            Err(silent("FailedGetPodsMetric", "pods", no_custom_metrics(name)))
+            of_pods(&metric["pods"], reading, load).map_err(|why| silent("FailedGetPodsMetric", "pods", why))
         }
-        "Object" => {
-            let name = text(metric, &["object", "metric", "name"]);
-            Err(silent("FailedGetObjectMetric", "object", no_custom_metrics(name)))
-        }
+        "Object" => of_object(&metric["object"], reading, load)
+            .map_err(|why| silent("FailedGetObjectMetric", "object", why)),
         "External" => {
-            let name = text(metric, &["external", "metric", "name"]);
-            let message = format!(
-                "unable to get external metric {}/{name}: unable to fetch metrics from external metrics API: no \
-                 external metrics API (external.metrics.k8s.io) registered",
-                load.namespace
-            );
-            Err(silent("FailedGetExternalMetric", &format!("{name} external"), message))
+            let kind = format!("{} external", text(metric, &["external", "metric", "name"]));
+            of_external(&metric["external"], reading, load)
+                .map_err(|why| silent("FailedGetExternalMetric", &kind, why))
         }
         other => {
             let message = format!("unknown metric source type {other:?}");
@@ -127,11 +122,156 @@ pub(super) fn propose(metric: &Value, load: &Load<'_>) -> Result<Proposal, Silen
     }
 }
 
-fn no_custom_metrics(name: &str) -> String {
+/// What a metric of the Pods asks for.
+fn of_pods(source: &Value, reading: &Reading, load: &Load<'_>) -> Result<Proposal, String> {
+    let name = text(source, &["metric", "name"]);
+    let target = quantity(source, "averageValue").unwrap_or_default();
+    let failed = |why: &str| format!("unable to get metric {name}: {why}");
+    let values = match reading {
+        Reading::Pods(values) => values.as_ref().map_err(|why| failed(why))?,
+        _ => return Err(failed("it is not one of Pods")),
+    };
+    if values.is_empty() {
+        return Err(failed("no metrics returned from custom metrics API"));
+    }
+    let used = load.pods.iter().filter_map(|pod| Some((pod.name.as_str(), *values.get(&pod.name)?)));
+    let sorted = sort("", used.collect(), load)?;
+    let count = by_mean(sorted, target, load);
+    Ok(Proposal {
+        replicas: count.replicas,
+        name: format!("pods metric {name}"),
+        status: json!({"type": "Pods", "pods": {"metric": source["metric"],
+            "current": {"averageValue": Quantity::from_milli(count.average).to_string()}}}),
+    })
+}
+
+/// What a metric of another object asks for.
+fn of_object(source: &Value, reading: &Reading, load: &Load<'_>) -> Result<Proposal, String> {
+    let (name, object) = (text(source, &["metric", "name"]), &source["describedObject"]);
+    let kind = text(object, &["kind"]);
+    let failed = |why: &str| {
+        // The order is Kubernetes' own.
+        format!("unable to get metric {name}: {kind} on {} {}/{why}", load.namespace, text(object, &["name"]))
+    };
+    let value = |reading: &Reading| match reading {
+        Reading::Whole(value) => value.as_ref().copied().map_err(|why| failed(why)),
+        _ => Err(failed("it is not one of an object")),
+    };
+    let (count, current, name) = match text(source, &["target", "type"]) {
+        "Value" if quantity(source, "value").is_some() => {
+            let value = value(reading)?;
+            let target = quantity(source, "value").unwrap_or_default();
+            (by_whole(value, target, load)?, ("value", value), format!("{kind} metric {name}"))
+        }
+        "AverageValue" if quantity(source, "averageValue").is_some() => {
+            let (count, average) =
+                by_share(value(reading)?, quantity(source, "averageValue").unwrap_or_default(), load);
+            let name = format!("external metric {name}({})", selector(&source["metric"]["selector"]));
+            (count, ("averageValue", average), name)
+        }
+        _ => {
+            return Err(
+                "invalid object metric source: neither a value target nor an average value target was set"
+                    .to_owned(),
+            );
+        }
+    };
+    let status = json!({"type": "Object", "object": {"describedObject": object, "metric": source["metric"],
+        "current": {current.0: Quantity::from_milli(current.1).to_string()}}});
+    Ok(Proposal { replicas: count, name, status })
+}
+
+/// What a metric of no object asks for.
+fn of_external(source: &Value, reading: &Reading, load: &Load<'_>) -> Result<Proposal, String> {
+    let selector = selector(&source["metric"]["selector"]);
+    let name = text(source, &["metric", "name"]);
+    let failed =
+        |why: &str| format!("unable to get external metric {}/{name}/{selector}: {why}", load.namespace);
+    let value = match reading {
+        Reading::Whole(value) => value.as_ref().copied().map_err(|why| failed(why)),
+        _ => Err(failed("it is not one of no object")),
+    };
+    let (count, current) = match (quantity(source, "averageValue"), quantity(source, "value")) {
+        (Some(target), _) => {
+            let (count, average) = by_share(value?, target, load);
+            (count, ("averageValue", average))
+        }
+        (None, Some(target)) => {
+            let value = value?;
+            (by_whole(value, target, load)?, ("value", value))
+        }
+        (None, None) => {
+            return Err(
+                "invalid external metric source: neither a value target nor an average value target was set"
+                    .to_owned(),
+            );
+        }
+    };
+    let status = json!({"type": "External", "external": {"metric": source["metric"],
+        "current": {current.0: Quantity::from_milli(current.1).to_string()}}});
+    Ok(Proposal { replicas: count, name: format!("external metric {name}({selector})"), status })
+}
+
+/// A field of a metric's target, in thousandths.
+fn quantity(source: &Value, field: &str) -> Option<i64> {
+    Quantity::parse(text(source, &["target", field])).ok().map(|quantity| quantity.milli())
+}
+
+/// A selector as Kubernetes prints it in reasons.
+fn selector(selector: &Value) -> String {
+    if !selector.is_object() {
+        return "nil".to_owned();
+    }
+    let labels = selector["matchLabels"].as_object().into_iter().flatten();
+    let labels: String =
+        labels.map(|(key, value)| format!("{key}: {},", value.as_str().unwrap_or(""))).collect();
+    let needs = items(selector, &["matchExpressions"]).iter().map(|need| {
+        let values: Vec<&str> = items(need, &["values"]).iter().filter_map(Value::as_str).collect();
+        format!(
+            "LabelSelectorRequirement{{Key:{},Operator:{},Values:[{}],}},",
+            text(need, &["key"]),
+            text(need, &["operator"]),
+            values.join(" ")
+        )
+    });
     format!(
-        "unable to get metric {name}: unable to fetch metrics from custom metrics API: no custom metrics API \
-         (custom.metrics.k8s.io) registered"
+        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{{}}},}}",
+        needs.collect::<String>()
     )
+}
+
+/// The replicas at which a value of the whole would be as it should be. There is one at least while it is not zero: a
+/// Pod that only just starts is not ready yet, and must not go for that.
+fn by_whole(value: i64, target: i64, load: &Load<'_>) -> Result<i64, String> {
+    let ratio = value as f64 / target as f64;
+    let least = i64::from(value > 0);
+    if load.replicas == 0 {
+        return Ok(times(ratio, 1).max(least));
+    }
+    if load.tolerance.bears(ratio) {
+        return Ok(load.replicas);
+    }
+    if load.pods.is_empty() {
+        return Err(
+            "unable to calculate ready pods: no pods returned by selector while calculating replica count"
+                .to_owned(),
+        );
+    }
+    let ready =
+        load.pods.iter().filter(|pod| pod.phase == "Running" && pod.ready.is_some_and(|(ready, _)| ready));
+    Ok(times(ratio, i64::try_from(ready.count()).unwrap_or(i64::MAX)).max(least))
+}
+
+/// The replicas at which each would have the share that it should have, and what its share is.
+fn by_share(value: i64, target: i64, load: &Load<'_>) -> (i64, i64) {
+    let ratio = value as f64 / (target as f64 * load.present as f64);
+    let replicas = if load.present > 0 && load.tolerance.bears(ratio) {
+        load.present
+    } else {
+        times(value as f64 / target as f64, 1)
+    };
+    let present = load.present.max(1);
+    (replicas, value / present + i64::from(value % present > 0))
 }
 
 /// What is used of a resource, by all containers or by one.
@@ -198,7 +338,7 @@ struct Sorted<'a> {
     missing: Vec<&'a str>,
 }
 
-fn used<'a>(resource: &str, container: Option<&str>, load: &Load<'a>) -> Milli<'a> {
+fn used<'a>(resource: &str, container: Option<&str>, load: &Load<'a>) -> Result<Milli<'a>, String> {
     let of = |pod: &'a Pod| {
         let sample = load.samples.get(&pod.name)?;
         let counted = sample.containers.iter().filter(|(name, _)| container.is_none_or(|one| one == *name));
@@ -207,16 +347,17 @@ fn used<'a>(resource: &str, container: Option<&str>, load: &Load<'a>) -> Milli<'
         let amounts = amounts.filter(|amounts| !amounts.is_empty())?;
         Some((pod.name.as_str(), amounts.iter().sum()))
     };
-    load.pods.iter().filter_map(of).collect()
-}
-
-fn sort<'a>(resource: &str, container: Option<&str>, load: &Load<'a>) -> Result<Sorted<'a>, String> {
-    let all = used(resource, container, load);
+    let all: Milli<'a> = load.pods.iter().filter_map(of).collect();
     if all.is_empty() {
         return Err(format!(
             "unable to get metrics for resource {resource}: no metrics returned from resource metrics API"
         ));
     }
+    Ok(all)
+}
+
+/// Sorts the Pods by what is known of them of a resource, or of a metric, which has no name here.
+fn sort<'a>(resource: &str, all: Milli<'a>, load: &Load<'a>) -> Result<Sorted<'a>, String> {
     if load.pods.is_empty() {
         return Err("no pods returned by selector while calculating replica count".to_owned());
     }
@@ -259,7 +400,7 @@ fn by_utilization(
     target: i64,
     load: &Load<'_>,
 ) -> Result<Count, String> {
-    let sorted = sort(resource, container, load)?;
+    let sorted = sort(resource, used(resource, container, load)?, load)?;
     let requests = requests(resource, container, load)?;
     let percent = |used: &Milli<'_>| {
         let known = used.iter().filter_map(|(name, amount)| Some((*amount, *requests.get(name)?)));
@@ -275,11 +416,15 @@ fn by_utilization(
 }
 
 fn by_value(resource: &str, container: Option<&str>, target: i64, load: &Load<'_>) -> Result<Count, String> {
-    let sorted = sort(resource, container, load)?;
+    let sorted = sort(resource, used(resource, container, load)?, load)?;
+    Ok(by_mean(sorted, target, load))
+}
+
+fn by_mean(sorted: Sorted<'_>, target: i64, load: &Load<'_>) -> Count {
     let ratio = |used: &Milli<'_>| mean(used) as f64 / target as f64;
     let (now, average) = (ratio(&sorted.used), mean(&sorted.used));
     let replicas = count(sorted, load, now, |_| target, ratio);
-    Ok(Count { replicas, average, percent: None })
+    Count { replicas, average, percent: None }
 }
 
 fn mean(used: &Milli<'_>) -> i64 {

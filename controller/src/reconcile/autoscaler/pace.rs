@@ -104,6 +104,8 @@ impl Memory {
         if behavior.is_none() {
             return highest;
         }
+        // Whoever waits for the first replica is not to wait for a window.
+        let up = if range.now == 0 { 0 } else { up };
         let lowest = lately(up).chain([wished]).min().unwrap_or(wished);
         range.now.max(lowest).min(highest)
     }
@@ -149,7 +151,9 @@ impl Memory {
         // The policy that changes most, unless the one that changes least is asked for.
         let furthest = (direction > 0) == (rules.select_policy != "Min");
         let limit = if furthest { limits.max() } else { limits.min() };
-        limit.unwrap_or(current)
+        // A share of nothing is nothing, and would be so for ever.
+        let least = i64::from(direction > 0 && current == 0);
+        limit.unwrap_or(current).max(least)
     }
 
     /// The target has been scaled.

@@ -1,5 +1,6 @@
 //! What to do about an autoscaler, and what to say of it.
 
+use edge_api::kinds::horizontal_pod_autoscaler::SCALED_TO_ZERO;
 use edge_api::meta::{self, items, text};
 use edge_api::time::Timestamp;
 use serde::Deserialize as _;
@@ -8,7 +9,13 @@ use serde_json::{Value, json};
 use crate::reconcile::Tone;
 use crate::reconcile::autoscaler::measure::{self, Load, Proposal, Silence, Tolerance};
 use crate::reconcile::autoscaler::pace::{Memory, Range};
-use crate::reconcile::autoscaler::sight::{Scale, Sight, Spec};
+use crate::reconcile::autoscaler::sight::{Reading, Scale, Sight, Spec};
+
+/// Why there are to be as many as the least.
+const BELOW: &str = "Current number of replicas below Spec.MinReplicas";
+
+/// Why there is to be one although no metric says so.
+const WANTED: &str = "requests wait for a Pod";
 
 /// What to tell people: tone, reason, message.
 pub(super) type Said = (Tone, &'static str, String);
@@ -61,6 +68,10 @@ pub(super) fn decide(scaler: &Value, sight: &Sight, memory: &mut Memory, now: Ti
         to,
         reason: wish.reason,
     });
+    if scale.replicas > 0 && draft.is(SCALED_TO_ZERO) {
+        // Somebody else has brought it back.
+        draft.mark_zero(false);
+    }
     let mut status = json!({
         "currentReplicas": scale.replicas, "desiredReplicas": desired, "currentMetrics": wish.metrics,
         "conditions": draft.conditions,
@@ -72,6 +83,18 @@ pub(super) fn decide(scaler: &Value, sight: &Sight, memory: &mut Memory, now: Ti
 }
 
 impl Decision {
+    /// Its status while a change to zero is made. Should the process end right after the change, it is known whose the
+    /// zero is.
+    pub(super) fn falling_asleep(&self, now: Timestamp) -> Option<Value> {
+        self.rescale.as_ref().filter(|rescale| rescale.to == 0)?;
+        let conditions = items(&self.status, &["conditions"]).to_vec();
+        let mut draft = Draft { conditions, said: Vec::new(), now };
+        draft.mark_zero(true);
+        let mut status = self.status.clone();
+        status["conditions"] = draft.conditions.into();
+        Some(status)
+    }
+
     /// Adds what became of the change.
     pub(super) fn settle(&mut self, outcome: &Result<(), String>, now: Timestamp) {
         let Some(Rescale { from, to, reason }) = &self.rescale else { return };
@@ -83,6 +106,7 @@ impl Decision {
                 draft.set("AbleToScale", "True", "SucceededRescale", message);
                 draft.say(Tone::Normal, "SuccessfulRescale", format!("New size: {to}; reason: {reason}"));
                 self.status["lastScaleTime"] = json!(now);
+                draft.mark_zero(*to == 0);
             }
             Err(why) => {
                 let message = format!("the HPA controller was unable to update the target scale: {why}");
@@ -129,6 +153,20 @@ impl Draft {
         }
     }
 
+    fn is(&self, kind: &str) -> bool {
+        let mut found = self.conditions.iter().filter(|condition| text(condition, &["type"]) == kind);
+        found.any(|condition| text(condition, &["status"]) == "True")
+    }
+
+    /// Says whose a target without replicas is.
+    fn mark_zero(&mut self, ours: bool) {
+        let (status, reason, message) = match ours {
+            true => ("True", "ScaledToZero", "the HPA controller scaled the workload to zero"),
+            false => ("False", "NotScaledToZero", "the HPA controller did not scale the workload to zero"),
+        };
+        self.set(SCALED_TO_ZERO, status, reason, message.to_owned());
+    }
+
     fn say(&mut self, tone: Tone, reason: &'static str, message: String) {
         self.said.push((tone, reason, message));
     }
@@ -143,7 +181,10 @@ impl Draft {
     ) -> Wish {
         let (now, least, most) = (scale.replicas, spec.min_replicas.unwrap_or(1), spec.max_replicas);
         let metrics = items(scaler, &["status", "currentMetrics"]).to_vec();
-        if now == 0 && least != 0 {
+        let from_outside = |metric: &Value| matches!(text(metric, &["type"]), "Object" | "External");
+        let asleep = now == 0 && self.is(SCALED_TO_ZERO);
+        let comes_back = asleep && (least != 0 || spec.metrics.iter().any(from_outside));
+        if now == 0 && !comes_back {
             let message = "scaling is disabled since the replica count of the target is zero".to_owned();
             self.set("ScalingActive", "False", "ScalingDisabled", message);
             return Wish { replicas: Some(0), reason: String::new(), metrics };
@@ -152,16 +193,19 @@ impl Draft {
             let reason = "Current number of replicas above Spec.MaxReplicas".to_owned();
             return Wish { replicas: Some(most), reason, metrics };
         }
-        if now < least {
-            let reason = "Current number of replicas below Spec.MinReplicas".to_owned();
-            return Wish { replicas: Some(least), reason, metrics };
+        if now < least && now > 0 {
+            return Wish { replicas: Some(least), reason: BELOW.to_owned(), metrics };
         }
         let (asked, metrics) = self.measure(scaler, spec, scale, sight);
-        let Some((wished, metric)) = asked else {
-            return Wish { replicas: None, reason: String::new(), metrics };
+        let (wished, because) = match asked {
+            Some((0, _)) if sight.wanted => (1, WANTED.to_owned()),
+            Some((wished, metric)) => (wished, format!("{metric} above target")),
+            None if sight.wanted => (now.max(1), WANTED.to_owned()),
+            None if now < least => (least, BELOW.to_owned()),
+            None => return Wish { replicas: None, reason: String::new(), metrics },
         };
         let reason = match wished.cmp(&now) {
-            std::cmp::Ordering::Greater => format!("{metric} above target"),
+            std::cmp::Ordering::Greater => because,
             std::cmp::Ordering::Less => "All metrics below target".to_owned(),
             std::cmp::Ordering::Equal => String::new(),
         };
@@ -170,6 +214,9 @@ impl Draft {
         self.set("AbleToScale", "True", paced.able.0, paced.able.1.to_owned());
         let (limited, (why, message)) = paced.limited;
         self.set("ScalingLimited", if limited { "True" } else { "False" }, why, message.to_owned());
+        if asleep && paced.replicas < least {
+            return Wish { replicas: Some(least), reason: BELOW.to_owned(), metrics };
+        }
         Wish { replicas: Some(paced.replicas), reason, metrics }
     }
 
@@ -190,14 +237,17 @@ impl Draft {
         }
         let load = Load {
             replicas: scale.replicas,
+            present: scale.present,
             pods: &sight.pods,
             samples: &sight.samples,
             tolerance: Tolerance::of(spec.behavior.as_ref()),
             namespace: meta::namespace(scaler),
             now: self.now,
         };
+        let metrics = spec.metrics.iter().enumerate();
+        let reading = |i| sight.readings.get(i).unwrap_or(&Reading::Usage);
         let answers: Vec<Result<Proposal, Silence>> =
-            spec.metrics.iter().map(|metric| measure::propose(metric, &load)).collect();
+            metrics.map(|(i, metric)| measure::propose(metric, reading(i), &load)).collect();
         let unknown = || json!({"type": ""});
         let metrics =
             answers.iter().map(|answer| answer.as_ref().map_or_else(|_| unknown(), |p| p.status.clone()));

@@ -80,6 +80,8 @@ pub(super) struct Policy {
 pub(super) struct Scale {
     /// Replicas that are wished for.
     pub replicas: i64,
+    /// Replicas that there are.
+    pub present: i64,
     /// Which Pods are its own, as text.
     pub selector: String,
 }
@@ -154,6 +156,17 @@ impl Sample {
     }
 }
 
+/// What was found of a metric that is not of what containers use. In thousandths, or why there is nothing.
+#[derive(Clone, Debug)]
+pub(super) enum Reading {
+    /// It is of what containers use.
+    Usage,
+    /// Of Pods, by name.
+    Pods(Result<BTreeMap<String, i64>, String>),
+    /// Of something as a whole.
+    Whole(Result<i64, String>),
+}
+
 /// Samples by the Pod's name.
 pub(super) type Samples = BTreeMap<String, Sample>;
 
@@ -166,6 +179,10 @@ pub(super) struct Sight {
     pub pods: Vec<Pod>,
     /// What they use.
     pub samples: Samples,
+    /// The other metrics, in the order of the specification.
+    pub readings: Vec<Reading>,
+    /// Whether requests wait for the target to have a replica.
+    pub wanted: bool,
     /// Other autoscalers whose targets have Pods of this one.
     pub rivals: Vec<String>,
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::reconcile::autoscaler::pace::Memory;
 use crate::reconcile::autoscaler::plan::{Decision, decide};
-use crate::reconcile::autoscaler::sight::{Pod, Sample, Scale, Sight};
+use crate::reconcile::autoscaler::sight::{Pod, Reading, Sample, Scale, Sight};
 
 /// An hour after all Pods started.
 const NOW: i64 = 3600;
@@ -40,8 +40,26 @@ fn sight(used: &[Option<i64>]) -> Sight {
     let pods = used.iter().enumerate().map(|(i, used)| pod(&format!("p{i}"), *used));
     let (pods, samples): (Vec<Pod>, Vec<_>) = pods.unzip();
     let replicas = i64::try_from(used.len()).unwrap();
-    let scale = Ok(Scale { replicas, selector: "app=web".to_owned() });
-    Sight { scale, pods, samples: samples.into_iter().flatten().collect(), rivals: Vec::new() }
+    let scale = Ok(Scale { replicas, present: replicas, selector: "app=web".to_owned() });
+    let samples = samples.into_iter().flatten().collect();
+    Sight { scale, pods, samples, readings: Vec::new(), wanted: false, rivals: Vec::new() }
+}
+
+/// A target of so many replicas of which one metric has been read.
+fn reading(replicas: usize, reading: Reading) -> Sight {
+    Sight { readings: vec![reading], ..sight(&vec![None; replicas]) }
+}
+
+/// The Service `web` is to have so many requests a second, in all or on each Pod.
+fn requests(type_: &str, target: &str) -> Value {
+    let field = if type_ == "Value" { "value" } else { "averageValue" };
+    json!({"type": "Object", "object": {"describedObject": {"apiVersion": "v1", "kind": "Service", "name": "web"},
+        "metric": {"name": "http_requests_per_second"}, "target": {"type": type_, field: target}}})
+}
+
+/// A target that the autoscaler has scaled to zero, and the value of its metric.
+fn asleep(value: Result<i64, &str>) -> Sight {
+    reading(0, Reading::Whole(value.map_err(str::to_owned)))
 }
 
 fn utilization(percent: i64) -> Value {
@@ -237,6 +255,247 @@ fn metrics_without_a_source_say_so() {
 }
 
 #[test]
+fn a_metric_of_the_pods_is_compared_with_what_each_should_have() {
+    let metric = json!({"type": "Pods", "pods": {"metric": {"name": "http_requests_per_second"},
+        "target": {"type": "AverageValue", "averageValue": "10"}}});
+    let spec = || json!({"metrics": [metric]});
+    let values = |all: &[i64]| {
+        let named = all.iter().enumerate().map(|(i, value)| (format!("p{i}"), *value));
+        Reading::Pods(Ok(named.collect()))
+    };
+    for (what, pods, all, expected) in [
+        ("as it should be", 2, vec![10_000, 10_500], 2),
+        ("twice as much", 2, vec![20_000, 20_000], 4),
+        ("half", 4, vec![5_000; 4], 2),
+        ("nothing at all", 4, vec![0; 4], 1),
+        ("upwards a Pod that says nothing counts as idle", 2, vec![40_000], 4),
+        ("downwards as busy", 2, vec![1_000], 2),
+    ] {
+        assert_eq!(replicas(spec(), &reading(pods, values(&all))), expected, "{what}");
+    }
+    let mut starting = reading(2, values(&[40_000, 40_000]));
+    starting.pods[1].phase = "Pending".to_owned();
+    assert_eq!(replicas(spec(), &starting), 4, "a Pod that is pending counts as idle");
+    starting.pods[1].phase = "Running".to_owned();
+    starting.pods[1].ready = None;
+    assert_eq!(replicas(spec(), &starting), 8, "readiness is of the processor's time alone");
+    let decision = once(spec(), &reading(2, values(&[20_000, 21_000])));
+    assert_eq!(decision.rescale.clone().unwrap().reason, "pods metric http_requests_per_second above target");
+    assert_eq!(
+        decision.status["currentMetrics"][0],
+        json!({"type": "Pods", "pods": {"metric": {"name": "http_requests_per_second"}, "current": {"averageValue": "20500m"}}})
+    );
+    let nobody = once(spec(), &reading(2, values(&[])));
+    assert_eq!(
+        message(&nobody, "ScalingActive"),
+        "the HPA was unable to compute the replica count: unable to get metric http_requests_per_second: no metrics \
+         returned from custom metrics API"
+    );
+    assert_eq!(reason(&nobody, "ScalingActive"), "False FailedGetPodsMetric");
+}
+
+#[test]
+fn a_metric_of_an_object_is_compared_as_a_whole_or_by_its_share() {
+    let whole = |value| Reading::Whole(Ok(value));
+    for (what, type_, pods, value, expected) in [
+        ("within the tolerance", "Value", 2, 10_900, 2),
+        ("twice as much", "Value", 2, 20_000, 4),
+        ("half", "Value", 4, 5_000, 2),
+        ("little is more than nothing", "Value", 4, 1, 1),
+        ("each has what it should", "AverageValue", 2, 20_000, 2),
+        ("each has more", "AverageValue", 2, 45_000, 5),
+        ("each has less", "AverageValue", 4, 11_000, 2),
+    ] {
+        let spec = json!({"metrics": [requests(type_, "10")]});
+        assert_eq!(replicas(spec, &reading(pods, whole(value))), expected, "{what}");
+    }
+    let mut starting = reading(2, whole(20_000));
+    starting.pods[1].ready = Some((false, at(10)));
+    let spec = |type_: &str| json!({"metrics": [requests(type_, "10")]});
+    assert_eq!(replicas(spec("Value"), &starting), 2, "only Pods that are ready take their share");
+    starting.pods[0].ready = None;
+    assert_eq!(replicas(spec("Value"), &starting), 1, "but what starts is not stopped under load");
+    let decision = once(spec("Value"), &reading(2, whole(20_500)));
+    assert_eq!(
+        decision.rescale.clone().unwrap().reason,
+        "Service metric http_requests_per_second above target"
+    );
+    assert_eq!(decision.status["currentMetrics"][0]["object"]["current"], json!({"value": "20500m"}));
+    assert_eq!(decision.status["currentMetrics"][0]["object"]["describedObject"]["name"], "web");
+    let shared = once(spec("AverageValue"), &reading(2, whole(45_001)));
+    assert_eq!(
+        shared.rescale.clone().unwrap().reason,
+        "external metric http_requests_per_second(nil) above target"
+    );
+    assert_eq!(shared.status["currentMetrics"][0]["object"]["current"], json!({"averageValue": "22501m"}));
+    let why = "unable to fetch metrics from custom metrics API: nobody knows".to_owned();
+    let unknown = once(spec("Value"), &reading(1, Reading::Whole(Err(why))));
+    assert_eq!(
+        message(&unknown, "ScalingActive"),
+        "the HPA was unable to compute the replica count: unable to get metric http_requests_per_second: Service on \
+         default web/unable to fetch metrics from custom metrics API: nobody knows"
+    );
+    let neither = once(spec("Utilization"), &reading(1, whole(1)));
+    assert!(message(&neither, "ScalingActive").ends_with(
+        "invalid object metric source: neither a value target nor an average value target was set"
+    ));
+}
+
+#[test]
+fn a_metric_of_no_object_is_compared_likewise() {
+    let metric = |field: &str, target: &str| {
+        json!({"type": "External", "external": {"metric": {"name": "queue", "selector": {"matchLabels": {"of": "web"}}},
+            "target": {"type": if field == "value" { "Value" } else { "AverageValue" }, field: target}}})
+    };
+    let spec = |field: &str| json!({"metrics": [metric(field, "30")]});
+    assert_eq!(replicas(spec("value"), &reading(2, Reading::Whole(Ok(60_000)))), 4);
+    assert_eq!(replicas(spec("averageValue"), &reading(2, Reading::Whole(Ok(150_000)))), 5);
+    let decision = once(spec("averageValue"), &reading(2, Reading::Whole(Ok(150_000))));
+    let selector = "&LabelSelector{MatchLabels:map[string]string{of: web,},MatchExpressions:[]LabelSelectorRequirement{},}";
+    assert_eq!(
+        decision.rescale.clone().unwrap().reason,
+        format!("external metric queue({selector}) above target")
+    );
+    assert_eq!(decision.status["currentMetrics"][0]["external"]["current"], json!({"averageValue": "75"}));
+    let why = "unable to fetch metrics from external metrics API: no external metrics API (external.metrics.k8s.io) \
+               registered";
+    let unknown = once(spec("value"), &reading(1, Reading::Whole(Err(why.to_owned()))));
+    assert_eq!(reason(&unknown, "ScalingActive"), "False FailedGetExternalMetric");
+    assert_eq!(
+        unknown.said[1].2,
+        format!(
+            "invalid metrics (1 invalid out of 1), first error is: failed to get queue external metric value: unable \
+             to get external metric default/queue/{selector}: {why}"
+        )
+    );
+}
+
+/// An autoscaler that may scale to zero, with its conditions.
+fn sleeper(spec: Value, conditions: &Value) -> Value {
+    let mut spec = spec;
+    spec["minReplicas"] = spec.get("minReplicas").cloned().unwrap_or_else(|| json!(0));
+    let mut scaler = scaler(spec);
+    scaler["status"] = json!({"conditions": conditions});
+    scaler
+}
+
+fn ours() -> Value {
+    json!([{"type": "ScaledToZero", "status": "True", "reason": "ScaledToZero"}])
+}
+
+#[test]
+fn a_target_without_requests_goes_to_zero_after_its_window() {
+    let window = |seconds: i64| {
+        json!({"metrics": [requests("Value", "10")],
+            "behavior": {"scaleDown": {"stabilizationWindowSeconds": seconds}}})
+    };
+    let scaler = sleeper(window(60), &json!([]));
+    let mut memory = Memory::default();
+    let mut counts = Vec::new();
+    for second in [0, 30, 59, 61] {
+        let seen = reading(1, Reading::Whole(Ok(0)));
+        let decision = decide(&scaler, &seen, &mut memory, at(NOW + second));
+        counts.push(decision.rescale.map_or(1, |rescale| rescale.to));
+    }
+    assert_eq!(counts, [1, 1, 1, 0]);
+    let busy = reading(1, Reading::Whole(Ok(1)));
+    let decision = decide(&sleeper(window(0), &json!([])), &busy, &mut Memory::default(), at(NOW));
+    assert_eq!(decision.rescale, None, "a single request keeps it");
+    let unknown = reading(1, Reading::Whole(Err("silence".to_owned())));
+    let decision = decide(&sleeper(window(0), &json!([])), &unknown, &mut Memory::default(), at(NOW));
+    assert_eq!(decision.rescale, None, "what is not known is not nothing");
+    let idle = reading(3, Reading::Whole(Ok(0)));
+    let mut decision = decide(&sleeper(window(0), &json!([])), &idle, &mut Memory::default(), at(NOW));
+    let before = decision.falling_asleep(at(NOW)).unwrap();
+    assert_eq!(
+        (&before["desiredReplicas"], before["conditions"].to_string().contains("\"ScaledToZero\"")),
+        (&json!(0), true)
+    );
+    decision.settle(&Ok(()), at(NOW));
+    assert_eq!(reason(&decision, "ScaledToZero"), "True ScaledToZero");
+    assert_eq!(message(&decision, "ScaledToZero"), "the HPA controller scaled the workload to zero");
+    assert_eq!(decision.said[0].2, "New size: 0; reason: All metrics below target");
+}
+
+#[test]
+fn a_target_that_was_scaled_to_zero_comes_back_with_the_first_request() {
+    let spec = || json!({"metrics": [requests("Value", "10")]});
+    let back = |spec: Value, seen: &Sight| {
+        decide(&sleeper(spec, &ours()), seen, &mut Memory::default(), at(NOW))
+            .rescale
+            .map_or(0, |rescale| rescale.to)
+    };
+    let behaved =
+        |rules: Value| json!({"metrics": [requests("Value", "10")], "behavior": {"scaleUp": rules}});
+    let percent = json!([{"type": "Percent", "value": 100, "periodSeconds": 15}]);
+    for (what, spec, seen, expected) in [
+        ("no request", spec(), asleep(Ok(0)), 0),
+        ("one request", spec(), asleep(Ok(1)), 1),
+        ("many requests", spec(), asleep(Ok(35_000)), 4),
+        ("more than come at once", spec(), asleep(Ok(900_000)), 4),
+        ("each has its share", json!({"metrics": [requests("AverageValue", "10")]}), asleep(Ok(21_000)), 3),
+        ("it is not known", spec(), asleep(Err("silence")), 0),
+        ("a share of nothing", behaved(json!({"policies": percent})), asleep(Ok(900_000)), 1),
+        ("nobody waits for a window", behaved(json!({"stabilizationWindowSeconds": 600})), asleep(Ok(1)), 1),
+        ("it may not grow", behaved(json!({"selectPolicy": "Disabled"})), asleep(Ok(1)), 0),
+    ] {
+        assert_eq!(back(spec.clone(), &seen), expected, "{what}");
+        let wanted = Sight { wanted: true, ..seen };
+        let grows = what != "it may not grow";
+        assert_eq!(
+            back(spec, &wanted),
+            expected.max(i64::from(grows)),
+            "{what}, but a node says that requests wait"
+        );
+    }
+    let wanted = Sight { wanted: true, ..asleep(Err("silence")) };
+    let mut decision = decide(&sleeper(spec(), &ours()), &wanted, &mut Memory::default(), at(NOW));
+    decision.settle(&Ok(()), at(NOW));
+    assert_eq!(decision.said.last().unwrap().2, "New size: 1; reason: requests wait for a Pod");
+    assert_eq!(reason(&decision, "ScaledToZero"), "False NotScaledToZero");
+    assert_eq!(message(&decision, "ScaledToZero"), "the HPA controller did not scale the workload to zero");
+    let mut starting = reading(1, Reading::Whole(Ok(0)));
+    (starting.pods[0].ready, starting.wanted) = (None, true);
+    let now = json!({"metrics": [requests("Value", "10")], "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}});
+    let decision = decide(&sleeper(now, &json!([])), &starting, &mut Memory::default(), at(NOW));
+    assert_eq!(decision.rescale, None, "it is not stopped while requests wait for it");
+}
+
+#[test]
+fn a_target_that_somebody_else_scaled_to_zero_stays_there() {
+    let metrics = || json!({"metrics": [requests("Value", "10")]});
+    let paused = decide(
+        &sleeper(metrics(), &json!([])),
+        &Sight { wanted: true, ..asleep(Ok(900_000)) },
+        &mut Memory::default(),
+        at(NOW),
+    );
+    assert_eq!((paused.rescale.clone(), paused.status["desiredReplicas"].as_i64()), (None, Some(0)));
+    assert_eq!(reason(&paused, "ScalingActive"), "False ScalingDisabled");
+    let mut raised = metrics();
+    raised["minReplicas"] = json!(2);
+    for (what, value) in [("idle", Ok(0)), ("busy", Ok(1)), ("unknown", Err("silence"))] {
+        let seen = asleep(value);
+        let decision = decide(&sleeper(raised.clone(), &ours()), &seen, &mut Memory::default(), at(NOW));
+        assert_eq!(
+            decision.rescale.map(|rescale| rescale.to),
+            Some(2),
+            "it may not be zero any more, {what}"
+        );
+    }
+    let resource = json!({"metrics": [utilization(50)]});
+    let decision = decide(&sleeper(resource, &ours()), &sight(&[]), &mut Memory::default(), at(NOW));
+    assert_eq!(reason(&decision, "ScalingActive"), "False ScalingDisabled", "nothing would bring it back");
+    let back = reading(1, Reading::Whole(Ok(10_000)));
+    let decision = decide(&sleeper(metrics(), &ours()), &back, &mut Memory::default(), at(NOW));
+    assert_eq!(
+        reason(&decision, "ScaledToZero"),
+        "False NotScaledToZero",
+        "somebody else has brought it back"
+    );
+}
+
+#[test]
 fn the_bounds_hold_before_anything_is_measured() {
     let cases = [
         (json!({"maxReplicas": 2}), 3, Some((2, "Current number of replicas above Spec.MaxReplicas"))),
@@ -343,6 +602,25 @@ fn policies_bound_what_changes_in_a_period() {
 }
 
 #[test]
+fn what_limits_a_recommendation_is_told() {
+    let down = |policy: Value| json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0, "policies": [policy]}}});
+    let slowly = down(json!({"type": "Pods", "value": 1, "periodSeconds": 60}));
+    let with = |mut spec: Value, field: &str, value: i64| {
+        spec[field] = json!(value);
+        spec
+    };
+    for (spec, used, expected) in [
+        (json!({}), vec![Some(60); 2], "False DesiredWithinRange"),
+        (json!({}), vec![Some(500); 2], "True ScaleUpLimit"),
+        (with(json!({}), "maxReplicas", 3), vec![Some(500); 2], "True TooManyReplicas"),
+        (slowly.clone(), vec![Some(1); 4], "True ScaleDownLimit"),
+        (with(slowly, "minReplicas", 3), vec![Some(1); 4], "True TooFewReplicas"),
+    ] {
+        assert_eq!(reason(&once(spec.clone(), &sight(&used)), "ScalingLimited"), expected, "{spec}");
+    }
+}
+
+#[test]
 fn what_became_of_a_change_is_told() {
     let decided = once(json!({}), &sight(&[Some(100); 2]));
     let mut done = decided.clone();
@@ -365,7 +643,7 @@ fn a_target_that_cannot_be_seen_or_told_apart_is_left_alone() {
     let mut seen = sight(&[Some(100)]);
     seen.rivals = vec!["other".to_owned(), "web".to_owned()];
     assert_eq!(reason(&once(json!({}), &seen), "ScalingActive"), "False AmbiguousSelector");
-    seen.scale = Ok(Scale { replicas: 1, selector: String::new() });
+    seen.scale = Ok(Scale { replicas: 1, present: 1, selector: String::new() });
     assert_eq!(reason(&once(json!({}), &seen), "ScalingActive"), "False InvalidSelector");
     seen.scale = Err("deployments.apps \"web\" not found".to_owned());
     let gone = once(json!({}), &seen);

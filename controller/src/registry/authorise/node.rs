@@ -46,6 +46,7 @@ const NODE_RULES: &[Rule] = &[
     ("ingresses.networking.k8s.io", "", READ, When::Always),
     ("ingresses.networking.k8s.io", "status", &["get", "update", "patch"], When::Always),
     ("ingressclasses.networking.k8s.io", "", READ, When::Always),
+    ("horizontalpodautoscalers.autoscaling", "", READ, When::Always),
     ("configmaps", "", READ, When::UsedByPod),
     ("secrets", "", READ, When::UsedByPod),
     ("persistentvolumeclaims", "", &["get"], When::UsedByPod),
