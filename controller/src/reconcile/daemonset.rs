@@ -233,7 +233,8 @@ impl View<'_> {
             if *fit == Fit::Runs && pods.is_empty() {
                 made.push((*node).to_owned());
             }
-            // One of each template may be there while they change places.
+            // One new and one old may be there while they change places: one that serves, and of those the oldest.
+            staying.sort_by_key(|pod| (!self.is_available(pod, plan), !pod.body.ready));
             for new in [true, false] {
                 gone.extend(staying.iter().filter(|pod| self.is_new(pod) == new).skip(1).cloned());
             }
@@ -573,6 +574,38 @@ mod tests {
         }
         assert_eq!(cluster.pods().len(), 3);
         assert_eq!(cluster.status()["updatedNumberScheduled"], 3);
+    }
+
+    #[test]
+    fn when_the_template_changes_again_the_pod_that_serves_stays_until_the_newest_one_does() {
+        let cluster =
+            three(json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 3}}));
+        assert_eq!(cluster.settle(), ["create a", "create b", "create c"]);
+        let serving = |pods: Pods| {
+            let mut nodes: Vec<String> = pods
+                .iter()
+                .filter(|pod| pod.body.ready && !pod.meta.deleting())
+                .map(|pod| place(pod))
+                .collect();
+            nodes.sort();
+            nodes
+        };
+        // By the clock, the Pods that serve may be the younger ones.
+        for pod in cluster.pods().iter().filter(|pod| pod.body.ready) {
+            cluster.0.edit(POD, "default", &pod.meta.name, |pod| {
+                pod["metadata"]["creationTimestamp"] = json!("2026-01-01T02:00:00Z");
+            });
+        }
+        cluster.0.edit(KIND, "default", "agent", |set| {
+            set["spec"]["template"]["spec"]["containers"][0]["image"] = json!("v3");
+        });
+        let done = cluster.settle();
+        assert_eq!(serving(cluster.pods()), ["a", "b", "c"], "{done:?}");
+        for _ in 0..6 {
+            cluster.live();
+            cluster.settle();
+        }
+        assert_eq!((cluster.pods().len(), &cluster.status()["updatedNumberScheduled"]), (3, &json!(3)));
     }
 
     #[test]
