@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use edge_api::kinds::job::JOB_NAME;
 use serde_json::{Value, json};
 
-use crate::mirror::{Completion, Job, Meta, Name, Object, Phase, Pod, Selector, World};
+use crate::mirror::{Completion, Job, Object, Phase, Pod};
+use crate::reconcile::job::POD;
 use crate::reconcile::job::indexes::Indexes;
 use crate::reconcile::job::policy::{self, Verdict};
-use crate::reconcile::job::{KIND, POD};
 use crate::reconcile::plan::Write;
 
 /// The finalizer of Pods that are not counted yet.
@@ -37,18 +36,6 @@ pub fn release(pod: &Object<Pod>) -> Write {
     let rest: Vec<&String> = pod.meta.finalizers.iter().filter(|name| *name != TRACKING).collect();
     let patch = json!({"metadata": {"uid": &*pod.meta.uid, "finalizers": rest}});
     Write::patch(POD, pod.key(), pod.revision, patch)
-}
-
-/// Takes the finalizer from Pods whose Job is gone, or is another of the same name.
-pub fn strays(key: &Name, job: Option<&Meta>, world: &World) -> Vec<Write> {
-    let named = Selector::of_pairs([(JOB_NAME.to_owned(), key.name.to_string())].into());
-    let is_stray = |pod: &&Arc<Object<Pod>>| {
-        let owner = pod.meta.controller().filter(|owner| owner.kind == KIND.kind);
-        owner.is_some_and(|owner| job.is_none_or(|job| *job.uid != owner.uid))
-            && pod.meta.has_finalizer(TRACKING)
-    };
-    let pods = world.pods.selected(&key.namespace, &named).into_iter().filter(is_stray);
-    pods.map(|pod| release(pod)).collect()
 }
 
 /// A Job's Pods, and what is known of those that are no more.

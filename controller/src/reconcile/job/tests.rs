@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::reconcile::Act;
 use crate::reconcile::job::count::{FAILURES, INDEX};
 use crate::reconcile::ledger::Ledger;
 
@@ -427,13 +426,103 @@ fn what_breaks_off_between_any_two_stages_is_counted_once() {
     }
 }
 
+/// Whether a plan takes the finalizer from the first Pod, since no Job counts it.
+fn is_let_go(cluster: &Cluster) -> bool {
+    let name = cluster.pods()[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    let plan = (stray::CONTROLLER.reconcile)(&Name::new("default", &name), &cluster.0.world());
+    cluster.0.carry_out(&plan);
+    !plan.is_idle()
+}
+
 #[test]
 fn nothing_holds_the_pods_of_a_job_that_is_gone() {
+    let labels = |labels: Value| move |pod: &mut Value| pod["metadata"]["labels"] = labels.clone();
+    let owners = |owners: Value| move |pod: &mut Value| pod["metadata"]["ownerReferences"] = owners.clone();
+    let going = |pod: &mut Value| {
+        pod["metadata"]["ownerReferences"] = json!([]);
+        pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    };
+    let replica_set = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "pi", "uid": "r", "controller": true}]);
+    type Change<'a> = &'a dyn Fn(&mut Value);
+    let cases: [(&str, bool, Change<'_>, bool); 9] = [
+        ("its Job is there", false, &|_| {}, false),
+        ("its Job is gone", true, &|_| {}, true),
+        ("its Job is gone, and it has other labels", true, &labels(json!({"a": "b"})), true),
+        ("it was set free, and the Job is gone", true, &owners(json!([])), true),
+        ("it was set free, and the Job may adopt it", false, &owners(json!([])), false),
+        (
+            "it was set free, and no Job may adopt it",
+            false,
+            &|pod| {
+                owners(json!([]))(pod);
+                labels(json!({"a": "b"}))(pod);
+            },
+            true,
+        ),
+        ("it was set free and goes", false, &going, true),
+        ("another kind manages it", true, &owners(replica_set), false),
+        ("nothing holds it", true, &|pod| pod["metadata"]["finalizers"] = json!([]), false),
+    ];
+    for (about, gone, change, let_go) in cases {
+        let cluster = Cluster::new(json!({}));
+        cluster.settle();
+        cluster.bind();
+        let name = cluster.pods()[0]["metadata"]["name"].as_str().unwrap().to_owned();
+        cluster.0.edit(POD, "default", &name, change);
+        if gone {
+            cluster.0.remove(KIND, "default", "pi");
+        }
+        assert_eq!(is_let_go(&cluster), let_go, "{about}");
+        assert!(!let_go || !is_let_go(&cluster), "{about}: once");
+    }
+    // Another Job of the same name is another Job.
     let cluster = Cluster::new(json!({}));
     cluster.settle();
-    cluster.0.remove(KIND, "default", "pi");
+    let mut other = job(json!({}));
+    other["metadata"]["uid"] = json!("other");
+    cluster.0.put(other);
+    assert!(is_let_go(&cluster));
+}
+
+#[test]
+fn what_no_job_counts_is_noticed_whoever_goes_first() {
+    let cluster = Cluster::new(json!({}));
     cluster.settle();
-    assert!(cluster.pods().iter().all(|pod| pod["metadata"]["finalizers"] == json!([])));
+    let name = cluster.pods()[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    let pod = cluster.pods().remove(0);
+    let mut free = pod.clone();
+    free["metadata"]["ownerReferences"] = json!([]);
+    let bytes = |object: &Value| Some(object.to_string().into());
+    let (job_key, pod_key) = ("/batch/jobs/default/pi", format!("/core/pods/default/{name}"));
+    let woken = |first: (&str, Option<bytes::Bytes>), then: (&str, Option<bytes::Bytes>)| {
+        let mut world = cluster.0.world();
+        let deltas =
+            [first, then].map(|(key, after)| world.apply(key, world.revision + 1, after.as_ref()).unwrap());
+        let mut keys = Vec::new();
+        deltas.iter().for_each(|delta| (stray::CONTROLLER.wakes)(delta, &world, &mut |key| keys.push(key)));
+        keys.contains(&Name::new("default", &name))
+    };
+    assert!(woken((job_key, None), (&pod_key, bytes(&pod))), "the Job goes and nothing else happens");
+    assert!(woken((&pod_key, bytes(&free)), (job_key, None)), "the Job that might adopt it goes");
+    assert!(woken((job_key, None), (&pod_key, bytes(&free))), "it is set free last");
+    assert!(!woken((&pod_key, bytes(&pod)), (&pod_key, bytes(&pod))), "all is well");
+}
+
+#[test]
+fn an_adopted_pod_is_held_and_counted_and_one_let_go_is_not() {
+    let cluster = Cluster::new(json!({}));
+    cluster.settle();
+    let name = cluster.pods()[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    cluster.0.edit(POD, "default", &name, |pod| {
+        pod["metadata"]["ownerReferences"] = json!([]);
+        pod["metadata"]["finalizers"] = json!(["example.com/mine"]);
+    });
+    cluster.settle();
+    let finalizers = || cluster.0.get(POD, "default", &name).unwrap()["metadata"]["finalizers"].clone();
+    assert_eq!(finalizers(), json!(["example.com/mine", TRACKING]));
+    cluster.0.edit(POD, "default", &name, |pod| pod["metadata"]["labels"] = json!({"a": "b"}));
+    cluster.settle();
+    assert_eq!(finalizers(), json!(["example.com/mine"]));
 }
 
 #[test]
