@@ -66,3 +66,77 @@ impl Rule for Ownership {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::simulation::rule::Author;
+    use crate::simulation::rules::history::{
+        Event, check, controller, going, managed, object, pod, user, with,
+    };
+
+    const COLLECTOR: &str = "generic-garbage-collector";
+
+    fn owner() -> Value {
+        object("apps/v1", "ReplicaSet", "r")
+    }
+
+    fn owned() -> Value {
+        with(pod("a"), managed("apps/v1", "ReplicaSet", "r"))
+    }
+
+    fn gone(object: Value) -> Event {
+        Event::Gone(Author::Controller(COLLECTOR), object)
+    }
+
+    #[test]
+    fn what_has_an_owner_can_go_as_garbage() {
+        let both = || vec![user(owner()), user(owned())];
+        let then = |more: Vec<Event>| [both(), more].concat();
+        let left = || Event::Gone(Author::User, owner());
+        let waits =
+            |finalizer: &str| user(with(going(owner()), json!({"metadata": {"finalizers": [finalizer]}})));
+        check::<Ownership>(&[
+            ("its owner is gone", then(vec![left(), gone(owned())]), None),
+            (
+                "its owner is there",
+                then(vec![gone(owned())]),
+                Some("default/a goes as garbage, but ReplicaSet default/r is there"),
+            ),
+            (
+                "its owner is there, and it is told to go",
+                then(vec![controller(COLLECTOR, going(owned()))]),
+                Some("goes as garbage"),
+            ),
+            ("its owner waits for it", then(vec![waits("foregroundDeletion"), gone(owned())]), None),
+            (
+                "its owner waits for something else",
+                then(vec![waits("example.com/other"), gone(owned())]),
+                Some("goes as garbage"),
+            ),
+            ("somebody else takes it", then(vec![Event::Gone(Author::User, owned())]), None),
+            (
+                "nobody owns it",
+                vec![user(pod("a")), gone(pod("a"))],
+                Some("default/a goes as garbage, but nobody ever owned it"),
+            ),
+        ]);
+    }
+
+    #[test]
+    fn something_can_be_left_behind() {
+        let then = |events: Vec<Event>| [events, vec![Event::Settled]].concat();
+        let freed = || controller(COLLECTOR, with(owned(), json!({"metadata": {"ownerReferences": null}})));
+        let held =
+            with(going(owned()), json!({"metadata": {"finalizers": ["batch.kubernetes.io/job-tracking"]}}));
+        check::<Ownership>(&[
+            ("owner and owned", then(vec![user(owner()), user(owned())]), None),
+            ("the owner is gone", then(vec![user(owned())]), Some("the owner of Pod default/a is gone")),
+            ("it is set free", then(vec![user(owned()), freed()]), None),
+            ("it is held", then(vec![user(owner()), user(held)]), Some("Pod default/a is still going")),
+            ("nobody ever owned it", then(vec![user(pod("a"))]), Some("Pod default/a has no owner")),
+        ]);
+    }
+}
