@@ -18,6 +18,9 @@ pub const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 /// The annotation with how often the index of a Pod has failed before.
 pub const FAILURES: &str = "batch.kubernetes.io/job-index-failure-count";
 
+/// The annotation with how often such failures did not count.
+pub const IGNORED: &str = "batch.kubernetes.io/job-index-ignored-failure-count";
+
 /// How many Pods one status takes in by their uids.
 const AT_A_TIME: usize = 500;
 
@@ -29,6 +32,18 @@ pub fn index(pod: &Object<Pod>) -> Option<i64> {
 /// How often the index of a Pod had failed before this Pod.
 pub fn failures(pod: &Object<Pod>) -> i64 {
     pod.meta.annotations.get(FAILURES).and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+/// How often the index of a Pod had failed before this Pod without counting.
+pub fn ignored(pod: &Object<Pod>) -> i64 {
+    pod.meta.annotations.get(IGNORED).and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+/// How often the containers of a Pod were started again.
+pub fn restarts(pod: &Object<Pod>) -> i64 {
+    let tree = pod.tree();
+    let lists = ["initContainerStatuses", "containerStatuses"].map(|list| tree["status"][list].as_array());
+    lists.into_iter().flatten().flatten().filter_map(|status| status["restartCount"].as_i64()).sum()
 }
 
 /// Takes the finalizer from a Pod.
@@ -49,6 +64,8 @@ pub struct Count {
     pub terminating_indexes: Indexes,
     /// Pods that have failed and are still there.
     pub failed_pods: Vec<Arc<Object<Pod>>>,
+    /// Pods that have succeeded and are still there.
+    pub succeeded_pods: Vec<Arc<Object<Pod>>>,
     /// Indexes that have succeeded.
     pub completed: Indexes,
     /// Indexes that have failed for good.
@@ -76,6 +93,7 @@ impl Count {
             terminating: 0,
             terminating_indexes: Indexes::default(),
             failed_pods: Vec::new(),
+            succeeded_pods: Vec::new(),
             completed: indexes("completedIndexes"),
             failed_indexes: indexes("failedIndexes"),
             fail_job: None,
@@ -134,6 +152,9 @@ impl Count {
         if failed && (finished || pod.meta.has_finalizer(TRACKING)) {
             self.failed_pods.push(pod.clone());
         }
+        if pod.body.phase == Phase::Succeeded {
+            self.succeeded_pods.push(pod.clone());
+        }
         let known = self.good.iter().chain(&self.bad).any(|uid| **uid == *pod.meta.uid);
         if known || !pod.meta.has_finalizer(TRACKING) || self.good.len() + self.bad.len() >= AT_A_TIME {
             return;
@@ -158,10 +179,7 @@ impl Count {
     }
 
     fn fail(&mut self, job: &Object<Job>, failure_policy: &Value, pod: &Object<Pod>) {
-        let verdict = match failure_policy {
-            Value::Null => Verdict::Count,
-            rules => policy::judge(rules, &pod.tree()),
-        };
+        let verdict = judge(failure_policy, pod);
         if verdict == Verdict::Ignore {
             return;
         }
@@ -222,6 +240,14 @@ impl Count {
             }
         }
         status
+    }
+}
+
+/// What a Job's policy says about a failed Pod.
+pub fn judge(failure_policy: &Value, pod: &Object<Pod>) -> Verdict {
+    match failure_policy {
+        Value::Null => Verdict::Count,
+        rules => policy::judge(rules, &pod.tree()),
     }
 }
 

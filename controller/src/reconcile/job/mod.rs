@@ -129,9 +129,9 @@ fn ending(job: &Object<Job>, count: &Count, world: &World, plan: &mut Plan) -> O
     if let Some(message) = &count.fail_job {
         return end("FailureTarget", "PodFailurePolicy", message);
     }
-    let restarts: i64 = count.active.iter().map(|pod| pod.body.restarts).sum();
-    let too_often = body.restarts_in_place
-        && if body.backoff_limit == 0 { restarts > 0 } else { restarts >= body.backoff_limit };
+    let in_place = count.active.iter().filter(|_| body.restarts_in_place);
+    let restarts: i64 = in_place.map(|pod| count::restarts(pod)).sum();
+    let too_often = restarts > 0 && restarts >= body.backoff_limit;
     if count.failed_in_all() > body.backoff_limit || too_often {
         let message = "Job has reached the specified backoff limit";
         return end("FailureTarget", "BackoffLimitExceeded", message);

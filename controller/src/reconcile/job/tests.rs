@@ -217,6 +217,41 @@ fn failed_pods_are_tried_again_later_and_later() {
 }
 
 #[test]
+fn no_try_waits_for_longer_than_ten_minutes() {
+    let cluster = Cluster::new(json!({"backoffLimit": 20}));
+    cluster.settle();
+    for seconds in [10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 600.0, 600.0] {
+        cluster.end(None, "Failed", 1);
+        cluster.settle();
+        cluster.0.pass(seconds - 1.0);
+        assert_eq!(cluster.settle(), (0, 0), "{seconds}");
+        cluster.0.pass(1.0);
+        assert_eq!(cluster.settle(), (1, 0), "{seconds}");
+    }
+}
+
+#[test]
+fn a_success_forgives_the_failures_before_it() {
+    let cluster = Cluster::new(json!({"completions": 3}));
+    cluster.settle();
+    for seconds in [10.0, 20.0] {
+        cluster.end(None, "Failed", 1);
+        cluster.settle();
+        cluster.0.pass(seconds);
+        assert_eq!(cluster.settle(), (1, 0));
+    }
+    cluster.0.pass(1.0);
+    cluster.end(None, "Succeeded", 0);
+    assert_eq!(cluster.settle(), (1, 0), "at once");
+    cluster.0.pass(1.0);
+    cluster.end(None, "Failed", 1);
+    cluster.settle();
+    cluster.0.pass(10.0);
+    assert_eq!(cluster.settle(), (1, 0), "as after the first failure");
+    assert_eq!(cluster.status()["failed"], 3, "but all of them count");
+}
+
+#[test]
 fn beyond_the_backoff_limit_the_job_has_failed_and_its_pods_go() {
     let cluster = Cluster::new(json!({"backoffLimit": 0, "completions": 2, "parallelism": 2}));
     cluster.settle();
@@ -252,6 +287,98 @@ fn restarts_in_place_count_against_the_backoff_limit() {
 }
 
 #[test]
+fn restarts_of_all_containers_of_all_pods_are_added_up() {
+    // limit, restarts of two containers and an init container, whether that is too much
+    let cases = [
+        (0, [0, 0], 0, false),
+        (0, [1, 0], 0, true),
+        (0, [0, 0], 1, true),
+        (3, [1, 1], 0, false),
+        (3, [1, 1], 1, true),
+        (3, [2, 2], 0, true),
+    ];
+    for (limit, main, init, failed) in cases {
+        let cluster = Cluster::new(json!({"backoffLimit": limit}));
+        cluster.0.edit(KIND, "default", "pi", |job| {
+            job["spec"]["template"]["spec"]["restartPolicy"] = json!("OnFailure")
+        });
+        cluster.settle();
+        let name = cluster.pods()[0]["metadata"]["name"].as_str().unwrap().to_owned();
+        cluster.0.edit(POD, "default", &name, |pod| {
+            pod["status"] = json!({
+                "containerStatuses": main.map(|count| json!({"restartCount": count})),
+                "initContainerStatuses": [{"restartCount": init}],
+            });
+        });
+        cluster.settle();
+        assert_eq!(
+            cluster.reason("FailureTarget") == "BackoffLimitExceeded",
+            failed,
+            "{limit} {main:?} {init}"
+        );
+    }
+}
+
+#[test]
+fn nothing_to_complete_is_complete_and_no_parallelism_is_a_pause() {
+    let cluster = Cluster::new(json!({"completions": 0}));
+    assert_eq!(cluster.settle(), (0, 0));
+    assert_eq!(cluster.reason("Complete"), "CompletionsReached");
+    let cluster = Cluster::new(json!({"completions": 2, "parallelism": 0}));
+    assert_eq!(cluster.settle(), (0, 0));
+    assert_eq!((cluster.reason("Complete"), cluster.reason("Suspended")), (String::new(), String::new()));
+    cluster.edit(json!({"parallelism": 5}));
+    assert_eq!(cluster.settle(), (2, 0), "no more than there is to complete");
+}
+
+#[test]
+fn the_status_tells_who_is_ready_and_who_is_on_the_way_out() {
+    let cluster = Cluster::new(json!({"completions": 3, "parallelism": 3, "podReplacementPolicy": "Failed"}));
+    cluster.settle();
+    cluster.bind();
+    let names: Vec<String> =
+        cluster.pods().iter().map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned()).collect();
+    cluster.0.edit(POD, "default", &names[0], |pod| {
+        pod["status"] = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
+    });
+    cluster.0.delete(POD, "default", &names[1]);
+    cluster.settle();
+    let status = cluster.status();
+    assert_eq!(
+        (&status["active"], &status["ready"], &status["terminating"]),
+        (&json!(2), &json!(1), &json!(1))
+    );
+}
+
+#[test]
+fn people_are_told_how_a_job_goes() {
+    let told = |cluster: &Cluster| {
+        let mut told = Vec::new();
+        for _ in 0..50 {
+            let plan = reconcile(&Name::new("default", "pi"), &cluster.0.world());
+            let notes = plan.writes().filter_map(|write| write.done.clone());
+            let ours = notes.filter(|note| !note.reason.starts_with("Successful"));
+            told.extend(ours.map(|note| format!("{:?} {}: {}", note.tone, note.reason, note.message)));
+            if plan.is_idle() {
+                return told;
+            }
+            cluster.0.carry_out(&plan);
+        }
+        panic!("does not settle");
+    };
+    let cluster = Cluster::new(json!({"suspend": true}));
+    assert_eq!(told(&cluster), ["Normal Suspended: Job suspended"]);
+    cluster.edit(json!({"suspend": false}));
+    assert_eq!(told(&cluster), ["Normal Resumed: Job resumed"]);
+    cluster.end(None, "Succeeded", 0);
+    assert_eq!(told(&cluster), ["Normal Completed: Job completed"]);
+    let cluster = Cluster::new(json!({"backoffLimit": 0}));
+    cluster.settle();
+    cluster.end(None, "Failed", 1);
+    assert_eq!(told(&cluster), ["Warning BackoffLimitExceeded: Job has reached the specified backoff limit"]);
+}
+
+#[test]
 fn a_job_that_is_active_for_too_long_has_failed() {
     let cluster = Cluster::new(json!({"activeDeadlineSeconds": 60}));
     cluster.settle();
@@ -271,6 +398,7 @@ fn each_index_runs_until_it_has_succeeded_and_never_again() {
     assert_eq!(cluster.indexes(), ["0", "1"]);
     let pod = &cluster.pods()[0];
     assert_eq!(pod["spec"]["hostname"], "pi-0");
+    assert_eq!(pod["metadata"]["labels"][INDEX], "0");
     assert_eq!(pod["spec"]["containers"][0]["env"][0]["name"], "JOB_COMPLETION_INDEX");
     assert!(pod["metadata"]["name"].as_str().unwrap().starts_with("pi-0-"));
     cluster.end(Some(1), "Succeeded", 0);
@@ -315,6 +443,66 @@ fn with_a_limit_per_index_others_go_on_when_one_has_failed() {
     cluster.settle();
     assert_eq!(cluster.reason("Failed"), "FailedIndexes");
     assert_eq!(cluster.status()["completedIndexes"], "1");
+}
+
+#[test]
+fn an_indexed_job_grows_and_shrinks_with_completions_and_parallelism_together() {
+    let cluster = Cluster::new(json!({"completionMode": "Indexed", "completions": 3, "parallelism": 3}));
+    cluster.settle();
+    cluster.end(Some(0), "Succeeded", 0);
+    cluster.end(Some(2), "Succeeded", 0);
+    cluster.settle();
+    cluster.edit(json!({"completions": 5, "parallelism": 5}));
+    assert_eq!(cluster.settle(), (2, 0));
+    assert_eq!(cluster.indexes(), ["1", "3", "4"]);
+    cluster.edit(json!({"completions": 2, "parallelism": 2}));
+    assert_eq!(cluster.settle(), (0, 2));
+    let status = cluster.status();
+    assert_eq!((&status["completedIndexes"], &status["succeeded"]), (&json!("0"), &json!(1)));
+    cluster.end(Some(1), "Succeeded", 0);
+    cluster.settle();
+    assert_eq!(cluster.reason("Complete"), "CompletionsReached");
+}
+
+#[test]
+fn an_index_remembers_its_failures_and_those_that_do_not_count() {
+    let policy = json!({"rules": [
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        {"action": "FailIndex", "onExitCodes": {"operator": "In", "values": [42]}}]});
+    let cluster = Cluster::new(json!({"completionMode": "Indexed", "completions": 2, "parallelism": 1,
+        "backoffLimit": i32::MAX, "backoffLimitPerIndex": 1, "podFailurePolicy": policy, "podReplacementPolicy": "Failed"}));
+    cluster.settle();
+    let noted = || {
+        let annotations = &cluster.running()[0]["metadata"]["annotations"];
+        let text = |key: &str| annotations[key].as_str().unwrap_or_default().to_owned();
+        (text(FAILURES), text(count::IGNORED))
+    };
+    assert_eq!(noted(), ("0".to_owned(), String::new()));
+    // Each try waits longer than the one before, whether its failure counts or not.
+    for (ignored, wait) in [("1", 10.0), ("2", 20.0)] {
+        let name = cluster.running()[0]["metadata"]["name"].as_str().unwrap().to_owned();
+        let now = cluster.0.now();
+        cluster.0.edit(POD, "default", &name, |pod| {
+            pod["status"] = json!({"phase": "Failed",
+                "conditions": [{"type": "DisruptionTarget", "status": "True"}],
+                "containerStatuses": [{"name": "main", "state": {"terminated": {"exitCode": 1, "finishedAt": now}}}]});
+        });
+        cluster.settle();
+        cluster.0.pass(wait - 1.0);
+        cluster.settle();
+        assert!(!cluster.indexes().contains(&"0".to_owned()), "{ignored}");
+        // The other index runs meanwhile, since there is room.
+        if cluster.indexes() == ["1"] {
+            cluster.end(Some(1), "Succeeded", 0);
+        }
+        cluster.0.pass(1.0);
+        cluster.settle();
+        assert_eq!(noted(), ("0".to_owned(), ignored.to_owned()));
+    }
+    cluster.end(Some(0), "Failed", 42);
+    cluster.settle();
+    assert_eq!(cluster.status()["failedIndexes"], "0", "the rule says that it has failed at once");
+    assert_eq!(cluster.reason("Failed"), "FailedIndexes");
 }
 
 #[test]
@@ -371,6 +559,19 @@ fn a_success_policy_ends_the_job_early() {
     cluster.bury();
     cluster.settle();
     assert_eq!(cluster.reason("Complete"), "SuccessPolicy");
+}
+
+#[test]
+fn what_ends_a_job_badly_comes_before_its_success_policy() {
+    let policy = json!({"rules": [{"succeededIndexes": "0"}]});
+    let cluster = Cluster::new(json!({"completionMode": "Indexed", "completions": 2, "parallelism": 2,
+        "backoffLimit": 0, "successPolicy": policy}));
+    cluster.settle();
+    cluster.end(Some(0), "Succeeded", 0);
+    cluster.end(Some(1), "Failed", 1);
+    cluster.settle();
+    assert_eq!(cluster.reason("Failed"), "BackoffLimitExceeded");
+    assert_eq!(cluster.reason("SuccessCriteriaMet"), "");
 }
 
 #[test]
