@@ -34,7 +34,7 @@ fn is_stray(pod: &Object<Pod>, world: &World) -> bool {
     }
     let namespace = &pod.meta.namespace;
     match pod.meta.controller() {
-        Some(owner) if owner.kind != KIND.kind => false,
+        Some(owner) if owner.kind != KIND.kind || owner.api_version != KIND.api_version() => false,
         Some(owner) => world.jobs.get(namespace, &owner.name).is_none_or(|job| *job.meta.uid != owner.uid),
         None => {
             let adopts =

@@ -643,9 +643,9 @@ fn nothing_holds_the_pods_of_a_job_that_is_gone() {
         pod["metadata"]["ownerReferences"] = json!([]);
         pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     };
-    let replica_set = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "pi", "uid": "r", "controller": true}]);
+    let other = |version: &str, kind: &str| json!([{"apiVersion": version, "kind": kind, "name": "pi", "uid": "r", "controller": true}]);
     type Change<'a> = &'a dyn Fn(&mut Value);
-    let cases: [(&str, bool, Change<'_>, bool); 9] = [
+    let cases: [(&str, bool, Change<'_>, bool); 10] = [
         ("its Job is there", false, &|_| {}, false),
         ("its Job is gone", true, &|_| {}, true),
         ("its Job is gone, and it has other labels", true, &labels(json!({"a": "b"})), true),
@@ -661,7 +661,8 @@ fn nothing_holds_the_pods_of_a_job_that_is_gone() {
             true,
         ),
         ("it was set free and goes", false, &going, true),
-        ("another kind manages it", true, &owners(replica_set), false),
+        ("another kind manages it", true, &owners(other("apps/v1", "ReplicaSet")), false),
+        ("another group's Job manages it", true, &owners(other("batch.example.com/v1", "Job")), false),
         ("nothing holds it", true, &|pod| pod["metadata"]["finalizers"] = json!([]), false),
     ];
     for (about, gone, change, let_go) in cases {
