@@ -263,6 +263,29 @@ fn a_paused_deployment_scales_but_does_not_roll() {
 }
 
 #[test]
+fn a_pause_stops_the_clock_of_the_deadline_and_the_end_of_it_starts_it_anew() {
+    // paused, reason before, reason now, whether the deadline is waited for
+    let cases = [
+        (true, "ReplicaSetUpdated", "DeploymentPaused", false),
+        (true, "ProgressDeadlineExceeded", "ProgressDeadlineExceeded", false),
+        (false, "DeploymentPaused", "DeploymentResumed", true),
+    ];
+    for (paused, before, after, waits) in cases {
+        let mut deployment = deployment(3, 1, 0);
+        deployment["spec"]["paused"] = json!(paused);
+        deployment["status"] = json!({"conditions": [{"type": "Progressing", "status": "Unknown", "reason": before,
+            "lastUpdateTime": "2026-01-01T00:00:00Z", "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
+        let told = plan(&[deployment, set("new", 3, 1, 1, 3, 4)]);
+        let status = status(&told).unwrap();
+        assert_eq!(
+            (&condition(status, "Progressing")["reason"], told.wake_at.is_some()),
+            (&json!(after), waits),
+            "{before}"
+        );
+    }
+}
+
+#[test]
 fn progress_is_told_and_missed_deadlines_too() {
     // status before, reason before, seconds since, available, reason now
     let cases = [
