@@ -129,7 +129,7 @@ impl Rule for DaemonSets {
         let Some(set) = step.truth.daemon_sets.get(&pod.meta.namespace, &owner.name) else { return Ok(()) };
         let Some(window) = self.windows.get_mut(&owner.uid) else { return Ok(()) };
         let ours = step.is_by("daemonset-controller");
-        if change.is_won() {
+        if change.after.is_some_and(serves) {
             window.served.insert(pod.meta.uid.to_string());
         }
         if change.is_lost() && !(ours && change.is_ended()) {

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use crate::mirror::{Detail, Object, Pod, StatefulSet, World};
 use crate::simulation::rule::{Rounded, Rule, Step, amount, is_active, owned, same, serves};
 
+const HASH: &str = "controller-revision-hash";
+
 /// What was true of a set since the control plane was quiet.
 #[derive(Clone, Debug)]
 struct Window {
@@ -101,6 +103,11 @@ fn created(window: &Window, set: &Object<StatefulSet>, at: i64, key: &str) -> Re
     }
 }
 
+/// Whether a Pod is of its set's present template.
+fn is_present(set: &Object<StatefulSet>, pod: &Object<Pod>) -> bool {
+    set.body.status["updateRevision"].as_str() == pod.meta.labels.get(HASH).map(String::as_str)
+}
+
 fn ended(
     window: &Window,
     set: &Object<StatefulSet>,
@@ -112,10 +119,13 @@ fn ended(
     if !wanted.contains(&at) {
         let waits = |other: i64| other > at && !wanted.contains(&other) && window.stayed.contains(&other);
         let later = pods.keys().find(|other| waits(**other));
-        return match later.filter(|_| !set.body.parallel) {
-            Some(later) => Err(format!("{key} goes before {later}: {window:?}")),
-            None => Ok(()),
-        };
+        // Who does not know yet that it is not wanted may replace it.
+        let replaced = (window.first..window.end).contains(&at) && !is_present(set, pod);
+        match later.filter(|_| !set.body.parallel) {
+            None => return Ok(()),
+            Some(later) if !replaced => return Err(format!("{key} goes before {later}: {window:?}")),
+            Some(_) => {}
+        }
     }
     if !serves(pod) || pod.body.available(set.body.min_ready_seconds, truth.now).is_err() {
         return Ok(());
@@ -154,7 +164,7 @@ impl Rule for StatefulSets {
             return Ok(());
         };
         let ours = step.is_by("statefulset-controller");
-        if change.is_won() {
+        if change.after.is_some_and(serves) {
             window.served.insert(at);
         }
         if change.after.is_none() {
@@ -195,7 +205,7 @@ impl Rule for StatefulSets {
             }
             let updated = pods.range(body.start + body.partition..).map(|(_, pod)| pod);
             let present = body.status["updateRevision"].as_str().unwrap_or_default();
-            let mut stale = updated.filter(|pod| pod.meta.labels["controller-revision-hash"] != present);
+            let mut stale = updated.filter(|pod| pod.meta.labels[HASH] != present);
             same(&format!("old Pods of {name}"), stale.next().map(|pod| pod.key()), None)?;
             let seen = body.status["observedGeneration"].as_i64();
             same(&format!("observedGeneration of {name}"), seen, Some(set.meta.generation))?;
@@ -224,7 +234,7 @@ mod tests {
 
     fn of(name: &str) -> Value {
         let pod = with(pod(name), managed("apps/v1", "StatefulSet", "s"));
-        with(pod, json!({"metadata": {"labels": {"controller-revision-hash": "s-1"}}}))
+        with(pod, json!({"metadata": {"labels": {HASH: "s-1"}}}))
     }
 
     fn made(name: &str) -> Event {
@@ -237,6 +247,11 @@ mod tests {
 
     fn gone(name: &str) -> Event {
         Event::Gone(Author::Node(0), going(of(name)))
+    }
+
+    /// The same set with another template.
+    fn newer(set: Value) -> Value {
+        with(set, json!({"status": {"updateRevision": "s-2"}}))
     }
 
     fn three(change: Value) -> Vec<Event> {
@@ -271,6 +286,11 @@ mod tests {
                 then(first(json!({})), vec![user(phase(of("s-0"), "Running")), made("s-1")]),
                 None,
             ),
+            (
+                "when the one before is adopted",
+                vec![user(pod("s-0")), user(set(json!({}))), Event::Quiet, made("s-0"), made("s-1")],
+                None,
+            ),
             ("all at once", then(first(json!({"podManagementPolicy": "Parallel"})), vec![made("s-2")]), None),
         ]);
     }
@@ -282,6 +302,9 @@ mod tests {
         };
         let then = |events: Vec<Event>, more: Vec<Event>| [events, more].concat();
         let late = json!({"replicas": 2, "ordinals": {"start": 1}});
+        let shrunk = |change: Value| user(newer(set(with(json!({"replicas": 1}), change))));
+        let old = |change: Value| [three(change.clone()), vec![user(newer(set(change)))]].concat();
+        let partition = json!({"updateStrategy": {"rollingUpdate": {"partition": 2}}});
         check::<StatefulSets>(&[
             ("the last one first", then(one(json!({})), vec![ended("s-2"), gone("s-2"), ended("s-1")]), None),
             ("one before the last", then(one(json!({})), vec![ended("s-1")]), Some("s-1 goes before 2")),
@@ -291,6 +314,26 @@ mod tests {
                 Some("s-1 goes before 2"),
             ),
             ("all at once", then(one(json!({"podManagementPolicy": "Parallel"})), vec![ended("s-1")]), None),
+            (
+                "one before the last, which is replaced",
+                then(old(json!({})), vec![shrunk(json!({})), ended("s-1")]),
+                None,
+            ),
+            (
+                "one before the last, which is replaced although there is no need",
+                then(three(json!({})), vec![user(set(json!({"replicas": 1}))), ended("s-1")]),
+                Some("s-1 goes before 2"),
+            ),
+            (
+                "one before the last, which is replaced although all know that it goes",
+                then(old(json!({})), vec![shrunk(json!({})), Event::Quiet, ended("s-1")]),
+                Some("s-1 goes before 2"),
+            ),
+            (
+                "one before the last, which is replaced although it is below the partition",
+                then(old(partition.clone()), vec![shrunk(partition), ended("s-1")]),
+                Some("s-1 goes although it is below the partition"),
+            ),
             (
                 "one below the first, beside those that stay",
                 then(three(json!({})), vec![user(set(late)), Event::Quiet, ended("s-0")]),
@@ -340,7 +383,7 @@ mod tests {
     fn a_set_can_end_elsewhere() {
         let then = |more: Vec<Event>| [three(json!({})), more, vec![Event::Settled]].concat();
         let number = |field: &str| user(with(set(json!({})), json!({"status": {field: 7}})));
-        let old = with(of("s-0"), json!({"metadata": {"labels": {"controller-revision-hash": "s-0"}}}));
+        let old = with(of("s-0"), json!({"metadata": {"labels": {HASH: "s-0"}}}));
         let partition = set(json!({"updateStrategy": {"rollingUpdate": {"partition": 1}}}));
         check::<StatefulSets>(&[
             ("as declared", then(vec![]), None),
