@@ -250,6 +250,26 @@ fn recreate_waits_until_the_last_old_pod_is_gone() {
 }
 
 #[test]
+fn recreate_goes_on_when_the_size_changes_meanwhile() {
+    // What there is of the old template and of the new one, both made for two Pods; what happens when three are wanted.
+    let cases = [
+        ("both, after the strategy has changed", Some(2), Some(2), vec![("old", 0)]),
+        ("the old one", Some(2), None, vec![("old", 0)]),
+        ("the new one", Some(0), Some(2), vec![("new", 3)]),
+        ("the new one, large enough already", Some(0), Some(3), vec![("new", 3)]),
+    ];
+    for (about, old, new, expected) in cases {
+        let mut recreate = deployment(3, 0, 0);
+        recreate["spec"]["strategy"] = json!({"type": "Recreate"});
+        let old = old.map(|size| set("old", size, size, 1, 2, 2));
+        let new = new.map(|size| set("new", size, size, 2, 2, 2));
+        let objects: Vec<Value> = [recreate].into_iter().chain(old).chain(new).collect();
+        let expected = expected.into_iter().map(|(name, size)| (name.to_owned(), size)).collect();
+        assert_eq!(sizes(&plan(&objects)), expected, "{about}");
+    }
+}
+
+#[test]
 fn a_paused_deployment_scales_but_does_not_roll() {
     let mut paused = deployment(5, 1, 0);
     paused["spec"]["paused"] = json!(true);
