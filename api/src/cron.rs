@@ -5,7 +5,7 @@
 
 use crate::time::Timestamp;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
+pub use jiff::tz::TimeZone;
 use std::time::Duration;
 
 /// When something recurs.
@@ -179,6 +179,16 @@ pub fn zone(name: &str) -> Option<TimeZone> {
     match name {
         "" | "UTC" => Some(TimeZone::UTC),
         _ => TimeZone::get(name).ok(),
+    }
+}
+
+/// A time as RFC 3339 has it, by the clocks of a zone.
+pub fn local_text(time: Timestamp, zone: &TimeZone) -> String {
+    let Ok(instant) = jiff::Timestamp::from_second(time.as_seconds()) else { return time.seconds() };
+    let local = instant.to_zoned(zone.clone());
+    match local.offset().is_zero() {
+        true => time.seconds(),
+        false => local.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
     }
 }
 

@@ -22,6 +22,9 @@ const JOB: &Kind = &kinds::job::KIND;
 /// The annotation with the time for which a Job was made.
 const SCHEDULED: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
 
+/// How many times may have been missed without a warning.
+const MISSED: usize = 100;
+
 /// The table's entry.
 pub const CONTROLLER: Controller = Controller { name: "cronjob-controller", begins: &[], wakes, reconcile };
 
@@ -50,6 +53,7 @@ fn reconcile(key: &Name, world: &World) -> Plan {
     let mut plan = Plan::nothing();
     plan.together(surplus(cron, &own));
     let running: Jobs = own.iter().filter(|job| job.body.end().is_none()).cloned().collect();
+    plan.notes.extend(own.iter().filter_map(|job| completed(cron, job)));
     let last = start(cron, &own, &running, world, &mut plan);
     let status = status(cron, &own, &running, last);
     if status != cron.body.status {
@@ -58,6 +62,14 @@ fn reconcile(key: &Name, world: &World) -> Plan {
         plan.then(Write::status(KIND, cron.key(), cron.revision, tree));
     }
     plan
+}
+
+/// Tells of a Job that the status has among those that run and that has ended.
+fn completed(cron: &Object<CronJob>, job: &Object<Job>) -> Option<Note> {
+    let end = job.body.end()?;
+    cron.body.status["active"].as_array()?.iter().find(|active| active["uid"] == *job.meta.uid)?;
+    let message = format!("Saw completed job: {}, condition: {}", job.meta.name, end.kind);
+    Some(Note::normal(KIND, &cron.meta, "SawCompletedJob", message))
 }
 
 /// Ended Jobs beyond the limits, the oldest first.
@@ -133,8 +145,19 @@ fn start(
             ),
         }
     }
-    plan.then(create(cron, &name, due));
+    if misses_too_much(&schedule, earliest, now, &zone) {
+        let message =
+            "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew";
+        plan.notes.push(warn("TooManyMissedTimes", message.to_owned()));
+    }
+    plan.then(create(cron, &name, cron::local_text(due, &zone)));
     Some(due)
+}
+
+/// Whether a schedule has come so often between two times that something must have been wrong.
+fn misses_too_much(schedule: &Schedule, from: Timestamp, now: Timestamp, zone: &cron::TimeZone) -> bool {
+    let times = std::iter::successors(Some(from), |time| schedule.after(*time, zone));
+    times.skip(1).take_while(|time| *time <= now).take(MISSED + 1).count() > MISSED
 }
 
 fn before(now: Timestamp, seconds: i64) -> Timestamp {
@@ -146,7 +169,7 @@ fn scheduled(job: &Object<Job>) -> Option<Timestamp> {
     Timestamp::parse(job.meta.annotations.get(SCHEDULED)?).ok()
 }
 
-fn create(cron: &Object<CronJob>, name: &str, due: Timestamp) -> Write {
+fn create(cron: &Object<CronJob>, name: &str, due: String) -> Write {
     let tree = cron.tree();
     let template = &tree["spec"]["jobTemplate"];
     let mut metadata = json!({});
@@ -157,7 +180,7 @@ fn create(cron: &Object<CronJob>, name: &str, due: Timestamp) -> Write {
     }
     metadata["name"] = json!(name);
     metadata["namespace"] = json!(&*cron.meta.namespace);
-    metadata["annotations"][SCHEDULED] = json!(due.seconds());
+    metadata["annotations"][SCHEDULED] = json!(due);
     metadata["ownerReferences"] = json!([reference(KIND, &cron.meta)]);
     let job =
         json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": template["spec"]});
@@ -264,7 +287,14 @@ mod tests {
     #[test]
     fn of_many_missed_times_the_last_one_counts_and_a_deadline_forgets() {
         let late = plan("2026-01-03T07:12:00Z", &[cron(json!({}))]);
-        assert_eq!(told(&late), ["create hello-29457070 2026-01-03T07:10:00Z"]);
+        let made = "create hello-29457070 2026-01-03T07:10:00Z";
+        assert_eq!(told(&late), [made, "TooManyMissedTimes"]);
+        let hundred = cron(json!({"startingDeadlineSeconds": 30_000}));
+        assert_eq!(
+            told(&plan("2026-01-03T07:12:00Z", &[hundred])),
+            [made],
+            "a hundred times are not too many"
+        );
         let deadline = |seconds: i64| cron(json!({"startingDeadlineSeconds": seconds}));
         assert_eq!(told(&plan("2026-01-03T07:12:00Z", &[deadline(60)])), Vec::<String>::new());
         assert_eq!(told(&plan("2026-01-03T07:12:00Z", &[deadline(180)])).len(), 1);
@@ -274,7 +304,7 @@ mod tests {
     fn the_schedule_is_in_its_time_zone() {
         let berlin = cron(json!({"schedule": "0 8 * * *", "timeZone": "Europe/Berlin"}));
         let plan = plan("2026-01-01T07:00:10Z", &[berlin]);
-        assert_eq!(told(&plan), ["create hello-29454180 2026-01-01T07:00:00Z"]);
+        assert_eq!(told(&plan), ["create hello-29454180 2026-01-01T08:00:00+01:00"]);
         assert_eq!(plan.wake_at.unwrap().seconds(), "2026-01-02T07:00:00Z");
     }
 
@@ -293,6 +323,45 @@ mod tests {
         let ended = job("hello-29453765", "2026-01-01T00:05:00Z", "Complete");
         let objects = [cron(json!({"concurrencyPolicy": "Forbid"})), ended];
         assert_eq!(told(&plan("2026-01-01T00:10:00Z", &objects)).len(), 1);
+    }
+
+    #[test]
+    fn a_job_that_has_ended_is_told_of_once_and_leaves_the_status() {
+        let status =
+            json!({"active": [{"name": "a", "uid": "uid-1"}], "lastSuccessfulTime": "2026-01-01T00:01:00Z"});
+        let mut before = cron(json!({}));
+        before["status"] = status;
+        let mut ended = job("a", "2026-01-01T00:05:00Z", "Complete");
+        ended["metadata"]["uid"] = json!("uid-1");
+        ended["status"]["completionTime"] = json!("2026-01-01T00:06:00Z");
+        let first = plan("2026-01-01T00:07:00Z", &[before, ended.clone()]);
+        assert_eq!(first.notes[0].message, "Saw completed job: a, condition: Complete");
+        let Act::Status(after) = &first.writes().last().unwrap().act else { panic!("{first:#?}") };
+        assert_eq!(
+            after["status"],
+            json!({"lastScheduleTime": "2026-01-01T00:05:00Z",
+            "lastSuccessfulTime": "2026-01-01T00:06:00Z"})
+        );
+        assert!(plan("2026-01-01T00:07:00Z", &[after.clone(), ended]).is_idle());
+    }
+
+    #[test]
+    fn a_limit_of_zero_keeps_no_job_that_has_ended() {
+        let limits = json!({"suspend": true, "successfulJobsHistoryLimit": 0, "failedJobsHistoryLimit": 0});
+        let good = job("a", "2026-01-01T00:05:00Z", "Complete");
+        let bad = job("b", "2026-01-01T00:10:00Z", "Failed");
+        assert_eq!(told(&plan("2026-01-01T01:00:00Z", &[cron(limits), good, bad])), ["delete a", "delete b"]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_and_nothing_is_made() {
+        let cases = [
+            (json!({"schedule": "every day"}), "UnparseableSchedule"),
+            (json!({"timeZone": "Europe/Atlantis"}), "UnknownTimeZone"),
+        ];
+        for (change, reason) in cases {
+            assert_eq!(told(&plan("2026-01-01T00:05:01Z", &[cron(change)])), [reason]);
+        }
     }
 
     #[test]

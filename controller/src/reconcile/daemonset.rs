@@ -233,7 +233,8 @@ impl View<'_> {
             if *fit == Fit::Runs && pods.is_empty() {
                 made.push((*node).to_owned());
             }
-            // One of each template may be there while they change places.
+            // One new and one old may be there while they change places: one that serves, and of those the oldest.
+            staying.sort_by_key(|pod| (!self.is_available(pod, plan), !pod.body.ready));
             for new in [true, false] {
                 gone.extend(staying.iter().filter(|pod| self.is_new(pod) == new).skip(1).cloned());
             }
@@ -502,6 +503,110 @@ mod tests {
     }
 
     #[test]
+    fn the_taints_of_a_node_in_trouble_are_no_obstacle() {
+        let network = [NO_NETWORK];
+        for (key, effect) in TOLERATED.iter().chain(&network) {
+            for host_network in [false, true] {
+                let tainted = node("a", json!({"taints": [{"key": key, "effect": effect}]}));
+                let mut set = set(json!({}));
+                set["spec"]["template"]["spec"]["hostNetwork"] = json!(host_network);
+                let runs = Cluster::new(set, &[tainted]).settle() == ["create a"];
+                assert_eq!(runs, host_network || *key != NO_NETWORK.0, "{key} {effect} {host_network}");
+            }
+        }
+        let mut tolerant = set(json!({}));
+        tolerant["spec"]["template"]["spec"]["tolerations"] =
+            json!([{"key": "dedicated", "operator": "Exists"}]);
+        assert_eq!(Cluster::new(tolerant, &[node("a", taint("NoExecute"))]).settle(), ["create a"]);
+    }
+
+    #[test]
+    fn a_node_gets_and_loses_its_pod_with_its_labels() {
+        let mut selective = set(json!({}));
+        selective["spec"]["template"]["spec"]["nodeSelector"] = json!({"disk": "fast"});
+        let cluster = Cluster::new(selective, &[node("a", json!({}))]);
+        assert_eq!(cluster.settle(), Vec::<String>::new());
+        cluster
+            .0
+            .edit(&kinds::node::KIND, "", "a", |node| node["metadata"]["labels"]["disk"] = json!("fast"));
+        assert_eq!(cluster.settle(), ["create a"]);
+        cluster.live();
+        cluster
+            .0
+            .edit(&kinds::node::KIND, "", "a", |node| node["metadata"]["labels"]["disk"] = json!("slow"));
+        assert_eq!(cluster.settle(), ["delete a"]);
+    }
+
+    #[test]
+    fn a_pod_meant_for_a_node_that_is_gone_goes() {
+        let cluster = Cluster::new(set(json!({})), &[node("a", json!({})), node("b", json!({}))]);
+        cluster.settle();
+        cluster.0.remove(&kinds::node::KIND, "", "b");
+        assert_eq!(cluster.settle(), ["delete b"]);
+        assert_eq!(cluster.status()["desiredNumberScheduled"], 1);
+    }
+
+    #[test]
+    fn orphans_are_adopted_and_their_node_gets_no_second_pod() {
+        let orphan = json!({"apiVersion": "v1", "kind": "Pod", "spec": {"nodeName": "a"}, "status": {},
+            "metadata": {"name": "agent-x", "namespace": "default", "labels": {"app": "agent"}}});
+        let cluster = Cluster::new(
+            set(json!({"updateStrategy": {"type": "OnDelete"}})),
+            &[node("a", json!({})), orphan],
+        );
+        assert!(!cluster.settle().contains(&"create a".to_owned()));
+        assert_eq!(cluster.pods()[0].meta.owner_references[0].uid, "s");
+    }
+
+    #[test]
+    fn an_update_goes_on_when_pods_have_been_ready_for_long_enough() {
+        let nodes = ["a", "b"].map(|name| node(name, json!({})));
+        let cluster = Cluster::new(set(json!({"minReadySeconds": 10})), &nodes);
+        cluster.settle();
+        cluster.live();
+        cluster.settle();
+        cluster.update();
+        assert_eq!(cluster.settle(), ["delete a"]);
+        cluster.live();
+        assert_eq!(cluster.settle(), ["create a"]);
+        cluster.live();
+        let now = cluster.0.now();
+        let new = cluster.pods().into_iter().find(|pod| place(pod) == "a").unwrap();
+        cluster.0.edit(POD, "default", &new.meta.name, |pod| {
+            pod["status"]["conditions"][0]["lastTransitionTime"] = json!(now);
+        });
+        assert_eq!(cluster.settle(), Vec::<String>::new());
+        assert_eq!(
+            (&cluster.status()["numberReady"], &cluster.status()["numberAvailable"]),
+            (&json!(2), &json!(1))
+        );
+        cluster.0.pass(10.0);
+        assert_eq!(cluster.settle(), ["delete b"]);
+    }
+
+    #[test]
+    fn history_has_a_limit_and_going_back_brings_the_old_revision_to_the_front() {
+        let cluster = Cluster::new(set(json!({"revisionHistoryLimit": 1})), &[node("a", json!({}))]);
+        let image = |image: &str| {
+            cluster.0.edit(KIND, "default", "agent", |set| {
+                set["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
+            });
+            for _ in 0..4 {
+                cluster.settle();
+                cluster.live();
+            }
+        };
+        ["v1", "v2", "v3"].into_iter().for_each(image);
+        let revisions = || cluster.0.all(&kinds::controller_revision::KIND);
+        assert_eq!(revisions().len(), 2, "the present one and one before");
+        image("v2");
+        let all = revisions();
+        let latest = all.iter().max_by_key(|revision| revision["revision"].as_i64()).unwrap();
+        assert_eq!(latest["data"]["spec"]["template"]["spec"]["containers"][0]["image"], "v2");
+        assert_eq!((all.len(), &latest["revision"]), (2, &json!(4)));
+    }
+
+    #[test]
     fn a_node_that_suits_no_more_loses_it_but_no_schedule_leaves_what_is_there() {
         let cluster = Cluster::new(set(json!({})), &[node("a", json!({})), node("b", json!({}))]);
         cluster.settle();
@@ -573,6 +678,38 @@ mod tests {
         }
         assert_eq!(cluster.pods().len(), 3);
         assert_eq!(cluster.status()["updatedNumberScheduled"], 3);
+    }
+
+    #[test]
+    fn when_the_template_changes_again_the_pod_that_serves_stays_until_the_newest_one_does() {
+        let cluster =
+            three(json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 3}}));
+        assert_eq!(cluster.settle(), ["create a", "create b", "create c"]);
+        let serving = |pods: Pods| {
+            let mut nodes: Vec<String> = pods
+                .iter()
+                .filter(|pod| pod.body.ready && !pod.meta.deleting())
+                .map(|pod| place(pod))
+                .collect();
+            nodes.sort();
+            nodes
+        };
+        // By the clock, the Pods that serve may be the younger ones.
+        for pod in cluster.pods().iter().filter(|pod| pod.body.ready) {
+            cluster.0.edit(POD, "default", &pod.meta.name, |pod| {
+                pod["metadata"]["creationTimestamp"] = json!("2026-01-01T02:00:00Z");
+            });
+        }
+        cluster.0.edit(KIND, "default", "agent", |set| {
+            set["spec"]["template"]["spec"]["containers"][0]["image"] = json!("v3");
+        });
+        let done = cluster.settle();
+        assert_eq!(serving(cluster.pods()), ["a", "b", "c"], "{done:?}");
+        for _ in 0..6 {
+            cluster.live();
+            cluster.settle();
+        }
+        assert_eq!((cluster.pods().len(), &cluster.status()["updatedNumberScheduled"]), (3, &json!(3)));
     }
 
     #[test]

@@ -96,6 +96,7 @@ pub static CONTROLLERS: &[Controller] = &[
     daemonset::CONTROLLER,
     statefulset::CONTROLLER,
     job::CONTROLLER,
+    job::STRAYS,
     cronjob::CONTROLLER,
     ttl::CONTROLLER,
     disruption::CONTROLLER,

@@ -71,8 +71,9 @@ fn reconcile(kind: &'static Kind, sets: &Mirror<ReplicaSet>, key: &Name, world: 
         plan.together(claimed.writes);
         return plan;
     }
+    let ending = claimed.own.iter().filter(|pod| pod.meta.deleting() && !pod.body.finished()).count();
     let active: Vec<Arc<Object<Pod>>> = claimed.own.into_iter().filter(|pod| is_active(pod)).collect();
-    update_status(kind, set, &active, world, &mut plan);
+    update_status(kind, set, &active, ending, world, &mut plan);
     if !set.meta.deleting() {
         let wanted = usize::try_from(set.body.replicas).unwrap_or(0);
         match active.len().cmp(&wanted) {
@@ -193,6 +194,7 @@ fn update_status(
     kind: &'static Kind,
     set: &Object<ReplicaSet>,
     active: &[Arc<Object<Pod>>],
+    ending: usize,
     world: &World,
     plan: &mut Plan,
 ) {
@@ -222,6 +224,10 @@ fn update_status(
         None => condition::unset(&mut conditions, "ReplicaFailure"),
     }
     let mut status = json!({"replicas": active.len(), "observedGeneration": set.meta.generation});
+    // ReplicationControllers know no such field.
+    if kind == KIND {
+        status["terminatingReplicas"] = json!(ending);
+    }
     let counts = [
         ("fullyLabeledReplicas", active.iter().filter(labelled).count()),
         ("readyReplicas", active.iter().filter(|pod| pod.body.ready).count()),
@@ -366,8 +372,14 @@ mod tests {
             pod("b", json!({"status": {"phase": "Failed"}})),
             pod("c", json!({"metadata": {"deletionTimestamp": "2026-01-01T01:00:30Z"}})),
         ];
-        let made = plan(&world(&objects)).writes().filter(|w| matches!(w.act, Act::Create(_))).count();
+        let plan = plan(&world(&objects));
+        let made = plan.writes().filter(|w| matches!(w.act, Act::Create(_))).count();
         assert_eq!(made, 1);
+        let Act::Status(set) = &plan.writes().next().unwrap().act else { panic!("{plan:#?}") };
+        assert_eq!(
+            (&set["status"]["replicas"], &set["status"]["terminatingReplicas"]),
+            (&json!(1), &json!(1))
+        );
     }
 
     #[test]
@@ -439,5 +451,11 @@ mod tests {
             &world(&[controller, pod("other", json!({"metadata": {"labels": {"app": "x"}}}))]),
         );
         assert_eq!(plan.writes().filter(|w| matches!(w.act, Act::Create(_))).count(), 2);
+        let statuses = plan.writes().filter_map(|write| match &write.act {
+            Act::Status(object) => Some(&object["status"]),
+            _ => None,
+        });
+        let expected = json!({"observedGeneration": 1, "replicas": 0});
+        assert_eq!(statuses.collect::<Vec<_>>(), [&expected], "it does not know who is on the way out");
     }
 }

@@ -47,9 +47,9 @@ mod tests {
     use edge_api::time::Timestamp;
     use serde_json::{Value, json};
 
-    fn plan(status: Value, now: &str) -> Plan {
+    fn plan(ttl: Value, status: Value, now: &str) -> Plan {
         let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a", "namespace": "default"},
-            "spec": {"ttlSecondsAfterFinished": 60, "template": {}}, "status": {"conditions": [status]}});
+            "spec": {"ttlSecondsAfterFinished": ttl, "template": {}}, "status": {"conditions": [status]}});
         let ledger = Ledger::with(Timestamp::parse(now).unwrap(), &[job]);
         reconcile(&Name::new("default", "a"), &ledger.world())
     }
@@ -64,12 +64,24 @@ mod tests {
             (end("Failed", "False"), "2026-01-01T00:01:00Z", 0, false),
             (end("Suspended", "True"), "2026-01-01T00:01:00Z", 0, false),
         ] {
-            let plan = plan(condition.clone(), now);
+            let plan = plan(json!(60), condition.clone(), now);
             assert_eq!(
                 (plan.writes().count(), plan.wake_at.is_some()),
                 (deletes, wakes),
                 "{condition} {now}"
             );
+        }
+    }
+
+    #[test]
+    fn a_job_without_a_time_stays_and_one_with_none_goes_at_once() {
+        let end = json!({"type": "Complete", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        for (ttl, now, deletes) in [
+            (Value::Null, "2027-01-01T00:00:00Z", 0),
+            (json!(0), "2026-01-01T00:00:00Z", 1),
+            (json!(86_400), "2026-01-01T23:59:59Z", 0),
+        ] {
+            assert_eq!(plan(ttl.clone(), end.clone(), now).writes().count(), deletes, "{ttl} {now}");
         }
     }
 }

@@ -388,3 +388,40 @@ pub fn lease(name: &str, now: Timestamp) -> (Key, String) {
     });
     (Key::of("coordination.k8s.io", "leases", NODE_LEASES, name), lease.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulation::clock::Clock;
+    use crate::simulation::rules::history::{managed, phase, pod, with};
+
+    /// A Pod of this uid on this node, as a node is told of it.
+    fn news(uid: &str, node: &str, owner: &str) -> Value {
+        let owned = with(phase(pod("s-0"), "Pending"), managed("apps/v1", owner, "s"));
+        with(owned, json!({"metadata": {"uid": uid}, "spec": {"nodeName": node}}))
+    }
+
+    #[test]
+    fn a_number_of_a_stateful_set_can_run_twice() {
+        let cases = [
+            ("StatefulSet", "a", "n1", true),
+            ("StatefulSet", "a", "n0", false),
+            ("ReplicaSet", "a", "n1", false),
+        ];
+        for (owner, uid, node, broken) in cases {
+            let mut cluster = Cluster::new(Vec::new());
+            let names = ["n0", "n1"].map(str::to_owned).into_iter();
+            let mut fleet = Fleet::new(names, Clock::new().now(), fastrand::Rng::with_seed(0));
+            for (revision, (uid, node)) in (1..).zip([("first", "n0"), (uid, node)]) {
+                let stored = news(uid, node, owner).to_string().into();
+                cluster.truth.apply("/core/pods/default/s-0", revision, Some(&stored)).unwrap();
+                let pod = cluster.truth.pods.get("default", "s-0").unwrap().clone();
+                let at = usize::from(node == "n1");
+                fleet.hear(at, &News::Is(pod), &mut cluster);
+            }
+            let verdict = cluster.verdict().map_err(|broken| broken.what);
+            let twice = "default/s-0 runs on n0 and n1".to_owned();
+            assert_eq!(verdict, if broken { Err(twice) } else { Ok(()) }, "{owner} {uid} on {node}");
+        }
+    }
+}

@@ -1,4 +1,5 @@
-//! A Pod as it runs on a node: one life with a few stages, each of which the node has to tell.
+//! A Pod as it runs on a node: one life with a few stages, each of which the node has to tell; the end too, before it
+//! takes away what was deleted, and though it may never have begun.
 
 use std::sync::Arc;
 
@@ -80,6 +81,7 @@ impl Sandbox {
         };
         if over || pod.meta.deleting() && restart == Restart::Always {
             sandbox.stage = Stage::Over(137);
+            sandbox.told = pod.body.finished();
         } else if ran && restart == Restart::Never {
             sandbox.go(Stage::Over(137), then);
         } else if ran {
@@ -113,10 +115,7 @@ impl Sandbox {
         if self.runs() && self.end.is_some_and(|end| end <= now) {
             // What was told to go ends well if it ends by itself, as often as not.
             let code = if self.ends && at_once { 143 } else { code };
-            self.stage = Stage::Over(code);
-            self.told = !self.ends;
-            self.next = Some(now);
-            return;
+            return self.go(Stage::Over(code), now);
         }
         if !self.told {
             return;

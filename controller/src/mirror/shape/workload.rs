@@ -134,6 +134,8 @@ pub struct ReplicaSet {
     pub ready: i64,
     /// Of those, the ones ready for long enough.
     pub available: i64,
+    /// Pods that were on their way out beside those.
+    pub terminating: i64,
     /// The generation the status speaks of.
     pub observed_generation: i64,
 }
@@ -255,6 +257,7 @@ impl Shape for ReplicaSet {
             current: number(&status, "replicas"),
             ready: number(&status, "readyReplicas"),
             available: number(&status, "availableReplicas"),
+            terminating: number(&status, "terminatingReplicas"),
             observed_generation: number(&status, "observedGeneration"),
             status,
         })

@@ -41,11 +41,11 @@ fn step(view: &View<'_>, plan: &mut Plan) {
             writes = forget(view);
         }
         writes
-    } else if was_resized(view) {
-        resize(view)
     } else {
         match deployment.strategy {
+            // Whatever the size is now: with two templates at a time nothing could be shared out.
             Strategy::Recreate => recreate(view, &mut change),
+            Strategy::RollingUpdate(_) if was_resized(view) => resize(view),
             Strategy::RollingUpdate(_) => rolling(view, &mut change),
         }
     };
@@ -166,10 +166,7 @@ fn recreate(view: &View<'_>, change: &mut Change) -> Vec<Write> {
     }
     match &view.new {
         None => make(view, change),
-        Some(new) if new.body.replicas != view.wanted() => {
-            scale(view, new, view.wanted()).into_iter().collect()
-        }
-        Some(_) => Vec::new(),
+        Some(new) => scale(view, new, view.wanted()).into_iter().collect(),
     }
 }
 

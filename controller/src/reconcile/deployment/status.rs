@@ -65,7 +65,9 @@ pub fn plan(view: &View<'_>, plan: &mut Plan, change: &Change) {
     progress(view, &now, change, &mut conditions);
     failures(view, &mut conditions);
     let told = rollback::decide(view, &mut conditions);
-    let mut status = json!({"observedGeneration": view.deployment.meta.generation});
+    let terminating: i64 = view.all().map(|set| set.body.terminating).sum();
+    let mut status =
+        json!({"observedGeneration": view.deployment.meta.generation, "terminatingReplicas": terminating});
     let fields = [
         ("replicas", now.replicas),
         ("updatedReplicas", now.updated),

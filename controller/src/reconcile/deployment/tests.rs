@@ -114,6 +114,76 @@ fn a_rolling_update_moves_within_surge_and_unavailability() {
 }
 
 #[test]
+fn shares_of_surge_are_rounded_up_and_of_unavailability_down() {
+    // wanted, surge, unavailable, the first size of the new ReplicaSet, what the old one shrinks to then
+    let cases = [
+        (10, json!("25%"), json!("25%"), 3, 8),
+        (3, json!("25%"), json!("25%"), 1, 3),
+        (4, json!("100%"), json!("50%"), 4, 2),
+        (4, json!(0), json!("25%"), 0, 3),
+        (2, json!("0%"), json!("25%"), 0, 1),
+    ];
+    for (wanted, surge, unavailable, first, then) in cases {
+        let mut deployment = deployment(wanted, 0, 0);
+        let rolling = json!({"maxSurge": surge, "maxUnavailable": unavailable});
+        deployment["spec"]["strategy"]["rollingUpdate"] = rolling.clone();
+        let maximum = wanted + if first > 0 { first } else { 0 };
+        let old = set("old", wanted, wanted, 1, wanted, maximum);
+        assert_eq!(
+            sizes(&plan(&[deployment.clone(), old.clone()])),
+            [("+".to_owned(), first)].into(),
+            "{rolling}"
+        );
+        let new = set("new", first, 0, 2, wanted, maximum);
+        let shrunk: BTreeMap<String, i64> = [("old".to_owned(), then)].into();
+        let expected = if then == wanted { BTreeMap::new() } else { shrunk };
+        assert_eq!(sizes(&plan(&[deployment, old, new])), expected, "{rolling}");
+    }
+}
+
+#[test]
+fn another_update_in_between_makes_all_earlier_replica_sets_old() {
+    let objects = [deployment(3, 1, 0), set("a", 2, 2, 1, 3, 4), set("b", 2, 0, 2, 3, 4)];
+    assert_eq!(sizes(&plan(&objects)), [("+".to_owned(), 0)].into(), "no room yet");
+    let with_new = [objects.as_slice(), &[set("new", 0, 0, 3, 3, 4)]].concat();
+    assert_eq!(sizes(&plan(&with_new)), [("b".to_owned(), 1)].into(), "what does not serve goes first");
+}
+
+#[test]
+fn the_replica_set_waits_as_long_as_the_deployment_before_a_pod_counts() {
+    let mut deployment = deployment(3, 1, 0);
+    deployment["spec"]["minReadySeconds"] = json!(5);
+    let made = plan(&[deployment.clone()]);
+    let Act::Create(new) = &made.writes().next().unwrap().act else { panic!("{made:#?}") };
+    assert_eq!(new["spec"]["minReadySeconds"], 5);
+    let changed = plan(&[deployment, set("new", 3, 3, 1, 3, 4)]);
+    let Act::Update(new) = &changed.writes().next().unwrap().act else { panic!("{changed:#?}") };
+    assert_eq!(new["spec"]["minReadySeconds"], 5);
+}
+
+#[test]
+fn a_replica_set_that_cannot_make_its_pods_is_told_of() {
+    let mut new = set("new", 3, 1, 1, 3, 4);
+    new["status"]["conditions"] = json!([{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate",
+        "message": "exceeded quota"}]);
+    let told = plan(&[deployment(3, 1, 0), new]);
+    let failure = condition(status(&told).unwrap(), "ReplicaFailure");
+    assert_eq!((&failure["reason"], &failure["message"]), (&json!("FailedCreate"), &json!("exceeded quota")));
+}
+
+#[test]
+fn the_status_adds_up_what_the_replica_sets_say() {
+    let mut old = set("old", 1, 1, 1, 3, 4);
+    old["status"]["terminatingReplicas"] = json!(2);
+    let told = plan(&[deployment(3, 1, 0), old, set("new", 3, 2, 2, 3, 4)]);
+    let mut status = status(&told).unwrap()["status"].clone();
+    status.as_object_mut().unwrap().remove("conditions");
+    let expected = json!({"replicas": 4, "updatedReplicas": 3, "readyReplicas": 3, "availableReplicas": 3,
+        "unavailableReplicas": 1, "terminatingReplicas": 2, "observedGeneration": 1});
+    assert_eq!(status, expected);
+}
+
+#[test]
 fn scaling_during_a_rollout_is_shared_in_proportion() {
     // The example of Kubernetes' documentation: 10 replicas, surge 3, 8 old and 5 new, scaled to 15.
     let objects = [deployment(15, 3, 2), set("old", 8, 8, 1, 10, 13), set("new", 5, 0, 2, 10, 13)];
@@ -180,6 +250,26 @@ fn recreate_waits_until_the_last_old_pod_is_gone() {
 }
 
 #[test]
+fn recreate_goes_on_when_the_size_changes_meanwhile() {
+    // What there is of the old template and of the new one, both made for two Pods; what happens when three are wanted.
+    let cases = [
+        ("both, after the strategy has changed", Some(2), Some(2), vec![("old", 0)]),
+        ("the old one", Some(2), None, vec![("old", 0)]),
+        ("the new one", Some(0), Some(2), vec![("new", 3)]),
+        ("the new one, large enough already", Some(0), Some(3), vec![("new", 3)]),
+    ];
+    for (about, old, new, expected) in cases {
+        let mut recreate = deployment(3, 0, 0);
+        recreate["spec"]["strategy"] = json!({"type": "Recreate"});
+        let old = old.map(|size| set("old", size, size, 1, 2, 2));
+        let new = new.map(|size| set("new", size, size, 2, 2, 2));
+        let objects: Vec<Value> = [recreate].into_iter().chain(old).chain(new).collect();
+        let expected = expected.into_iter().map(|(name, size)| (name.to_owned(), size)).collect();
+        assert_eq!(sizes(&plan(&objects)), expected, "{about}");
+    }
+}
+
+#[test]
 fn a_paused_deployment_scales_but_does_not_roll() {
     let mut paused = deployment(5, 1, 0);
     paused["spec"]["paused"] = json!(true);
@@ -190,6 +280,29 @@ fn a_paused_deployment_scales_but_does_not_roll() {
         (&progressing["status"], &progressing["reason"]),
         (&json!("Unknown"), &json!("DeploymentPaused"))
     );
+}
+
+#[test]
+fn a_pause_stops_the_clock_of_the_deadline_and_the_end_of_it_starts_it_anew() {
+    // paused, reason before, reason now, whether the deadline is waited for
+    let cases = [
+        (true, "ReplicaSetUpdated", "DeploymentPaused", false),
+        (true, "ProgressDeadlineExceeded", "ProgressDeadlineExceeded", false),
+        (false, "DeploymentPaused", "DeploymentResumed", true),
+    ];
+    for (paused, before, after, waits) in cases {
+        let mut deployment = deployment(3, 1, 0);
+        deployment["spec"]["paused"] = json!(paused);
+        deployment["status"] = json!({"conditions": [{"type": "Progressing", "status": "Unknown", "reason": before,
+            "lastUpdateTime": "2026-01-01T00:00:00Z", "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
+        let told = plan(&[deployment, set("new", 3, 1, 1, 3, 4)]);
+        let status = status(&told).unwrap();
+        assert_eq!(
+            (&condition(status, "Progressing")["reason"], told.wake_at.is_some()),
+            (&json!(after), waits),
+            "{before}"
+        );
+    }
 }
 
 #[test]

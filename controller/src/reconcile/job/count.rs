@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use edge_api::kinds::job::JOB_NAME;
 use serde_json::{Value, json};
 
-use crate::mirror::{Completion, Job, Meta, Name, Object, Phase, Pod, Selector, World};
+use crate::mirror::{Completion, Job, Object, Phase, Pod};
+use crate::reconcile::job::POD;
 use crate::reconcile::job::indexes::Indexes;
 use crate::reconcile::job::policy::{self, Verdict};
-use crate::reconcile::job::{KIND, POD};
 use crate::reconcile::plan::Write;
 
 /// The finalizer of Pods that are not counted yet.
@@ -18,6 +17,9 @@ pub const TRACKING: &str = "batch.kubernetes.io/job-tracking";
 pub const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 /// The annotation with how often the index of a Pod has failed before.
 pub const FAILURES: &str = "batch.kubernetes.io/job-index-failure-count";
+
+/// The annotation with how often such failures did not count.
+pub const IGNORED: &str = "batch.kubernetes.io/job-index-ignored-failure-count";
 
 /// How many Pods one status takes in by their uids.
 const AT_A_TIME: usize = 500;
@@ -32,23 +34,23 @@ pub fn failures(pod: &Object<Pod>) -> i64 {
     pod.meta.annotations.get(FAILURES).and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
+/// How often the index of a Pod had failed before this Pod without counting.
+pub fn ignored(pod: &Object<Pod>) -> i64 {
+    pod.meta.annotations.get(IGNORED).and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+/// How often the containers of a Pod were started again.
+pub fn restarts(pod: &Object<Pod>) -> i64 {
+    let tree = pod.tree();
+    let lists = ["initContainerStatuses", "containerStatuses"].map(|list| tree["status"][list].as_array());
+    lists.into_iter().flatten().flatten().filter_map(|status| status["restartCount"].as_i64()).sum()
+}
+
 /// Takes the finalizer from a Pod.
 pub fn release(pod: &Object<Pod>) -> Write {
     let rest: Vec<&String> = pod.meta.finalizers.iter().filter(|name| *name != TRACKING).collect();
     let patch = json!({"metadata": {"uid": &*pod.meta.uid, "finalizers": rest}});
     Write::patch(POD, pod.key(), pod.revision, patch)
-}
-
-/// Takes the finalizer from Pods whose Job is gone, or is another of the same name.
-pub fn strays(key: &Name, job: Option<&Meta>, world: &World) -> Vec<Write> {
-    let named = Selector::of_pairs([(JOB_NAME.to_owned(), key.name.to_string())].into());
-    let is_stray = |pod: &&Arc<Object<Pod>>| {
-        let owner = pod.meta.controller().filter(|owner| owner.kind == KIND.kind);
-        owner.is_some_and(|owner| job.is_none_or(|job| *job.uid != owner.uid))
-            && pod.meta.has_finalizer(TRACKING)
-    };
-    let pods = world.pods.selected(&key.namespace, &named).into_iter().filter(is_stray);
-    pods.map(|pod| release(pod)).collect()
 }
 
 /// A Job's Pods, and what is known of those that are no more.
@@ -62,6 +64,8 @@ pub struct Count {
     pub terminating_indexes: Indexes,
     /// Pods that have failed and are still there.
     pub failed_pods: Vec<Arc<Object<Pod>>>,
+    /// Pods that have succeeded and are still there.
+    pub succeeded_pods: Vec<Arc<Object<Pod>>>,
     /// Indexes that have succeeded.
     pub completed: Indexes,
     /// Indexes that have failed for good.
@@ -89,6 +93,7 @@ impl Count {
             terminating: 0,
             terminating_indexes: Indexes::default(),
             failed_pods: Vec::new(),
+            succeeded_pods: Vec::new(),
             completed: indexes("completedIndexes"),
             failed_indexes: indexes("failedIndexes"),
             fail_job: None,
@@ -147,6 +152,9 @@ impl Count {
         if failed && (finished || pod.meta.has_finalizer(TRACKING)) {
             self.failed_pods.push(pod.clone());
         }
+        if pod.body.phase == Phase::Succeeded {
+            self.succeeded_pods.push(pod.clone());
+        }
         let known = self.good.iter().chain(&self.bad).any(|uid| **uid == *pod.meta.uid);
         if known || !pod.meta.has_finalizer(TRACKING) || self.good.len() + self.bad.len() >= AT_A_TIME {
             return;
@@ -171,10 +179,7 @@ impl Count {
     }
 
     fn fail(&mut self, job: &Object<Job>, failure_policy: &Value, pod: &Object<Pod>) {
-        let verdict = match failure_policy {
-            Value::Null => Verdict::Count,
-            rules => policy::judge(rules, &pod.tree()),
-        };
+        let verdict = judge(failure_policy, pod);
         if verdict == Verdict::Ignore {
             return;
         }
@@ -235,6 +240,14 @@ impl Count {
             }
         }
         status
+    }
+}
+
+/// What a Job's policy says about a failed Pod.
+pub fn judge(failure_policy: &Value, pod: &Object<Pod>) -> Verdict {
+    match failure_policy {
+        Value::Null => Verdict::Count,
+        rules => policy::judge(rules, &pod.tree()),
     }
 }
 

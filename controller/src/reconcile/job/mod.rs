@@ -2,13 +2,16 @@
 //!
 //! Reads the Job and its Pods; writes Pods and the Job's status. A Pod of a Job carries a finalizer until its end is
 //! in the status, first by its uid and then, when the finalizer is gone, as a number: nothing is counted twice and
-//! nothing is lost, wherever this breaks off. An index that is in the status never runs again.
+//! nothing is lost, wherever this breaks off. An index that is in the status never runs again. A Pod that the Job
+//! adopts gets the finalizer, one that it lets go loses it.
 
 mod indexes;
 mod policy;
 
 mod count;
 mod pods;
+
+mod stray;
 
 #[cfg(test)]
 mod tests;
@@ -25,7 +28,7 @@ use crate::reconcile::Controller;
 use crate::reconcile::condition;
 use crate::reconcile::job::count::{Count, TRACKING};
 use crate::reconcile::ownership::{claim, owner_key};
-use crate::reconcile::plan::{Note, Plan};
+use crate::reconcile::plan::{Act, Note, Plan, Write};
 
 const KIND: &Kind = &kinds::job::KIND;
 const POD: &Kind = &kinds::pod::KIND;
@@ -35,6 +38,8 @@ const OURSELVES: &str = "kubernetes.io/job-controller";
 
 /// The table's entry.
 pub const CONTROLLER: Controller = Controller { name: "job-controller", begins: &[], wakes, reconcile };
+/// The table's entry for Pods that no Job counts any more.
+pub const STRAYS: Controller = stray::CONTROLLER;
 
 fn wakes(delta: &Delta, world: &World, wake: &mut dyn FnMut(Name)) {
     match &delta.detail {
@@ -67,15 +72,13 @@ struct End {
 
 fn reconcile(key: &Name, world: &World) -> Plan {
     let mut plan = Plan::nothing();
-    let job = world.jobs.at(key);
-    plan.together(count::strays(key, job.map(|job| &*job.meta), world));
-    let Some(job) = job else { return plan };
+    let Some(job) = world.jobs.at(key) else { return plan };
     if job.body.managed_by.as_deref().is_some_and(|by| by != OURSELVES) {
         return plan;
     }
     let claimed = claim(KIND, &job.meta, &job.body.selector, POD, &world.pods);
     if !claimed.writes.is_empty() {
-        plan.together(claimed.writes);
+        plan.together(claimed.writes.into_iter().map(|write| hold(write, world)).collect());
         return plan;
     }
     let own = claimed.own;
@@ -100,6 +103,17 @@ fn reconcile(key: &Name, world: &World) -> Plan {
     plan
 }
 
+/// Gives a Pod that is adopted the finalizer, and takes it from one that is let go.
+fn hold(mut write: Write, world: &World) -> Write {
+    if let (Act::Patch(patch), Some(pod)) = (&mut write.act, world.pods.at(&write.key)) {
+        let adopted = pod.meta.controller().is_none();
+        let others = pod.meta.finalizers.iter().map(String::as_str).filter(|name| *name != TRACKING);
+        let all: Vec<&str> = others.chain(adopted.then_some(TRACKING)).collect();
+        patch["metadata"]["finalizers"] = json!(all);
+    }
+    write
+}
+
 /// Why the Job is to end, if it is.
 fn ending(job: &Object<Job>, count: &Count, world: &World, plan: &mut Plan) -> Option<End> {
     let body = &job.body;
@@ -115,9 +129,9 @@ fn ending(job: &Object<Job>, count: &Count, world: &World, plan: &mut Plan) -> O
     if let Some(message) = &count.fail_job {
         return end("FailureTarget", "PodFailurePolicy", message);
     }
-    let restarts: i64 = count.active.iter().map(|pod| pod.body.restarts).sum();
-    let too_often = body.restarts_in_place
-        && if body.backoff_limit == 0 { restarts > 0 } else { restarts >= body.backoff_limit };
+    let in_place = count.active.iter().filter(|_| body.restarts_in_place);
+    let restarts: i64 = in_place.map(|pod| count::restarts(pod)).sum();
+    let too_often = restarts > 0 && restarts >= body.backoff_limit;
     if count.failed_in_all() > body.backoff_limit || too_often {
         let message = "Job has reached the specified backoff limit";
         return end("FailureTarget", "BackoffLimitExceeded", message);
@@ -229,7 +243,7 @@ fn update_status(
     }
     let mut tree: Value = job.tree();
     tree["status"] = status;
-    let mut write = crate::reconcile::Write::status(KIND, job.key(), job.revision, tree);
+    let mut write = Write::status(KIND, job.key(), job.revision, tree);
     // At most one of them comes with a status.
     if let Some(note) = notes.pop() {
         write = write.saying(note);

@@ -8,8 +8,11 @@ use serde_json::{Value, json};
 
 use crate::mirror::{Completion, Job, Object, Pod, World};
 use crate::reconcile::job::KIND;
-use crate::reconcile::job::count::{Count, FAILURES, INDEX, TRACKING, failures, index, release};
+use crate::reconcile::job::count::{
+    Count, FAILURES, IGNORED, INDEX, TRACKING, failures, ignored, index, judge, release,
+};
 use crate::reconcile::job::indexes::Indexes;
+use crate::reconcile::job::policy::Verdict;
 use crate::reconcile::plan::{Plan, Write};
 use crate::reconcile::template;
 
@@ -87,7 +90,7 @@ fn make(job: &Object<Job>, count: &Count, taken: &Indexes, missing: usize, world
     let tree = job.tree();
     let pod_template = &tree["spec"]["template"];
     let per_index = job.body.backoff_limit_per_index.is_some();
-    if !per_index && waits(count.failed_pods.iter(), world, plan) {
+    if !per_index && tries_later(count, world, plan) {
         return;
     }
     let mut writes = Vec::new();
@@ -103,27 +106,54 @@ fn make(job: &Object<Job>, count: &Count, taken: &Indexes, missing: usize, world
         });
         while writes.len() < missing {
             let Some(number) = index_of.next() else { break };
-            let before = count.failed_pods.iter().filter(|pod| index(pod) == Some(number));
-            if per_index && waits(before.clone(), world, plan) {
+            let before = count.failed_pods.iter().filter(|pod| per_index && index(pod) == Some(number));
+            let last = before.max_by_key(|pod| failures(pod) + ignored(pod));
+            let past = Past::of(last, &tree["spec"]["podFailurePolicy"]);
+            if let Some(end) = last.and_then(|pod| finished_at(pod))
+                && waits(past.failures + past.ignored, end, world, plan)
+            {
                 continue;
             }
-            let failed = before.map(|pod| failures(pod) + 1).max().filter(|_| per_index);
-            writes.push(create(job, pod_template, Some((number, failed)), &number.to_string(), world));
+            let past = Some(past).filter(|_| per_index);
+            writes.push(create(job, pod_template, Some((number, past)), &number.to_string(), world));
         }
     }
     plan.stages.extend(template::slowly(writes));
 }
 
-/// Whether it is too early after these failures for another try.
-fn waits<'a>(failed: impl Iterator<Item = &'a Arc<Object<Pod>>>, world: &World, plan: &mut Plan) -> bool {
-    let mut times: Vec<Timestamp> = failed.filter_map(|pod| finished_at(pod)).collect();
-    times.sort_unstable();
-    let Some(last) = times.last() else { return false };
-    let doublings = u32::try_from(times.len() - 1).unwrap_or(u32::MAX).min(16);
+/// Whether it is too early for another try after the failures since the last success.
+fn tries_later(count: &Count, world: &World, plan: &mut Plan) -> bool {
+    let good = count.succeeded_pods.iter().filter_map(|pod| finished_at(pod)).max();
+    let bad = count.failed_pods.iter().filter_map(|pod| finished_at(pod));
+    let since: Vec<Timestamp> = bad.filter(|time| good.is_none_or(|good| *time > good)).collect();
+    let number = i64::try_from(since.len()).unwrap_or(i64::MAX);
+    since.into_iter().max().is_some_and(|last| waits(number, last, world, plan))
+}
+
+/// What has become of an index so far.
+#[derive(Clone, Copy, Default)]
+struct Past {
+    failures: i64,
+    /// Failures that do not count.
+    ignored: i64,
+}
+
+impl Past {
+    /// After the last Pod of the index that has failed, if one has.
+    fn of(last: Option<&Arc<Object<Pod>>>, failure_policy: &Value) -> Past {
+        let Some(pod) = last else { return Past::default() };
+        let counts = judge(failure_policy, pod) != Verdict::Ignore;
+        Past { failures: failures(pod) + i64::from(counts), ignored: ignored(pod) + i64::from(!counts) }
+    }
+}
+
+/// Whether it is too early for another try after so many failures, the last of them at `last`.
+fn waits(failures: i64, last: Timestamp, world: &World, plan: &mut Plan) -> bool {
+    let doublings = u32::try_from(failures.saturating_sub(1)).unwrap_or(0).min(16);
     let delay = (BACKOFF * 2_u32.pow(doublings)).min(BACKOFF_MAX);
     let then = last.plus(delay);
     // An end far in the future was noted by another clock, or before this one was set back.
-    if then <= world.now || *last > world.now.plus(delay) {
+    if then <= world.now || last > world.now.plus(delay) {
         return false;
     }
     plan.wake(then);
@@ -142,7 +172,7 @@ fn finished_at(pod: &Object<Pod>) -> Option<Timestamp> {
 fn create(
     job: &Object<Job>,
     pod_template: &Value,
-    index: Option<(i64, Option<i64>)>,
+    index: Option<(i64, Option<Past>)>,
     seed: &str,
     world: &World,
 ) -> Write {
@@ -153,10 +183,13 @@ fn create(
     let name = template::fresh_name(&prefix, &job.meta, seed, world);
     let mut pod = template::pod(KIND, &job.meta, pod_template, &name, Some(&prefix));
     pod["metadata"]["finalizers"] = json!([TRACKING]);
-    if let Some((index, failed)) = index {
+    if let Some((index, past)) = index {
         number(&mut pod, &job.meta.name, index);
-        if let Some(failed) = failed.or(job.body.backoff_limit_per_index.map(|_| 0)) {
-            pod["metadata"]["annotations"][FAILURES] = json!(failed.to_string());
+        if let Some(past) = past {
+            pod["metadata"]["annotations"][FAILURES] = json!(past.failures.to_string());
+            if past.ignored > 0 {
+                pod["metadata"]["annotations"][IGNORED] = json!(past.ignored.to_string());
+            }
         }
     }
     template::create(KIND, &job.meta, pod)

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::reconcile::Act;
 use crate::reconcile::job::count::{FAILURES, INDEX};
 use crate::reconcile::ledger::Ledger;
 
@@ -218,6 +217,41 @@ fn failed_pods_are_tried_again_later_and_later() {
 }
 
 #[test]
+fn no_try_waits_for_longer_than_ten_minutes() {
+    let cluster = Cluster::new(json!({"backoffLimit": 20}));
+    cluster.settle();
+    for seconds in [10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 600.0, 600.0] {
+        cluster.end(None, "Failed", 1);
+        cluster.settle();
+        cluster.0.pass(seconds - 1.0);
+        assert_eq!(cluster.settle(), (0, 0), "{seconds}");
+        cluster.0.pass(1.0);
+        assert_eq!(cluster.settle(), (1, 0), "{seconds}");
+    }
+}
+
+#[test]
+fn a_success_forgives_the_failures_before_it() {
+    let cluster = Cluster::new(json!({"completions": 3}));
+    cluster.settle();
+    for seconds in [10.0, 20.0] {
+        cluster.end(None, "Failed", 1);
+        cluster.settle();
+        cluster.0.pass(seconds);
+        assert_eq!(cluster.settle(), (1, 0));
+    }
+    cluster.0.pass(1.0);
+    cluster.end(None, "Succeeded", 0);
+    assert_eq!(cluster.settle(), (1, 0), "at once");
+    cluster.0.pass(1.0);
+    cluster.end(None, "Failed", 1);
+    cluster.settle();
+    cluster.0.pass(10.0);
+    assert_eq!(cluster.settle(), (1, 0), "as after the first failure");
+    assert_eq!(cluster.status()["failed"], 3, "but all of them count");
+}
+
+#[test]
 fn beyond_the_backoff_limit_the_job_has_failed_and_its_pods_go() {
     let cluster = Cluster::new(json!({"backoffLimit": 0, "completions": 2, "parallelism": 2}));
     cluster.settle();
@@ -253,6 +287,98 @@ fn restarts_in_place_count_against_the_backoff_limit() {
 }
 
 #[test]
+fn restarts_of_all_containers_of_all_pods_are_added_up() {
+    // limit, restarts of two containers and an init container, whether that is too much
+    let cases = [
+        (0, [0, 0], 0, false),
+        (0, [1, 0], 0, true),
+        (0, [0, 0], 1, true),
+        (3, [1, 1], 0, false),
+        (3, [1, 1], 1, true),
+        (3, [2, 2], 0, true),
+    ];
+    for (limit, main, init, failed) in cases {
+        let cluster = Cluster::new(json!({"backoffLimit": limit}));
+        cluster.0.edit(KIND, "default", "pi", |job| {
+            job["spec"]["template"]["spec"]["restartPolicy"] = json!("OnFailure")
+        });
+        cluster.settle();
+        let name = cluster.pods()[0]["metadata"]["name"].as_str().unwrap().to_owned();
+        cluster.0.edit(POD, "default", &name, |pod| {
+            pod["status"] = json!({
+                "containerStatuses": main.map(|count| json!({"restartCount": count})),
+                "initContainerStatuses": [{"restartCount": init}],
+            });
+        });
+        cluster.settle();
+        assert_eq!(
+            cluster.reason("FailureTarget") == "BackoffLimitExceeded",
+            failed,
+            "{limit} {main:?} {init}"
+        );
+    }
+}
+
+#[test]
+fn nothing_to_complete_is_complete_and_no_parallelism_is_a_pause() {
+    let cluster = Cluster::new(json!({"completions": 0}));
+    assert_eq!(cluster.settle(), (0, 0));
+    assert_eq!(cluster.reason("Complete"), "CompletionsReached");
+    let cluster = Cluster::new(json!({"completions": 2, "parallelism": 0}));
+    assert_eq!(cluster.settle(), (0, 0));
+    assert_eq!((cluster.reason("Complete"), cluster.reason("Suspended")), (String::new(), String::new()));
+    cluster.edit(json!({"parallelism": 5}));
+    assert_eq!(cluster.settle(), (2, 0), "no more than there is to complete");
+}
+
+#[test]
+fn the_status_tells_who_is_ready_and_who_is_on_the_way_out() {
+    let cluster = Cluster::new(json!({"completions": 3, "parallelism": 3, "podReplacementPolicy": "Failed"}));
+    cluster.settle();
+    cluster.bind();
+    let names: Vec<String> =
+        cluster.pods().iter().map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned()).collect();
+    cluster.0.edit(POD, "default", &names[0], |pod| {
+        pod["status"] = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
+    });
+    cluster.0.delete(POD, "default", &names[1]);
+    cluster.settle();
+    let status = cluster.status();
+    assert_eq!(
+        (&status["active"], &status["ready"], &status["terminating"]),
+        (&json!(2), &json!(1), &json!(1))
+    );
+}
+
+#[test]
+fn people_are_told_how_a_job_goes() {
+    let told = |cluster: &Cluster| {
+        let mut told = Vec::new();
+        for _ in 0..50 {
+            let plan = reconcile(&Name::new("default", "pi"), &cluster.0.world());
+            let notes = plan.writes().filter_map(|write| write.done.clone());
+            let ours = notes.filter(|note| !note.reason.starts_with("Successful"));
+            told.extend(ours.map(|note| format!("{:?} {}: {}", note.tone, note.reason, note.message)));
+            if plan.is_idle() {
+                return told;
+            }
+            cluster.0.carry_out(&plan);
+        }
+        panic!("does not settle");
+    };
+    let cluster = Cluster::new(json!({"suspend": true}));
+    assert_eq!(told(&cluster), ["Normal Suspended: Job suspended"]);
+    cluster.edit(json!({"suspend": false}));
+    assert_eq!(told(&cluster), ["Normal Resumed: Job resumed"]);
+    cluster.end(None, "Succeeded", 0);
+    assert_eq!(told(&cluster), ["Normal Completed: Job completed"]);
+    let cluster = Cluster::new(json!({"backoffLimit": 0}));
+    cluster.settle();
+    cluster.end(None, "Failed", 1);
+    assert_eq!(told(&cluster), ["Warning BackoffLimitExceeded: Job has reached the specified backoff limit"]);
+}
+
+#[test]
 fn a_job_that_is_active_for_too_long_has_failed() {
     let cluster = Cluster::new(json!({"activeDeadlineSeconds": 60}));
     cluster.settle();
@@ -272,6 +398,7 @@ fn each_index_runs_until_it_has_succeeded_and_never_again() {
     assert_eq!(cluster.indexes(), ["0", "1"]);
     let pod = &cluster.pods()[0];
     assert_eq!(pod["spec"]["hostname"], "pi-0");
+    assert_eq!(pod["metadata"]["labels"][INDEX], "0");
     assert_eq!(pod["spec"]["containers"][0]["env"][0]["name"], "JOB_COMPLETION_INDEX");
     assert!(pod["metadata"]["name"].as_str().unwrap().starts_with("pi-0-"));
     cluster.end(Some(1), "Succeeded", 0);
@@ -316,6 +443,66 @@ fn with_a_limit_per_index_others_go_on_when_one_has_failed() {
     cluster.settle();
     assert_eq!(cluster.reason("Failed"), "FailedIndexes");
     assert_eq!(cluster.status()["completedIndexes"], "1");
+}
+
+#[test]
+fn an_indexed_job_grows_and_shrinks_with_completions_and_parallelism_together() {
+    let cluster = Cluster::new(json!({"completionMode": "Indexed", "completions": 3, "parallelism": 3}));
+    cluster.settle();
+    cluster.end(Some(0), "Succeeded", 0);
+    cluster.end(Some(2), "Succeeded", 0);
+    cluster.settle();
+    cluster.edit(json!({"completions": 5, "parallelism": 5}));
+    assert_eq!(cluster.settle(), (2, 0));
+    assert_eq!(cluster.indexes(), ["1", "3", "4"]);
+    cluster.edit(json!({"completions": 2, "parallelism": 2}));
+    assert_eq!(cluster.settle(), (0, 2));
+    let status = cluster.status();
+    assert_eq!((&status["completedIndexes"], &status["succeeded"]), (&json!("0"), &json!(1)));
+    cluster.end(Some(1), "Succeeded", 0);
+    cluster.settle();
+    assert_eq!(cluster.reason("Complete"), "CompletionsReached");
+}
+
+#[test]
+fn an_index_remembers_its_failures_and_those_that_do_not_count() {
+    let policy = json!({"rules": [
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        {"action": "FailIndex", "onExitCodes": {"operator": "In", "values": [42]}}]});
+    let cluster = Cluster::new(json!({"completionMode": "Indexed", "completions": 2, "parallelism": 1,
+        "backoffLimit": i32::MAX, "backoffLimitPerIndex": 1, "podFailurePolicy": policy, "podReplacementPolicy": "Failed"}));
+    cluster.settle();
+    let noted = || {
+        let annotations = &cluster.running()[0]["metadata"]["annotations"];
+        let text = |key: &str| annotations[key].as_str().unwrap_or_default().to_owned();
+        (text(FAILURES), text(count::IGNORED))
+    };
+    assert_eq!(noted(), ("0".to_owned(), String::new()));
+    // Each try waits longer than the one before, whether its failure counts or not.
+    for (ignored, wait) in [("1", 10.0), ("2", 20.0)] {
+        let name = cluster.running()[0]["metadata"]["name"].as_str().unwrap().to_owned();
+        let now = cluster.0.now();
+        cluster.0.edit(POD, "default", &name, |pod| {
+            pod["status"] = json!({"phase": "Failed",
+                "conditions": [{"type": "DisruptionTarget", "status": "True"}],
+                "containerStatuses": [{"name": "main", "state": {"terminated": {"exitCode": 1, "finishedAt": now}}}]});
+        });
+        cluster.settle();
+        cluster.0.pass(wait - 1.0);
+        cluster.settle();
+        assert!(!cluster.indexes().contains(&"0".to_owned()), "{ignored}");
+        // The other index runs meanwhile, since there is room.
+        if cluster.indexes() == ["1"] {
+            cluster.end(Some(1), "Succeeded", 0);
+        }
+        cluster.0.pass(1.0);
+        cluster.settle();
+        assert_eq!(noted(), ("0".to_owned(), ignored.to_owned()));
+    }
+    cluster.end(Some(0), "Failed", 42);
+    cluster.settle();
+    assert_eq!(cluster.status()["failedIndexes"], "0", "the rule says that it has failed at once");
+    assert_eq!(cluster.reason("Failed"), "FailedIndexes");
 }
 
 #[test]
@@ -375,6 +562,19 @@ fn a_success_policy_ends_the_job_early() {
 }
 
 #[test]
+fn what_ends_a_job_badly_comes_before_its_success_policy() {
+    let policy = json!({"rules": [{"succeededIndexes": "0"}]});
+    let cluster = Cluster::new(json!({"completionMode": "Indexed", "completions": 2, "parallelism": 2,
+        "backoffLimit": 0, "successPolicy": policy}));
+    cluster.settle();
+    cluster.end(Some(0), "Succeeded", 0);
+    cluster.end(Some(1), "Failed", 1);
+    cluster.settle();
+    assert_eq!(cluster.reason("Failed"), "BackoffLimitExceeded");
+    assert_eq!(cluster.reason("SuccessCriteriaMet"), "");
+}
+
+#[test]
 fn a_suspended_job_has_no_pods_and_begins_anew_when_it_is_resumed() {
     let cluster = Cluster::new(json!({"suspend": true}));
     assert_eq!(cluster.settle(), (0, 0));
@@ -427,13 +627,104 @@ fn what_breaks_off_between_any_two_stages_is_counted_once() {
     }
 }
 
+/// Whether a plan takes the finalizer from the first Pod, since no Job counts it.
+fn is_let_go(cluster: &Cluster) -> bool {
+    let name = cluster.pods()[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    let plan = (stray::CONTROLLER.reconcile)(&Name::new("default", &name), &cluster.0.world());
+    cluster.0.carry_out(&plan);
+    !plan.is_idle()
+}
+
 #[test]
 fn nothing_holds_the_pods_of_a_job_that_is_gone() {
+    let labels = |labels: Value| move |pod: &mut Value| pod["metadata"]["labels"] = labels.clone();
+    let owners = |owners: Value| move |pod: &mut Value| pod["metadata"]["ownerReferences"] = owners.clone();
+    let going = |pod: &mut Value| {
+        pod["metadata"]["ownerReferences"] = json!([]);
+        pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    };
+    let other = |version: &str, kind: &str| json!([{"apiVersion": version, "kind": kind, "name": "pi", "uid": "r", "controller": true}]);
+    type Change<'a> = &'a dyn Fn(&mut Value);
+    let cases: [(&str, bool, Change<'_>, bool); 10] = [
+        ("its Job is there", false, &|_| {}, false),
+        ("its Job is gone", true, &|_| {}, true),
+        ("its Job is gone, and it has other labels", true, &labels(json!({"a": "b"})), true),
+        ("it was set free, and the Job is gone", true, &owners(json!([])), true),
+        ("it was set free, and the Job may adopt it", false, &owners(json!([])), false),
+        (
+            "it was set free, and no Job may adopt it",
+            false,
+            &|pod| {
+                owners(json!([]))(pod);
+                labels(json!({"a": "b"}))(pod);
+            },
+            true,
+        ),
+        ("it was set free and goes", false, &going, true),
+        ("another kind manages it", true, &owners(other("apps/v1", "ReplicaSet")), false),
+        ("another group's Job manages it", true, &owners(other("batch.example.com/v1", "Job")), false),
+        ("nothing holds it", true, &|pod| pod["metadata"]["finalizers"] = json!([]), false),
+    ];
+    for (about, gone, change, let_go) in cases {
+        let cluster = Cluster::new(json!({}));
+        cluster.settle();
+        cluster.bind();
+        let name = cluster.pods()[0]["metadata"]["name"].as_str().unwrap().to_owned();
+        cluster.0.edit(POD, "default", &name, change);
+        if gone {
+            cluster.0.remove(KIND, "default", "pi");
+        }
+        assert_eq!(is_let_go(&cluster), let_go, "{about}");
+        assert!(!let_go || !is_let_go(&cluster), "{about}: once");
+    }
+    // Another Job of the same name is another Job.
     let cluster = Cluster::new(json!({}));
     cluster.settle();
-    cluster.0.remove(KIND, "default", "pi");
+    let mut other = job(json!({}));
+    other["metadata"]["uid"] = json!("other");
+    cluster.0.put(other);
+    assert!(is_let_go(&cluster));
+}
+
+#[test]
+fn what_no_job_counts_is_noticed_whoever_goes_first() {
+    let cluster = Cluster::new(json!({}));
     cluster.settle();
-    assert!(cluster.pods().iter().all(|pod| pod["metadata"]["finalizers"] == json!([])));
+    let name = cluster.pods()[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    let pod = cluster.pods().remove(0);
+    let mut free = pod.clone();
+    free["metadata"]["ownerReferences"] = json!([]);
+    let bytes = |object: &Value| Some(object.to_string().into());
+    let (job_key, pod_key) = ("/batch/jobs/default/pi", format!("/core/pods/default/{name}"));
+    let woken = |first: (&str, Option<bytes::Bytes>), then: (&str, Option<bytes::Bytes>)| {
+        let mut world = cluster.0.world();
+        let deltas =
+            [first, then].map(|(key, after)| world.apply(key, world.revision + 1, after.as_ref()).unwrap());
+        let mut keys = Vec::new();
+        deltas.iter().for_each(|delta| (stray::CONTROLLER.wakes)(delta, &world, &mut |key| keys.push(key)));
+        keys.contains(&Name::new("default", &name))
+    };
+    assert!(woken((job_key, None), (&pod_key, bytes(&pod))), "the Job goes and nothing else happens");
+    assert!(woken((&pod_key, bytes(&free)), (job_key, None)), "the Job that might adopt it goes");
+    assert!(woken((job_key, None), (&pod_key, bytes(&free))), "it is set free last");
+    assert!(!woken((&pod_key, bytes(&pod)), (&pod_key, bytes(&pod))), "all is well");
+}
+
+#[test]
+fn an_adopted_pod_is_held_and_counted_and_one_let_go_is_not() {
+    let cluster = Cluster::new(json!({}));
+    cluster.settle();
+    let name = cluster.pods()[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    cluster.0.edit(POD, "default", &name, |pod| {
+        pod["metadata"]["ownerReferences"] = json!([]);
+        pod["metadata"]["finalizers"] = json!(["example.com/mine"]);
+    });
+    cluster.settle();
+    let finalizers = || cluster.0.get(POD, "default", &name).unwrap()["metadata"]["finalizers"].clone();
+    assert_eq!(finalizers(), json!(["example.com/mine", TRACKING]));
+    cluster.0.edit(POD, "default", &name, |pod| pod["metadata"]["labels"] = json!({"a": "b"}));
+    cluster.settle();
+    assert_eq!(finalizers(), json!(["example.com/mine"]));
 }
 
 #[test]

@@ -120,6 +120,39 @@ fn pods_come_in_order_each_when_the_one_before_is_ready() {
 }
 
 #[test]
+fn a_pod_counts_when_it_has_been_ready_for_long_enough() {
+    let cluster = Cluster::new(set(2, json!({"minReadySeconds": 10})));
+    cluster.settle();
+    let ready = |name: &str| {
+        let since = cluster.0.now();
+        cluster.ready(name);
+        cluster.0.edit(POD, "default", name, |pod| {
+            pod["status"]["conditions"][0]["lastTransitionTime"] = json!(since)
+        });
+    };
+    ready("db-0");
+    assert_eq!(cluster.settle(), Vec::<String>::new());
+    assert_eq!(
+        (&cluster.status()["readyReplicas"], &cluster.status()["availableReplicas"]),
+        (&json!(1), &json!(0))
+    );
+    assert_eq!(cluster.plan().wake_at, Some(cluster.0.now().plus(std::time::Duration::from_secs(10))));
+    cluster.0.pass(10.0);
+    assert_eq!(cluster.settle(), ["create db-1"]);
+    ready("db-1");
+    cluster.0.pass(10.0);
+    cluster.settle();
+    update(&cluster, "v2");
+    assert_eq!(cluster.settle(), ["delete db-1"]);
+    cluster.gone("db-1");
+    cluster.settle();
+    ready("db-1");
+    assert_eq!(cluster.settle(), Vec::<String>::new(), "an update waits as well");
+    cluster.0.pass(10.0);
+    assert_eq!(cluster.settle(), ["delete db-0"]);
+}
+
+#[test]
 fn parallel_pods_do_not_wait_for_each_other() {
     let cluster = Cluster::new(set(3, json!({"podManagementPolicy": "Parallel", "ordinals": {"start": 5}})));
     assert_eq!(cluster.settle(), ["create db-5", "create db-6", "create db-7"]);
@@ -147,12 +180,14 @@ fn scaling_waits_while_a_pod_is_not_ready() {
 }
 
 #[test]
-fn a_pod_that_failed_is_made_again_under_its_name() {
-    let cluster = Cluster::running(2, json!({}));
-    cluster.0.edit(POD, "default", "db-1", |pod| pod["status"]["phase"] = json!("Failed"));
-    assert_eq!(cluster.settle(), ["delete db-1"]);
-    cluster.gone("db-1");
-    assert_eq!(cluster.settle(), ["create db-1"]);
+fn a_pod_that_has_ended_is_made_again_under_its_name() {
+    for phase in ["Failed", "Succeeded"] {
+        let cluster = Cluster::running(2, json!({}));
+        cluster.0.edit(POD, "default", "db-1", |pod| pod["status"]["phase"] = json!(phase));
+        assert_eq!(cluster.settle(), ["delete db-1"]);
+        cluster.gone("db-1");
+        assert_eq!(cluster.settle(), ["create db-1"]);
+    }
 }
 
 fn update(cluster: &Cluster, image: &str) {
@@ -197,6 +232,18 @@ fn numbers_below_the_partition_keep_the_old_template_even_when_they_are_made_aga
     assert_eq!((cluster.image("db-0"), cluster.image("db-2")), (json!("v1"), json!("v2")));
     let status = cluster.status();
     assert_ne!(status["currentRevision"], status["updateRevision"]);
+}
+
+#[test]
+fn a_partition_beyond_the_last_number_holds_the_update_back() {
+    let cluster = Cluster::running(
+        2,
+        json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 7}}}),
+    );
+    update(&cluster, "v2");
+    assert_eq!(cluster.settle(), Vec::<String>::new());
+    cluster.edit(|set| set["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = json!(1));
+    assert_eq!(cluster.settle(), ["delete db-1"], "a canary");
 }
 
 #[test]
@@ -280,19 +327,28 @@ fn each_number_has_claims_of_its_own_that_stay_by_default() {
 
 #[test]
 fn the_retention_policy_gives_claims_an_owner_with_which_they_go() {
-    let policy = json!({"whenDeleted": "Delete", "whenScaled": "Delete"});
-    let cluster = Cluster::running(
-        2,
-        json!({"volumeClaimTemplates": claims(), "persistentVolumeClaimRetentionPolicy": policy}),
-    );
-    let owners = |name: &str| {
-        let claim = cluster.0.get(&kinds::persistent_volume_claim::KIND, "default", name).unwrap();
-        claim["metadata"]["ownerReferences"][0]["kind"].clone()
-    };
-    assert_eq!(owners("data-db-1"), "StatefulSet");
-    cluster.edit(|set| set["spec"]["replicas"] = json!(1));
-    assert_eq!(cluster.settle(), ["delete db-1"]);
-    assert_eq!((owners("data-db-0"), owners("data-db-1")), (json!("StatefulSet"), json!("Pod")));
+    // when the set is deleted, when it is scaled, the owner of a claim in use, the owner of one that is not
+    let cases = [
+        ("Retain", "Retain", Value::Null, Value::Null),
+        ("Retain", "Delete", Value::Null, json!("Pod")),
+        ("Delete", "Retain", json!("StatefulSet"), json!("StatefulSet")),
+        ("Delete", "Delete", json!("StatefulSet"), json!("Pod")),
+    ];
+    for (deleted, scaled, used, unused) in cases {
+        let policy = json!({"whenDeleted": deleted, "whenScaled": scaled});
+        let cluster = Cluster::running(
+            2,
+            json!({"volumeClaimTemplates": claims(), "persistentVolumeClaimRetentionPolicy": policy}),
+        );
+        let owners = |name: &str| {
+            let claim = cluster.0.get(&kinds::persistent_volume_claim::KIND, "default", name).unwrap();
+            claim["metadata"]["ownerReferences"][0]["kind"].clone()
+        };
+        assert_eq!(owners("data-db-1"), used, "{deleted} {scaled}");
+        cluster.edit(|set| set["spec"]["replicas"] = json!(1));
+        assert_eq!(cluster.settle(), ["delete db-1"]);
+        assert_eq!((owners("data-db-0"), owners("data-db-1")), (used, unused), "{deleted} {scaled}");
+    }
 }
 
 #[test]

@@ -71,3 +71,91 @@ fn fits(pod: &Object<Pod>, node: &str, truth: &World) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::simulation::rules::history::{
+        Event, check, controller, managed, node, phase, pod, user, with,
+    };
+
+    fn asking(name: &str, cpu: &str, memory: &str) -> Value {
+        let container = json!({"name": "c", "resources": {"requests": {"cpu": cpu, "memory": memory}}});
+        with(pod(name), json!({"spec": {"containers": [container]}}))
+    }
+
+    fn bound(pod: Value) -> Event {
+        controller("default-scheduler", pod)
+    }
+
+    #[test]
+    fn a_binding_can_be_the_second_too_much_or_to_a_closed_node() {
+        let free = |pod: Value| with(pod, json!({"spec": {"nodeName": null}}));
+        let on = |pod: Value, node: &str| with(pod, json!({"spec": {"nodeName": node}}));
+        let closed = || with(node("n", 2), json!({"spec": {"unschedulable": true}}));
+        let small = |name: &str| asking(name, "10m", "1Mi");
+        let open = || vec![user(node("n", 2)), user(free(small("a"))), bound(small("a"))];
+        let then = |mut events: Vec<Event>, more: Vec<Event>| {
+            events.extend(more);
+            events
+        };
+        check::<Binding>(&[
+            ("a node with room", open(), None),
+            (
+                "bound twice",
+                then(open(), vec![bound(on(small("a"), "m"))]),
+                Some("was bound to n and is bound to m"),
+            ),
+            ("no node any more", then(open(), vec![bound(free(small("a")))]), Some("left its node n")),
+            ("room for one more", then(open(), vec![bound(small("b"))]), None),
+            (
+                "a Pod too many",
+                then(open(), vec![bound(small("b")), bound(small("c"))]),
+                Some("too small for 3 Pods"),
+            ),
+            (
+                "too much memory",
+                then(open(), vec![bound(asking("b", "1m", "1Gi"))]),
+                Some("too small for 2 Pods"),
+            ),
+            (
+                "too much CPU",
+                then(open(), vec![bound(asking("b", "1", "1Mi"))]),
+                Some("too small for 2 Pods"),
+            ),
+            (
+                "what has ended takes no room",
+                then(open(), vec![user(phase(small("a"), "Succeeded")), bound(asking("b", "1", "1Gi"))]),
+                None,
+            ),
+            (
+                "closed, as everybody knows",
+                vec![user(closed()), Event::Quiet, bound(small("a"))],
+                Some("bound to n, which is cordoned"),
+            ),
+            (
+                "closed just now",
+                vec![user(node("n", 2)), Event::Quiet, user(closed()), bound(small("a"))],
+                None,
+            ),
+            (
+                "closed again just now",
+                vec![user(closed()), Event::Quiet, user(node("n", 2)), user(closed()), bound(small("a"))],
+                None,
+            ),
+            (
+                "closed, but not to DaemonSets",
+                vec![
+                    user(closed()),
+                    Event::Quiet,
+                    bound(with(small("a"), managed("apps/v1", "DaemonSet", "d"))),
+                ],
+                None,
+            ),
+            ("all have a node", then(open(), vec![Event::Settled]), None),
+            ("one has none", vec![user(free(small("a"))), Event::Settled], Some("a has no node")),
+        ]);
+    }
+}

@@ -99,3 +99,106 @@ impl Rule for Budgets {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::simulation::rules::history::{Event, check, going, object, phase, pod, user, with};
+
+    fn budget(spec: Value) -> Event {
+        let status = json!({"expectedPods": 3, "currentHealthy": 3, "observedGeneration": 1});
+        let spec = with(json!({"selector": {"matchLabels": {"app": "a"}}}), spec);
+        user(with(object("policy/v1", "PodDisruptionBudget", "b"), json!({"spec": spec, "status": status})))
+    }
+
+    fn of(name: &str) -> Value {
+        with(pod(name), json!({"metadata": {"labels": {"app": "a"}}}))
+    }
+
+    fn three(spec: Value) -> Vec<Event> {
+        let pods = ["x", "y", "z"].map(|name| user(of(name)));
+        [vec![budget(spec)], pods.to_vec(), vec![Event::Quiet]].concat()
+    }
+
+    fn evicted(name: &str) -> Event {
+        Event::Put(Author::Eviction, going(of(name)))
+    }
+
+    #[test]
+    fn an_eviction_can_take_a_pod_that_is_needed() {
+        let least = |least: Value| three(json!({ "minAvailable": least }));
+        let most = |most: Value| three(json!({ "maxUnavailable": most }));
+        let then = |events: Vec<Event>, more: Vec<Event>| [events, more].concat();
+        let deleted = || user(going(of("x")));
+        let set = |replicas: i64| {
+            user(with(object("apps/v1", "StatefulSet", "s"), json!({"spec": {"replicas": replicas}})))
+        };
+        check::<Budgets>(&[
+            ("one of three, two are needed", then(least(json!(2)), vec![evicted("x")]), None),
+            (
+                "two of three, two are needed",
+                then(least(json!(2)), vec![evicted("x"), evicted("y")]),
+                Some("b needs 2, 1 serve without default/y"),
+            ),
+            (
+                "two of three, half are needed",
+                then(least(json!("50%")), vec![evicted("x"), evicted("y")]),
+                Some("b needs 2"),
+            ),
+            (
+                "two of three, one may be missing",
+                then(most(json!(1)), vec![evicted("x"), evicted("y")]),
+                Some("b needs 2"),
+            ),
+            (
+                "two of three, 40% may be missing",
+                then(most(json!("40%")), vec![evicted("x"), evicted("y")]),
+                None,
+            ),
+            (
+                "one that does not serve",
+                then(least(json!(3)), vec![user(phase(of("x"), "Running")), Event::Quiet, evicted("x")]),
+                None,
+            ),
+            ("one beside one deleted just now", then(least(json!(2)), vec![deleted(), evicted("y")]), None),
+            (
+                "one beside one deleted and known",
+                then(least(json!(2)), vec![deleted(), Event::Quiet, evicted("y")]),
+                Some("b needs 2"),
+            ),
+            (
+                "when how many are wanted has just changed",
+                then(least(json!(2)), vec![set(1), evicted("x"), evicted("y")]),
+                None,
+            ),
+            (
+                "when the budget is new",
+                vec![user(of("x")), Event::Quiet, budget(json!({"minAvailable": 1})), evicted("x")],
+                None,
+            ),
+            (
+                "one that is not of the budget",
+                then(least(json!(3)), vec![user(pod("w")), Event::Put(Author::Eviction, going(pod("w")))]),
+                None,
+            ),
+        ]);
+    }
+
+    #[test]
+    fn a_budget_can_say_something_else_in_the_end() {
+        let then =
+            |more: Vec<Event>| [three(json!({"minAvailable": 1})), more, vec![Event::Settled]].concat();
+        let newer = with(
+            object("policy/v1", "PodDisruptionBudget", "b"),
+            json!({"metadata": {"generation": 2},
+            "spec": {"selector": {"matchLabels": {"app": "a"}}}, "status": {"currentHealthy": 3, "observedGeneration": 1}}),
+        );
+        check::<Budgets>(&[
+            ("what is true", then(vec![]), None),
+            ("one serves no more", then(vec![user(phase(of("x"), "Running"))]), Some("currentHealthy of b")),
+            ("an old generation", then(vec![user(newer)]), Some("observedGeneration of b")),
+        ]);
+    }
+}

@@ -67,3 +67,76 @@ impl Rule for CronJobs {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::simulation::rule::Author;
+    use crate::simulation::rules::history::{Event, check, controller, managed, object, user, with};
+
+    fn cron(policy: &str) -> Event {
+        let spec = json!({"schedule": "* * * * *", "concurrencyPolicy": policy, "successfulJobsHistoryLimit": 1,
+            "failedJobsHistoryLimit": 1});
+        user(with(object("batch/v1", "CronJob", "c"), json!({ "spec": spec })))
+    }
+
+    fn job(name: &str) -> Value {
+        with(object("batch/v1", "Job", name), managed("batch/v1", "CronJob", "c"))
+    }
+
+    fn made(name: &str) -> Event {
+        controller("cronjob-controller", job(name))
+    }
+
+    fn ended(name: &str, how: &str) -> Event {
+        let conditions = json!([{"type": how, "status": "True"}]);
+        controller("job-controller", with(job(name), json!({"status": {"conditions": conditions}})))
+    }
+
+    #[test]
+    fn a_job_can_come_twice_or_beside_another() {
+        let gone = |name: &str| Event::Gone(Author::User, job(name));
+        check::<CronJobs>(&[
+            ("one for each time", vec![cron("Allow"), made("c-1"), Event::Quiet, made("c-2")], None),
+            (
+                "one again",
+                vec![cron("Allow"), made("c-1"), gone("c-1"), made("c-1")],
+                Some("c makes c-1 again"),
+            ),
+            (
+                "beside another",
+                vec![cron("Forbid"), made("c-1"), Event::Quiet, made("c-2")],
+                Some("c-2 runs beside c-1"),
+            ),
+            (
+                "after another",
+                vec![cron("Forbid"), made("c-1"), Event::Quiet, ended("c-1", "Failed"), made("c-2")],
+                None,
+            ),
+            (
+                "beside one that is gone",
+                vec![cron("Forbid"), made("c-1"), Event::Quiet, gone("c-1"), made("c-2")],
+                None,
+            ),
+        ]);
+    }
+
+    #[test]
+    fn too_much_can_be_kept() {
+        let two = |how: &str| vec![cron("Allow"), ended("c-1", how), ended("c-2", how), Event::Settled];
+        let active =
+            with(object("batch/v1", "CronJob", "c"), json!({"status": {"active": [{"name": "c-1"}]}}));
+        check::<CronJobs>(&[
+            (
+                "one of each kind",
+                vec![cron("Allow"), ended("c-1", "Complete"), ended("c-2", "Failed"), Event::Settled],
+                None,
+            ),
+            ("two that succeeded", two("Complete"), Some("whether c keeps 2 Jobs")),
+            ("two that failed", two("Failed"), Some("whether c keeps 2 Jobs")),
+            ("one is said to be active", vec![user(active), Event::Settled], Some("active of c")),
+        ]);
+    }
+}

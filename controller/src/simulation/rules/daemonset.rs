@@ -129,7 +129,7 @@ impl Rule for DaemonSets {
         let Some(set) = step.truth.daemon_sets.get(&pod.meta.namespace, &owner.name) else { return Ok(()) };
         let Some(window) = self.windows.get_mut(&owner.uid) else { return Ok(()) };
         let ours = step.is_by("daemonset-controller");
-        if change.is_won() {
+        if change.after.is_some_and(serves) {
             window.served.insert(pod.meta.uid.to_string());
         }
         if change.is_lost() && !(ours && change.is_ended()) {
@@ -178,5 +178,157 @@ impl Rule for DaemonSets {
             same(&format!("observedGeneration of {name}"), seen, set.meta.generation)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::simulation::rule::Author;
+    use crate::simulation::rules::history::{
+        Event, check, controller, going, managed, node, object, phase, pod, user, with,
+    };
+
+    fn set(surge: i64, missing: i64) -> Value {
+        let status = json!({"observedGeneration": 1, "desiredNumberScheduled": 2, "currentNumberScheduled": 2,
+            "updatedNumberScheduled": 2, "numberReady": 2, "numberAvailable": 2});
+        let rolling = json!({"maxSurge": surge, "maxUnavailable": missing});
+        let spec = json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": rolling}});
+        with(object("apps/v1", "DaemonSet", "d"), json!({"spec": spec, "status": status}))
+    }
+
+    fn of(name: &str, node: &str, hash: &str) -> Value {
+        let change = json!({"metadata": {"labels": {HASH: hash}}, "spec": {"nodeName": node}});
+        with(with(pod(name), managed("apps/v1", "DaemonSet", "d")), change)
+    }
+
+    fn ours(pod: Value) -> Event {
+        controller("daemonset-controller", pod)
+    }
+
+    /// A Pod `a` on node `n`, a Pod `b` on node `m`.
+    fn two(set: Value) -> Vec<Event> {
+        let nodes = ["n", "m"].map(|name| user(node(name, 9))).to_vec();
+        let pods = vec![ours(of("a", "n", "v1")), ours(of("b", "m", "v1"))];
+        [nodes, vec![user(set)], pods, vec![Event::Quiet]].concat()
+    }
+
+    #[test]
+    fn a_node_can_have_two() {
+        let then = |set: Value, more: Vec<Event>| [two(set), more].concat();
+        check::<DaemonSets>(&[
+            ("one on each", two(set(0, 1)), None),
+            (
+                "two on one",
+                then(set(0, 1), vec![ours(of("c", "n", "v2"))]),
+                Some("default/a and default/c are both on n"),
+            ),
+            (
+                "two, the first one going",
+                then(set(0, 1), vec![user(going(of("a", "n", "v1"))), ours(of("c", "n", "v2"))]),
+                None,
+            ),
+            ("old and new in a surge", then(set(1, 0), vec![ours(of("c", "n", "v2"))]), None),
+            (
+                "twice the same in a surge",
+                then(set(1, 0), vec![ours(of("c", "n", "v1"))]),
+                Some("are both on n"),
+            ),
+        ]);
+    }
+
+    #[test]
+    fn too_many_nodes_can_be_without() {
+        let then = |set: Value, more: Vec<Event>| [two(set), more].concat();
+        let end = |name: &str, node: &str| ours(going(of(name, node, "v1")));
+        let trouble =
+            json!({"spec": {"taints": [{"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}]}});
+        let new = |phased: &str| ours(phase(of("c", "n", "v2"), phased));
+        check::<DaemonSets>(&[
+            ("one", then(set(0, 1), vec![end("a", "n")]), None),
+            (
+                "both",
+                then(set(0, 1), vec![end("a", "n"), end("b", "m")]),
+                Some("2 nodes are without d after default/b"),
+            ),
+            (
+                "both, one by the user",
+                then(set(0, 1), vec![user(going(of("a", "n", "v1"))), end("b", "m")]),
+                None,
+            ),
+            (
+                "both, one by the user and known",
+                then(set(0, 1), vec![user(going(of("a", "n", "v1"))), Event::Quiet, end("b", "m")]),
+                Some("2 nodes are without"),
+            ),
+            (
+                "both, one not reached",
+                then(
+                    set(0, 1),
+                    vec![user(with(node("n", 9), trouble)), Event::Quiet, end("a", "n"), end("b", "m")],
+                ),
+                None,
+            ),
+            (
+                "the old one before the new one serves",
+                then(set(1, 0), vec![new("Running"), end("a", "n")]),
+                Some("1 nodes are without"),
+            ),
+            (
+                "the old one when the new one serves",
+                then(set(1, 0), vec![ours(of("c", "n", "v2")), end("a", "n")]),
+                None,
+            ),
+            (
+                "one that does not serve",
+                then(set(0, 0), vec![user(phase(of("a", "n", "v1"), "Failed")), end("a", "n")]),
+                None,
+            ),
+        ]);
+    }
+
+    #[test]
+    fn a_set_can_end_elsewhere() {
+        let then = |more: Vec<Event>| [two(set(0, 1)), more, vec![Event::Settled]].concat();
+        let number = |field: &str| user(with(set(0, 1), json!({"status": {field: 1}})));
+        check::<DaemonSets>(&[
+            ("as declared", then(vec![]), None),
+            ("a node without", then(vec![user(node("o", 9))]), Some("the number of Pods of d on o")),
+            (
+                "one does not serve",
+                then(vec![user(phase(of("a", "n", "v1"), "Running"))]),
+                Some("whether d serves on n"),
+            ),
+            (
+                "one on a node that is gone",
+                then(vec![Event::Gone(Author::User, node("m", 9))]),
+                Some("the number of Pods of d"),
+            ),
+            (
+                "wrong desired",
+                then(vec![number("desiredNumberScheduled")]),
+                Some("desiredNumberScheduled of d"),
+            ),
+            (
+                "wrong current",
+                then(vec![number("currentNumberScheduled")]),
+                Some("currentNumberScheduled of d"),
+            ),
+            (
+                "wrong updated",
+                then(vec![number("updatedNumberScheduled")]),
+                Some("updatedNumberScheduled of d"),
+            ),
+            ("wrong ready", then(vec![number("numberReady")]), Some("numberReady of d")),
+            ("wrong available", then(vec![number("numberAvailable")]), Some("numberAvailable of d")),
+            ("wrong misscheduled", then(vec![number("numberMisscheduled")]), Some("numberMisscheduled of d")),
+            (
+                "an old generation",
+                then(vec![user(with(set(0, 1), json!({"metadata": {"generation": 2}})))]),
+                Some("observedGeneration of d"),
+            ),
+        ]);
     }
 }

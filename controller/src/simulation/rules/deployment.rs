@@ -12,8 +12,10 @@ use crate::simulation::rule::{Rounded, Rule, Step, amount, is_active, owned, sam
 /// What a Deployment allowed since the control plane was quiet.
 #[derive(Clone, Copy, Debug)]
 struct Window {
-    /// The most Pods.
+    /// The most Pods that may be ordered.
     most: i64,
+    /// How many had been ordered, maybe when more were allowed, and may come still.
+    ordered: i64,
     /// The fewest that serve.
     fewest: i64,
     /// How many Pods others have taken away, or brought: each may be what a controller did not know.
@@ -34,7 +36,7 @@ fn window(deployment: &Object<Deployment>) -> Window {
     let spec = &deployment.tree()["spec"];
     let replicas = spec["replicas"].as_i64().unwrap_or(1);
     if spec["strategy"]["type"] == "Recreate" {
-        return Window { most: replicas, fewest: 0, others: 0, recreates: true };
+        return Window { most: replicas, ordered: 0, fewest: 0, others: 0, recreates: true };
     }
     let rolling = |field: &str| -> Value { spec["strategy"]["rollingUpdate"][field].clone() };
     let surge = amount(&rolling("maxSurge"), replicas, Rounded::Up);
@@ -42,7 +44,13 @@ fn window(deployment: &Object<Deployment>) -> Window {
     if surge == 0 && missing == 0 {
         missing = 1;
     }
-    Window { most: replicas + surge, fewest: (replicas - missing).max(0), others: 0, recreates: false }
+    let (most, fewest) = (replicas + surge, (replicas - missing).max(0));
+    Window { most, ordered: 0, fewest, others: 0, recreates: false }
+}
+
+/// How many Pods the ReplicaSets of a Deployment are to have.
+fn ordered(uid: &str, truth: &World) -> i64 {
+    truth.replica_sets.owned_by(uid).map(|set| set.body.replicas).sum()
 }
 
 /// The Deployment that a Pod belongs to, by its ReplicaSet.
@@ -78,9 +86,20 @@ impl Deployments {
         if let Some(found) = of_set(set, truth)
             && let Some(window) = self.windows.get_mut(&*found.meta.uid)
         {
-            window.most += set.body.replicas;
+            window.ordered = window.most.max(window.ordered) + set.body.replicas;
             window.recreates = false;
         }
+    }
+
+    /// A ReplicaSet was made, or made larger.
+    fn raised(&self, set: &Object<ReplicaSet>, truth: &World) -> Result<(), String> {
+        let Some(found) = of_set(set, truth) else { return Ok(()) };
+        let Some(window) = self.windows.get(&*found.meta.uid) else { return Ok(()) };
+        let (all, name) = (ordered(&found.meta.uid, truth), &found.meta.name);
+        if all > window.most {
+            return Err(format!("{name} orders {all} Pods with {}, {} allowed", set.key(), window.most));
+        }
+        Ok(())
     }
 
     fn created(
@@ -93,8 +112,9 @@ impl Deployments {
         let all = pods(deployment, truth);
         let active = all.iter().filter(|pod| is_active(pod)).count() as i64;
         let (name, key) = (&deployment.meta.name, pod.key());
-        if active > window.most {
-            return Err(format!("{name} has {active} Pods with {key}, {} allowed", window.most));
+        let most = window.most.max(window.ordered);
+        if active > most {
+            return Err(format!("{name} has {active} Pods with {key}, {most} allowed"));
         }
         let set = |pod: &Object<Pod>| pod.meta.controller().map(|owner| owner.uid.clone());
         let other = all.iter().find(|other| !other.body.finished() && set(other) != set(pod));
@@ -136,6 +156,12 @@ impl Rule for Deployments {
             {
                 self.adopt(after, step.truth);
             }
+            Detail::ReplicaSet((before, Some(after)))
+                if step.is_by("deployment-controller")
+                    && after.body.replicas > before.as_ref().map_or(0, |before| before.body.replicas) =>
+            {
+                return self.raised(after, step.truth);
+            }
             _ => {}
         }
         let Some(change) = step.pod() else { return Ok(()) };
@@ -154,8 +180,11 @@ impl Rule for Deployments {
         }
     }
 
-    fn quiet(&mut self, _: &World) {
+    fn quiet(&mut self, truth: &World) {
         self.windows.clone_from(&self.present);
+        for (uid, window) in &mut self.windows {
+            window.ordered = ordered(uid, truth);
+        }
     }
 
     fn settled(&self, truth: &World) -> Result<(), String> {
@@ -181,4 +210,157 @@ fn settled(deployment: &Object<Deployment>, truth: &World) -> Result<(), String>
     let reason = |kind: &str| body.conditions.iter().find(|one| one.kind == kind).map(|one| &*one.reason);
     same(&format!("Progressing of {name}"), reason("Progressing"), Some("NewReplicaSetAvailable"))?;
     same(&format!("Available of {name}"), reason("Available"), Some("MinimumReplicasAvailable"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::simulation::rules::history::{
+        Event, check, controller, going, managed, object, phase, pod, user, with,
+    };
+
+    /// Three Pods, one more or less while they are replaced, as it is when all of them are of the present template.
+    fn deployment() -> Value {
+        let strategy =
+            json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1}});
+        let spec = json!({"replicas": 3, "revisionHistoryLimit": 0, "strategy": strategy, "template": template("v1")});
+        let condition = |kind: &str, reason: &str| json!({"type": kind, "status": "True", "reason": reason});
+        let status = json!({"observedGeneration": 1, "replicas": 3, "updatedReplicas": 3, "readyReplicas": 3,
+            "availableReplicas": 3, "conditions": [condition("Progressing", "NewReplicaSetAvailable"),
+                condition("Available", "MinimumReplicasAvailable")]});
+        with(object("apps/v1", "Deployment", "d"), json!({"spec": spec, "status": status}))
+    }
+
+    fn template(image: &str) -> Value {
+        json!({"spec": {"containers": [{"name": "c", "image": image}]}})
+    }
+
+    /// A ReplicaSet of the Deployment, named after its image.
+    fn set(image: &str, replicas: i64) -> Value {
+        let set = with(object("apps/v1", "ReplicaSet", image), managed("apps/v1", "Deployment", "d"));
+        with(set, json!({"spec": {"replicas": replicas, "template": template(image)}}))
+    }
+
+    fn of(image: &str, name: &str) -> Value {
+        with(pod(name), managed("apps/v1", "ReplicaSet", image))
+    }
+
+    fn by_set(pod: Value) -> Event {
+        controller("replicaset-controller", pod)
+    }
+
+    fn three(deployment: Value) -> Vec<Event> {
+        let pods = ["a", "b", "c"].map(|name| by_set(of("v1", name)));
+        [vec![user(deployment), user(set("v1", 3))], pods.to_vec(), vec![Event::Quiet]].concat()
+    }
+
+    #[test]
+    fn a_rollout_can_have_too_many_pods_and_too_few() {
+        let then = |more: Vec<Event>| [three(deployment()), more].concat();
+        let sized = |replicas: i64| user(with(deployment(), json!({"spec": {"replicas": replicas}})));
+        let end = |name: &str| by_set(going(of("v1", name)));
+        let recreate = || with(deployment(), json!({"spec": {"strategy": {"type": "Recreate"}}}));
+        let beside = || vec![user(set("v2", 0)), end("a"), by_set(of("v2", "d"))];
+        let orders = |image: &str, replicas: i64| controller("deployment-controller", set(image, replicas));
+        check::<Deployments>(&[
+            ("one above", then(vec![by_set(of("v1", "d"))]), None),
+            (
+                "two above",
+                then(vec![by_set(of("v1", "d")), by_set(of("v1", "e"))]),
+                Some("d has 5 Pods with default/e, 4 allowed"),
+            ),
+            (
+                "two above, also in two sets",
+                then(vec![by_set(of("v1", "d")), user(set("v2", 0)), by_set(of("v2", "e"))]),
+                Some("4 allowed"),
+            ),
+            ("one ordered above", then(vec![orders("v2", 1)]), None),
+            (
+                "two ordered above",
+                then(vec![orders("v2", 2)]),
+                Some("d orders 5 Pods with default/v2, 4 allowed"),
+            ),
+            ("two ordered above in the same set", then(vec![orders("v1", 5)]), Some("d orders 5 Pods")),
+            ("too many, but fewer than before", then(vec![user(set("v1", 7)), orders("v1", 6)]), None),
+            (
+                "ordered when more were wanted",
+                then(vec![
+                    sized(4),
+                    orders("v1", 5),
+                    sized(3),
+                    Event::Quiet,
+                    by_set(of("v1", "d")),
+                    by_set(of("v1", "e")),
+                ]),
+                None,
+            ),
+            (
+                "four were wanted a moment ago",
+                then(vec![sized(4), sized(3), by_set(of("v1", "d")), by_set(of("v1", "e"))]),
+                None,
+            ),
+            (
+                "four were wanted once",
+                then(vec![sized(4), sized(3), Event::Quiet, by_set(of("v1", "d")), by_set(of("v1", "e"))]),
+                Some("4 allowed"),
+            ),
+            ("one below", then(vec![end("a")]), None),
+            ("two below", then(vec![end("a"), end("b")]), Some("d has 1 Pods that serve without default/b")),
+            ("two below, one by the user", then(vec![user(going(of("v1", "a"))), end("b")]), None),
+            (
+                "two below, one by the user and known",
+                then(vec![user(going(of("v1", "a"))), Event::Quiet, end("b")]),
+                Some("d has 1 Pods"),
+            ),
+            (
+                "what does not serve is no loss",
+                then(vec![user(phase(of("v1", "a"), "Running")), end("a"), end("b")]),
+                None,
+            ),
+            ("two templates in a rolling update", then(beside()), None),
+            (
+                "two templates although it recreates",
+                [three(recreate()), beside()].concat(),
+                Some("is there beside default/d"),
+            ),
+            (
+                "two templates, since it recreates just now",
+                [three(deployment()), vec![user(recreate())], beside()].concat(),
+                None,
+            ),
+        ]);
+    }
+
+    #[test]
+    fn a_rollout_can_end_elsewhere() {
+        let then = |more: Vec<Event>| [three(deployment()), more, vec![Event::Settled]].concat();
+        let said = |status: Value| user(with(deployment(), json!({ "status": status })));
+        let number = |field: &str| said(json!({field: 2}));
+        let reason =
+            |kind: &str| said(json!({"conditions": [{"type": kind, "status": "True", "reason": "Other"}]}));
+        check::<Deployments>(&[
+            ("as declared", then(vec![]), None),
+            ("an old set has Pods", then(vec![user(set("v0", 1))]), Some("old ReplicaSets of d with Pods")),
+            ("a Pod too many", then(vec![by_set(of("v1", "d"))]), Some("the number of Pods of d")),
+            ("too much history", then(vec![user(set("v0", 0))]), Some("d keeps 1 old ReplicaSets of 0")),
+            ("wrong replicas", then(vec![number("replicas")]), Some("replicas of d")),
+            ("wrong updatedReplicas", then(vec![number("updatedReplicas")]), Some("updatedReplicas of d")),
+            ("wrong readyReplicas", then(vec![number("readyReplicas")]), Some("readyReplicas of d")),
+            (
+                "wrong availableReplicas",
+                then(vec![number("availableReplicas")]),
+                Some("availableReplicas of d"),
+            ),
+            ("an old generation", then(vec![number("observedGeneration")]), Some("observedGeneration of d")),
+            ("it progresses still", then(vec![reason("Progressing")]), Some("Progressing of d")),
+            (
+                "nothing is said of availability",
+                then(vec![said(json!({"conditions": [
+                    {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}]}))]),
+                Some("Available of d"),
+            ),
+        ]);
+    }
 }

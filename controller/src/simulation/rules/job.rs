@@ -74,6 +74,9 @@ impl Record {
         if count(status, "failed") > self.bad.len() as i64 {
             return Err(format!("{name} counts a failure twice of {:?}: {status}", self.bad));
         }
+        if job.body.is("Complete") && job.body.is("Failed") {
+            return Err(format!("{name} ends twice: {status}"));
+        }
         let Some(before) = before else { return Ok(()) };
         for field in ["succeeded", "failed"] {
             let (was, is) = (&before.body.status[field], &status[field]);
@@ -81,8 +84,8 @@ impl Record {
                 return Err(format!("{field} of {name} falls from {was} to {is}"));
             }
         }
-        if has_ended(before) && !has_ended(job) || job.body.is("Complete") && job.body.is("Failed") {
-            return Err(format!("{name} ends twice: {status}"));
+        if has_ended(before) && !has_ended(job) {
+            return Err(format!("{name} had ended and has not: {status}"));
         }
         Ok(())
     }
@@ -167,5 +170,231 @@ impl Rule for Jobs {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::simulation::rule::Author;
+    use crate::simulation::rules::history::{
+        Event, check, controller, going, managed, object, phase, pod, user, with,
+    };
+
+    /// A Job of three completions, two at a time, with this status.
+    fn job(spec: Value, status: Value) -> Value {
+        let job = with(object("batch/v1", "Job", "j"), json!({"spec": {"completions": 3, "parallelism": 2}}));
+        with(job, json!({"spec": spec, "status": with(json!({"uncountedTerminatedPods": {}}), status)}))
+    }
+
+    fn said(status: Value) -> Event {
+        controller("job-controller", job(json!({}), status))
+    }
+
+    fn indexed(status: Value) -> Event {
+        controller("job-controller", job(json!({"completionMode": "Indexed"}), status))
+    }
+
+    fn of(name: &str) -> Value {
+        with(pod(name), managed("batch/v1", "Job", "j"))
+    }
+
+    fn numbered(name: &str, index: &str) -> Value {
+        with(of(name), json!({"metadata": {"annotations": {INDEX: index}}}))
+    }
+
+    fn made(pod: Value) -> Event {
+        controller("job-controller", pod)
+    }
+
+    fn ended(pod: Value, how: &str) -> Event {
+        Event::Put(Author::Node(0), phase(pod, how))
+    }
+
+    fn condition(kind: &str, reason: &str) -> Value {
+        json!({"type": kind, "status": "True", "reason": reason})
+    }
+
+    #[test]
+    fn ends_can_be_counted_twice_forgotten_or_invented() {
+        let uncounted = |list: &str| json!({"uncountedTerminatedPods": {list: ["a"]}});
+        let good = || vec![said(json!({})), made(of("a")), ended(of("a"), "Succeeded")];
+        let bad = || vec![said(json!({})), made(of("a")), ended(of("a"), "Failed")];
+        let first =
+            || vec![indexed(json!({})), made(numbered("a", "0")), ended(numbered("a", "0"), "Succeeded")];
+        let then = |events: Vec<Event>, more: Vec<Event>| [events, more].concat();
+        let conditions = |all: &[&str]| {
+            let all: Vec<Value> = all.iter().map(|kind| condition(kind, "Any")).collect();
+            said(json!({ "conditions": all }))
+        };
+        check::<Jobs>(&[
+            ("a success", then(good(), vec![said(json!({"succeeded": 1}))]), None),
+            (
+                "a success twice",
+                then(good(), vec![said(json!({"succeeded": 2}))]),
+                Some("j counts a success twice"),
+            ),
+            (
+                "a success by number and by uid",
+                then(good(), vec![said(with(json!({"succeeded": 1}), uncounted("succeeded")))]),
+                Some("j counts a success twice"),
+            ),
+            (
+                "a success that is none",
+                then(bad(), vec![said(uncounted("succeeded"))]),
+                Some("j counts a success twice"),
+            ),
+            ("a failure", then(bad(), vec![said(json!({"failed": 1}))]), None),
+            (
+                "a failure twice",
+                then(bad(), vec![said(json!({"failed": 2}))]),
+                Some("j counts a failure twice"),
+            ),
+            (
+                "a failure that is none",
+                then(good(), vec![said(uncounted("failed"))]),
+                Some("j counts a failure twice"),
+            ),
+            (
+                "one that was told to go",
+                vec![said(json!({})), made(of("a")), user(going(of("a"))), said(uncounted("failed"))],
+                None,
+            ),
+            (
+                "a success forgotten",
+                then(good(), vec![said(json!({"succeeded": 1})), said(json!({"succeeded": 0}))]),
+                Some("succeeded of j falls from 1 to 0"),
+            ),
+            (
+                "a failure forgotten",
+                then(bad(), vec![said(json!({"failed": 1})), said(json!({"failed": 0}))]),
+                Some("failed of j falls from 1 to 0"),
+            ),
+            (
+                "an index",
+                then(first(), vec![indexed(json!({"completedIndexes": "0", "succeeded": 1}))]),
+                None,
+            ),
+            (
+                "an index nobody had",
+                then(first(), vec![indexed(json!({"completedIndexes": "0,2"}))]),
+                Some("no Pod of j succeeded as index 2"),
+            ),
+            (
+                "an index forgotten",
+                then(first(), vec![indexed(json!({"completedIndexes": "0"})), indexed(json!({}))]),
+                Some("j forgets index 0"),
+            ),
+            ("an end", vec![conditions(&["Complete"])], None),
+            ("two ends", vec![conditions(&["Complete", "Failed"])], Some("j ends twice")),
+            (
+                "an end that was none",
+                vec![conditions(&["Complete"]), conditions(&[])],
+                Some("j had ended and has not"),
+            ),
+        ]);
+    }
+
+    #[test]
+    fn pods_can_be_too_many_too_late_or_again() {
+        let two = || vec![said(json!({})), made(of("a")), made(of("b")), Event::Quiet];
+        let then = |events: Vec<Event>, more: Vec<Event>| [events, more].concat();
+        let wide = || user(job(json!({"parallelism": 3}), json!({})));
+        let over = || said(json!({"conditions": [condition("Complete", "Any")]}));
+        let done = || {
+            let pod = numbered("a", "0");
+            vec![
+                indexed(json!({})),
+                made(pod.clone()),
+                ended(pod, "Succeeded"),
+                indexed(json!({"completedIndexes": "0"})),
+            ]
+        };
+        check::<Jobs>(&[
+            ("two at a time", two(), None),
+            (
+                "three at a time",
+                then(two(), vec![made(of("c"))]),
+                Some("j has 3 Pods with default/c, 2 allowed"),
+            ),
+            ("the next one", then(two(), vec![ended(of("a"), "Succeeded"), made(of("c"))]), None),
+            (
+                "three were allowed a moment ago",
+                then(two(), vec![wide(), said(json!({})), made(of("c"))]),
+                None,
+            ),
+            (
+                "three were allowed once",
+                then(two(), vec![wide(), said(json!({})), Event::Quiet, made(of("c"))]),
+                Some("2 allowed"),
+            ),
+            (
+                "when it has ended",
+                vec![over(), Event::Quiet, made(of("a"))],
+                Some("default/a is made although j has ended"),
+            ),
+            ("when it has just ended", vec![over(), made(of("a"))], None),
+            ("another index", then(done(), vec![made(numbered("b", "1"))]), None),
+            (
+                "the same index again",
+                then(done(), vec![made(numbered("b", "0"))]),
+                Some("default/b runs index 0 of j again"),
+            ),
+        ]);
+    }
+
+    #[test]
+    fn a_job_can_end_elsewhere_or_not_at_all() {
+        let complete = |more: Value| {
+            let status = json!({"succeeded": 3, "conditions": [condition("Complete", "CompletionsReached")]});
+            said(with(status, more))
+        };
+        let failed = |failed: i64| {
+            let status =
+                json!({"failed": failed, "conditions": [condition("Failed", "BackoffLimitExceeded")]});
+            user(job(json!({"backoffLimit": 1}), status))
+        };
+        let rounds = || {
+            let pods = ["a", "b", "c"].map(|name| vec![made(of(name)), ended(of(name), "Succeeded")]);
+            [vec![said(json!({}))], pods.concat()].concat()
+        };
+        let bad = || {
+            let pods = ["a", "b"].map(|name| vec![made(of(name)), ended(of(name), "Failed")]);
+            [vec![said(json!({}))], pods.concat()].concat()
+        };
+        let held = || ended(with(of("a"), json!({"metadata": {"finalizers": [TRACKING]}})), "Succeeded");
+        let then = |events: Vec<Event>, more: Vec<Event>| [events, more, vec![Event::Settled]].concat();
+        check::<Jobs>(&[
+            ("complete", then(rounds(), vec![complete(json!({}))]), None),
+            ("not at all", then(rounds(), vec![]), Some("whether j has ended")),
+            (
+                "one runs still",
+                then(rounds(), vec![complete(json!({})), made(of("d"))]),
+                Some("that run or are held"),
+            ),
+            ("one is held", then(rounds(), vec![complete(json!({})), held()]), Some("that run or are held")),
+            (
+                "one is not counted",
+                then(
+                    rounds(),
+                    vec![complete(json!({"succeeded": 2, "uncountedTerminatedPods": {"succeeded": ["a"]}}))],
+                ),
+                Some("what j has not counted"),
+            ),
+            (
+                "one is said to be active",
+                then(rounds(), vec![complete(json!({"active": 1}))]),
+                Some("active of j"),
+            ),
+            (
+                "too few successes",
+                then(rounds(), vec![complete(json!({"succeeded": 2}))]),
+                Some("how often j has succeeded"),
+            ),
+            ("failed too often", then(bad(), vec![failed(2)]), None),
+            ("failed not too often", then(bad(), vec![failed(1)]), Some("whether j failed too often")),
+        ]);
     }
 }

@@ -1,5 +1,7 @@
 //! The rules, one file for each kind of workload and three for what concerns every Pod.
 
+pub mod history;
+
 mod binding;
 mod budget;
 mod cronjob;

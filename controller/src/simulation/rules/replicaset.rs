@@ -53,3 +53,68 @@ impl Rule for ReplicaSets {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::simulation::rules::history::{
+        Event, check, controller, going, managed, object, phase, pod, user, with,
+    };
+
+    fn set(replicas: i64) -> Value {
+        let status = json!({"replicas": replicas, "availableReplicas": replicas, "observedGeneration": 1});
+        with(object("apps/v1", "ReplicaSet", "r"), json!({"spec": {"replicas": replicas}, "status": status}))
+    }
+
+    fn made(name: &str) -> Event {
+        controller("replicaset-controller", with(pod(name), managed("apps/v1", "ReplicaSet", "r")))
+    }
+
+    fn two() -> Vec<Event> {
+        vec![user(set(2)), made("a"), made("b"), Event::Quiet]
+    }
+
+    #[test]
+    fn a_replica_set_can_make_too_many_pods() {
+        let own = |name: &str| with(pod(name), managed("apps/v1", "ReplicaSet", "r"));
+        let then = |more: Vec<Event>| [two(), more].concat();
+        check::<ReplicaSets>(&[
+            ("as many as wanted", two(), None),
+            ("one more", then(vec![made("c")]), Some("r has 3 Pods with default/c, 2 wanted")),
+            ("one instead of one that goes", then(vec![user(going(own("a"))), made("c")]), None),
+            (
+                "one instead of one that has ended",
+                then(vec![user(phase(own("a"), "Failed")), made("c")]),
+                None,
+            ),
+            ("three were wanted a moment ago", then(vec![user(set(3)), user(set(2)), made("c")]), None),
+            (
+                "three were wanted once",
+                then(vec![user(set(3)), user(set(2)), Event::Quiet, made("c")]),
+                Some("3 Pods"),
+            ),
+        ]);
+    }
+
+    #[test]
+    fn a_replica_set_can_end_with_other_pods_than_wanted() {
+        let own = |name: &str| with(pod(name), managed("apps/v1", "ReplicaSet", "r"));
+        let then = |more: Vec<Event>| [two(), more, vec![Event::Settled]].concat();
+        let said = |field: &str| user(with(set(2), json!({"status": {field: 7}})));
+        check::<ReplicaSets>(&[
+            ("as wanted", then(vec![]), None),
+            (
+                "one too few",
+                then(vec![Event::Gone(crate::simulation::rule::Author::User, own("a"))]),
+                Some("the number of Pods"),
+            ),
+            ("one that ended stays", then(vec![user(phase(own("c"), "Failed"))]), Some("the number of Pods")),
+            ("one does not serve", then(vec![user(phase(own("a"), "Running"))]), Some("how many of")),
+            ("a wrong number available", then(vec![said("availableReplicas")]), Some("the status of")),
+            ("a wrong number there", then(vec![said("replicas")]), Some("the status of")),
+            ("an old generation", then(vec![said("observedGeneration")]), Some("the status of")),
+        ]);
+    }
+}
