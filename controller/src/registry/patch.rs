@@ -40,7 +40,7 @@ impl Registry {
         kind: PatchKind,
         patch: &Value,
     ) -> Result<Patched, ApiError> {
-        self.authorise(&cx.user, "patch", target, target.name)?;
+        self.authorise(cx, "patch", target, target.name)?;
         if kind == PatchKind::Apply {
             return self.apply(cx, target, patch).await;
         }
