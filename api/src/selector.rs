@@ -666,4 +666,121 @@ mod tests {
             "\"spec.x\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
         );
     }
+
+    /// What a requirement says, without the language it is said in.
+    #[derive(Clone)]
+    struct Wish {
+        key: &'static str,
+        operator: usize,
+        values: Vec<&'static str>,
+    }
+
+    /// How a requirement may be written: `K` is the key, `V` the first value, `S` all of them.
+    const WRITTEN: [&[&str]; 6] = [
+        &["K in (S)", " K  in( S )", "K=V", "K == V"],
+        &["K notin (S)", "K  notin ( S)", "K!=V", "K != V"],
+        &["K", " K "],
+        &["!K", "! K "],
+        &["K>V", "K gt V", " K > V "],
+        &["K<V", "K lt V"],
+    ];
+
+    impl Wish {
+        fn random(rng: &mut fastrand::Rng) -> Wish {
+            let operator = rng.usize(0..6);
+            let values: &[&str] =
+                if operator > 3 { &["0", "7", "12"] } else { &["a", "b", "", "7", "in", "x.y-z_1"] };
+            let mut values: Vec<&str> =
+                (0..rng.usize(1..4)).map(|_| *rng.choice(values).expect("there are some")).collect();
+            values.dedup();
+            Wish {
+                key: rng.choice(["a", "b", "example.com/in", "notin"]).expect("there are some"),
+                operator,
+                values,
+            }
+        }
+
+        /// The wish in words; what has a single value only in one that has room for all.
+        fn written(&self, rng: &mut fastrand::Rng) -> String {
+            let ways: Vec<&&str> = WRITTEN[self.operator]
+                .iter()
+                .filter(|way| match way.contains('S') {
+                    // Nothing between parentheses is a mistake.
+                    true => self.values != [""],
+                    false => self.operator > 1 || self.values.len() == 1,
+                })
+                .collect();
+            let way = rng.choice(ways).expect("there is one");
+            let filled = |letter: char| match letter {
+                'K' => self.key.to_owned(),
+                'V' => self.values[0].to_owned(),
+                'S' => self.values.join([",", ", ", " ,"][rng.usize(0..3)]),
+                other => other.to_string(),
+            };
+            way.chars().map(filled).collect()
+        }
+
+        fn holds(&self, labels: &BTreeMap<String, String>) -> bool {
+            let value = labels.get(self.key).map(String::as_str);
+            let number = |text: &str| text.parse::<i64>().ok();
+            let compared = value.and_then(number).zip(number(self.values[0]));
+            match self.operator {
+                0 => value.is_some_and(|value| self.values.contains(&value)),
+                1 => value.is_none_or(|value| !self.values.contains(&value)),
+                2 => value.is_some(),
+                3 => value.is_none(),
+                4 => compared.is_some_and(|(label, bound)| label > bound),
+                _ => compared.is_some_and(|(label, bound)| label < bound),
+            }
+        }
+    }
+
+    #[test]
+    fn random_selectors_mean_what_a_model_says() {
+        let mut rng = fastrand::Rng::with_seed(13);
+        let (mut met, mut damaged) = ([0; 2], [0; 2]);
+        for _ in 0..6000 {
+            let wishes: Vec<Wish> = (0..rng.usize(1..4)).map(|_| Wish::random(&mut rng)).collect();
+            let text = wishes.iter().map(|wish| wish.written(&mut rng)).collect::<Vec<_>>().join(",");
+            let selector = LabelSelector::parse(&text).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+            assert_eq!(LabelSelector::parse(&selector.to_string()), Ok(selector.clone()), "{text:?}");
+            for _ in 0..4 {
+                let value =
+                    |rng: &mut fastrand::Rng| rng.choice(["a", "b", "", "7", "8", "-9", "in"]).expect("some");
+                let keys = ["a", "b", "example.com/in", "notin"]
+                    .into_iter()
+                    .filter(|_| rng.bool())
+                    .collect::<Vec<_>>();
+                let pairs: Vec<(&str, &str)> = keys.into_iter().map(|key| (key, value(&mut rng))).collect();
+                let labels = labels(&pairs);
+                let meant = wishes.iter().all(|wish| wish.holds(&labels));
+                assert_eq!(selector.matches(&labels), meant, "{text:?} of {labels:?}");
+                met[usize::from(meant)] += 1;
+            }
+            // Damaged, it is refused, or it is another selector that is read from what it prints.
+            let mut letters: Vec<char> = text.chars().collect();
+            let at = rng.usize(0..letters.len());
+            letters[at] = *rng
+                .choice(&['(', ')', ',', '!', '=', '<', '>', ' ', '-', '.', 'x', '7', '\\', '\0', 'ü'])
+                .expect("some");
+            let text: String = letters.into_iter().collect();
+            match LabelSelector::parse(&text) {
+                Ok(other) => {
+                    assert_eq!(LabelSelector::parse(&other.to_string()), Ok(other), "{text:?}");
+                    damaged[0] += 1;
+                }
+                Err(error) => {
+                    assert!(!error.0.is_empty());
+                    damaged[1] += 1;
+                }
+            }
+            if let Ok(fields) = FieldSelector::parse(&text, &Kind::PLAIN) {
+                assert_eq!(FieldSelector::parse(&fields.to_string(), &Kind::PLAIN), Ok(fields), "{text:?}");
+            }
+        }
+        assert!(
+            met.iter().chain(&damaged).all(|count| *count > 500),
+            "all ways are met: {met:?} {damaged:?}"
+        );
+    }
 }

@@ -1,13 +1,14 @@
-//! Whether the expressions of a ValidatingAdmissionPolicy fit the types of the built-in kinds that it is about.
+//! Whether the expressions of a ValidatingAdmissionPolicy fit the types of the kinds that it is about, built-in ones and
+//! those of definitions.
 //!
-//! A policy about whatever comes is not checked, nor are fields of custom resources: a warning is for sure a mistake,
-//! and its absence is no promise.
+//! A policy about whatever comes is not checked: a warning is for sure a mistake, and its absence is no promise.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::cel::{Environment, ObjectType, Program, Type};
+use crate::custom::{Compiler, OBJECT_META};
 use crate::kind::Kind;
 use crate::kinds::KINDS;
 use crate::meta::{self, items, text};
@@ -16,19 +17,23 @@ use crate::schema::{self, Definition, Shape};
 /// How many kinds a policy is checked against.
 const KINDS_MOST: usize = 10;
 
-/// `status.typeChecking.expressionWarnings` of a policy.
-pub fn warnings(policy: &Value) -> Vec<Value> {
+/// The groups of which a policy names kinds: definitions of others need not be known to check it.
+pub fn groups(policy: &Value) -> Vec<&str> {
     let spec = &policy["spec"];
-    let kinds = kinds_of(spec);
-    let parameters = match (text(spec, &["paramKind", "apiVersion"]), text(spec, &["paramKind", "kind"])) {
-        ("", _) => Type::Dyn,
-        (api_version, kind) => {
-            let (group, version) = meta::split_api_version(api_version);
-            schema::by_kind(group, version, kind).map_or(Type::Dyn, of_object)
-        }
-    };
+    let rules = items(spec, &["matchConstraints", "resourceRules"]).iter();
+    let named = rules.flat_map(|rule| items(rule, &["apiGroups"])).filter_map(Value::as_str);
+    named.chain([meta::split_api_version(text(spec, &["paramKind", "apiVersion"])).0]).collect()
+}
+
+/// `status.typeChecking.expressionWarnings` of a policy. The definitions are those of its groups at least.
+pub fn warnings(policy: &Value, definitions: &[Value]) -> Vec<Value> {
+    let spec = &policy["spec"];
+    let parameters = parameters(spec, definitions);
+    let mut subjects = built_in(spec);
+    subjects.extend(definitions.iter().flat_map(|definition| defined(spec, definition)));
+    subjects.truncate(KINDS_MOST);
     let environments: Vec<(String, Environment)> =
-        kinds.iter().filter_map(|kind| Some((named(kind), environment(kind, &parameters)?))).collect();
+        subjects.into_iter().map(|Subject { name, kind }| (name, environment(kind, &parameters))).collect();
     let mut warnings = Vec::new();
     for (place, validation) in items(spec, &["validations"]).iter().enumerate() {
         for field in ["expression", "messageExpression"] {
@@ -50,39 +55,85 @@ pub fn warnings(policy: &Value) -> Vec<Value> {
     warnings
 }
 
-/// The built-in kinds that the rules name, without those that say `*`.
-fn kinds_of(spec: &Value) -> Vec<&'static Kind> {
-    let mut kinds: Vec<&'static Kind> = Vec::new();
-    for rule in items(spec, &["matchConstraints", "resourceRules"]) {
-        let names = |field: &str, word: &str| items(rule, &[field]).iter().any(|one| one == word);
-        let named = |kind: &&&'static Kind| {
-            names("apiGroups", kind.group)
-                && names("apiVersions", kind.version)
-                && names("resources", kind.plural)
-        };
-        for kind in KINDS.iter().filter(named) {
-            if !kinds.contains(kind) {
-                kinds.push(*kind);
-            }
-        }
+/// A kind that a policy is about.
+struct Subject {
+    /// `apps/v1, Kind=Deployment`
+    name: String,
+    kind: Type,
+}
+
+/// Whether a rule of the policy names a resource; `*` names none.
+fn names(spec: &Value, group: &str, version: &str, plural: &str) -> bool {
+    items(spec, &["matchConstraints", "resourceRules"]).iter().any(|rule| {
+        let has = |field: &str, word: &str| items(rule, &[field]).iter().any(|one| one == word);
+        has("apiGroups", group) && has("apiVersions", version) && has("resources", plural)
+    })
+}
+
+/// The built-in kinds that the rules name.
+fn built_in(spec: &Value) -> Vec<Subject> {
+    let named = KINDS.iter().filter(|kind| names(spec, kind.group, kind.version, kind.plural));
+    let subject = |kind: &&'static Kind| {
+        let name = format!("{}, Kind={}", kind.api_version(), kind.kind);
+        Some(Subject { name, kind: of_object(schema::definition(kind.schema)?) })
+    };
+    named.filter_map(subject).collect()
+}
+
+/// The versions of a definition that the rules name.
+fn defined(spec: &Value, definition: &Value) -> Vec<Subject> {
+    let (group, plural) =
+        (text(definition, &["spec", "group"]), text(definition, &["spec", "names", "plural"]));
+    let served = items(definition, &["spec", "versions"]).iter().filter(|version| version["served"] == true);
+    let named = served.filter(|version| names(spec, group, text(version, &["name"]), plural));
+    let subject = |version: &Value| Subject {
+        name: format!(
+            "{group}/{}, Kind={}",
+            text(version, &["name"]),
+            text(definition, &["spec", "names", "kind"])
+        ),
+        kind: of_version(version),
+    };
+    named.map(subject).collect()
+}
+
+/// The type of the policy's parameters.
+fn parameters(spec: &Value, definitions: &[Value]) -> Type {
+    let (api_version, kind) = (text(spec, &["paramKind", "apiVersion"]), text(spec, &["paramKind", "kind"]));
+    if api_version.is_empty() {
+        return Type::Dyn;
     }
-    kinds.truncate(KINDS_MOST);
-    kinds
+    let (group, version) = meta::split_api_version(api_version);
+    if let Some(definition) = schema::by_kind(group, version, kind) {
+        return of_object(definition);
+    }
+    let definition = definitions.iter().find(|definition| {
+        text(definition, &["spec", "group"]) == group && text(definition, &["spec", "names", "kind"]) == kind
+    });
+    let mut versions = definition.map(|one| items(one, &["spec", "versions"])).unwrap_or_default().iter();
+    versions.find(|one| text(one, &["name"]) == version).map_or(Type::Dyn, of_version)
 }
 
-/// `apps/v1, Kind=Deployment`
-fn named(kind: &Kind) -> String {
-    format!("{}, Kind={}", kind.api_version(), kind.kind)
-}
-
-fn environment(kind: &Kind, parameters: &Type) -> Option<Environment> {
-    let object = of_object(schema::definition(kind.schema)?);
+fn environment(object: Type, parameters: &Type) -> Environment {
     let environment = Environment::new()
         .with("object", object.clone())
         .with("oldObject", object)
         .with("params", parameters.clone());
     let untyped = ["request", "namespaceObject", "variables", "authorizer"];
-    Some(untyped.iter().fold(environment, |environment, name| environment.with(name, Type::Dyn)))
+    untyped.iter().fold(environment, |environment, name| environment.with(name, Type::Dyn))
+}
+
+/// The type of the objects of a version of a definition.
+fn of_version(version: &Value) -> Type {
+    let mut fields = Compiler::types(&version["schema"]["openAPIV3Schema"]);
+    fields.retain(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind" | "metadata"));
+    let metadata = schema::definition(OBJECT_META).map_or(Type::Dyn, of_object);
+    fields.extend([
+        ("apiVersion".to_owned(), Type::Text),
+        ("kind".to_owned(), Type::Text),
+        ("metadata".to_owned(), metadata),
+    ]);
+    Type::Object(Arc::new(ObjectType::new(fields)))
 }
 
 fn of_object(definition: Definition) -> Type {
@@ -134,7 +185,7 @@ mod tests {
     fn mistakes_are_found_before_anybody_writes() {
         let one = policy(&["deployments"], json!([{"expression": "object.replicas > 1"}]));
         assert_eq!(
-            warnings(&one),
+            warnings(&one, &[]),
             [json!({"fieldRef": "spec.validations[0].expression", "warning":
                 "apps/v1, Kind=Deployment: ERROR: <input>:1:7: undefined field 'replicas'\n | object.replicas > 1\n | ......^"})]
         );
@@ -143,16 +194,51 @@ mod tests {
                 && object.spec.template.spec.containers.all(c, c.image.startsWith('a/')) && variables.x == request.y",
             "messageExpression": "'at most ' + params.data.most",
         }]);
-        assert_eq!(warnings(&policy(&["deployments", "statefulsets"], good)), [] as [Value; 0]);
+        assert_eq!(warnings(&policy(&["deployments", "statefulsets"], good), &[]), [] as [Value; 0]);
         let both =
             json!([{"expression": "object.spec.paused", "messageExpression": "object.spec.replicas + 'x'"}]);
-        let found = warnings(&policy(&["deployments", "statefulsets"], both));
+        let found = warnings(&policy(&["deployments", "statefulsets"], both), &[]);
         let of = |place: usize| {
             (text(&found[place], &["fieldRef"]), text(&found[place], &["warning"]).matches("Kind=").count())
         };
         assert_eq!(of(0), ("spec.validations[0].expression", 1), "StatefulSets cannot be paused");
         assert_eq!(of(1), ("spec.validations[0].messageExpression", 2));
         let any = policy(&["*"], json!([{"expression": "object.nothing"}]));
-        assert_eq!(warnings(&any), [] as [Value; 0]);
+        assert_eq!(warnings(&any, &[]), [] as [Value; 0]);
+    }
+
+    #[test]
+    fn custom_resources_have_the_types_of_their_definition() {
+        let version = |name: &str, beds: &str| {
+            json!({"name": name, "served": true, "schema": {"openAPIV3Schema": {"type": "object", "properties": {
+                "metadata": {"type": "object"},
+                "spec": {"type": "object", "properties": {"beds": {"type": beds}, "more": {
+                    "type": "object", "x-kubernetes-preserve-unknown-fields": true}}},
+            }}}})
+        };
+        let definition = json!({"spec": {"group": "example.com", "names": {"kind": "Room", "plural": "rooms"},
+            "versions": [version("v1", "integer"), version("v2", "string"), version("v3", "boolean")]}});
+        let found = |parameters: &str, expression: &str| {
+            let policy = json!({"spec": {
+                "paramKind": {"apiVersion": parameters, "kind": "Room"},
+                "matchConstraints": {"resourceRules": [
+                    {"apiGroups": ["example.com"], "apiVersions": ["v1", "v2"], "resources": ["rooms"]}]},
+                "validations": [{"expression": expression}]}});
+            assert_eq!(groups(&policy), ["example.com", "example.com"]);
+            let warnings = warnings(&policy, std::slice::from_ref(&definition));
+            warnings.first().map(|warning| text(warning, &["warning"]).to_owned()).unwrap_or_default()
+        };
+        assert_eq!(found("example.com/v1", "object.metadata.name != '' && object.kind == 'Room'"), "");
+        assert_eq!(found("example.com/v9", "has(object.spec.beds) && params.anything > 1"), "");
+        let wrong = found("example.com/v1", "object.spec.beds > 1 && params.spec.beds > 1");
+        assert!(
+            wrong.starts_with("example.com/v2, Kind=Room: ERROR: <input>:1:18: found no matching overload"),
+            "{wrong}"
+        );
+        assert_eq!(wrong.matches("Kind=").count(), 1, "in v1 it is a number: {wrong}");
+        let unknown = found("example.com/v1", "object.spec.chairs == 1");
+        assert_eq!(unknown.matches("undefined field 'chairs'").count(), 2, "{unknown}");
+        let unknown = found("example.com/v1", "params.spec.chairs == 1");
+        assert_eq!(unknown.matches("undefined field 'chairs'").count(), 2, "{unknown}");
     }
 }

@@ -10,6 +10,9 @@ use crate::tool;
 /// The versions that are driven: the oldest that is promised and the newest there is.
 pub const VERSIONS: [&str; 2] = ["kubectl-1_32", "kubectl-1_37"];
 
+/// A command line, its exit code, and a piece of what it prints.
+pub type Stop<'a> = (&'a str, i32, &'a str);
+
 /// One version of kubectl at one cluster.
 pub struct Kubectl<'a> {
     pub cluster: &'a Cluster,
@@ -66,12 +69,30 @@ impl Kubectl<'_> {
         self.output(line).checked().unwrap_or_else(|text| panic!("{} {line}: {text}", self.name))
     }
 
-    /// What a command line that must fail complains of.
+    /// What a command line complains of that must fail as kubectl does: with exit code 1.
     #[track_caller]
     pub fn refused(&self, line: &str) -> String {
         let output = self.output(line);
-        assert!(!output.status.success(), "{} {line} succeeded: {}", self.name, output.stdout);
+        assert_eq!(output.status.code(), Some(1), "{} {line}: {output:?}", self.name);
         output.stderr
+    }
+
+    /// Runs command lines one after the other, each with the exit code it must end with and a piece of what it must
+    /// print; `{NAME}` in a line stands for the path of a file, or for any other text.
+    #[track_caller]
+    pub fn tour(&self, stops: &[Stop<'_>], names: &[(&str, &str)]) {
+        for (line, code, piece) in stops {
+            let named = |text: &str| {
+                names.iter().fold(text.replace("{namespace}", &self.namespace), |text, (name, value)| {
+                    text.replace(&format!("{{{name}}}"), value)
+                })
+            };
+            let (line, piece) = (named(line), named(piece));
+            let output = self.output(&line);
+            assert_eq!(output.status.code(), Some(*code), "{} {line}: {output:?}", self.name);
+            let said = output.stdout.contains(&piece) || output.stderr.contains(&piece);
+            assert!(said, "{} {line} does not print {piece:?}: {output:?}", self.name);
+        }
     }
 
     /// What a command line prints and how it ends.

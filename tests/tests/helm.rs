@@ -29,6 +29,14 @@ impl Helm<'_> {
     fn run(&self, line: &str) -> String {
         self.output(line).checked().unwrap_or_else(|text| panic!("helm {line}: {text}"))
     }
+
+    /// What a command line complains of that must fail as helm does: with exit code 1.
+    #[track_caller]
+    fn refused(&self, line: &str) -> String {
+        let output = self.output(line);
+        assert_eq!(output.status.code(), Some(1), "helm {line}: {output:?}");
+        output.stderr
+    }
 }
 
 #[test]
@@ -56,7 +64,7 @@ fn a_release_lives(name: &str) {
     assert_eq!(field("greetings/web", ".spec.text"), "hello");
     assert_eq!(field("configmap/web-after", ".data.revision"), "1");
     assert_eq!(field("job/web-check", ".status.succeeded"), "1");
-    let taken = helm.output(&format!("install web {CHART}")).refused();
+    let taken = helm.refused(&format!("install web {CHART}"));
     assert!(
         taken.contains("cannot re-use a name that is still in use") || taken.contains("cannot reuse a name"),
         "{taken}"
@@ -74,11 +82,11 @@ fn a_release_lives(name: &str) {
     assert!(helm.run("get manifest web").contains("kind: Greeting"));
 
     // A hook that fails ends the upgrade; what ran goes on running.
-    let failed = helm.output(&format!("upgrade web {CHART} --set check=3 --wait --timeout 60s")).refused();
+    let failed = helm.refused(&format!("upgrade web {CHART} --set check=3 --wait --timeout 60s"));
     assert!(failed.contains("pre-upgrade hooks failed"), "{failed}");
     assert_eq!(field("deployment/web", greeting), "servus");
     // So does a value that the schema of the CRD refuses.
-    let failed = helm.output(&format!("upgrade web {CHART} --set greeting= --timeout 60s")).refused();
+    let failed = helm.refused(&format!("upgrade web {CHART} --set greeting= --timeout 60s"));
     assert!(failed.contains("spec.text"), "{failed}");
 
     let back = helm.run("rollback web 1 --wait --timeout 60s");
@@ -89,15 +97,68 @@ fn a_release_lives(name: &str) {
     for words in ["superseded", "failed", "Rollback to 1", "deployed"] {
         assert!(history.contains(words), "{words}: {history}");
     }
-    assert!(helm.run("status web").contains("STATUS: deployed"));
+    let status = helm.run(if name == "helm-3" { "status web --show-resources" } else { "status web" });
+    for words in ["STATUS: deployed", "REVISION: 5", "==> v1/Deployment", "==> v1/Service"] {
+        assert!(status.contains(words), "{words}: {status}");
+    }
     let listed = helm.run("list");
     assert!(listed.lines().any(|line| line.starts_with("web") && line.contains("greeter-1.0.0")), "{listed}");
 
+    let revisions =
+        || cluster.get(&["secrets", "-n", "releases", "-l", "owner=helm"]).unwrap()["items"].clone();
+    assert_eq!(revisions().as_array().unwrap().len(), 5, "a Secret for each revision");
+    for (line, words) in [
+        ("rollback web 99", "release has no 99 version"),
+        ("history none", "release: not found"),
+        ("get values none", "release: not found"),
+        ("uninstall none", "not found"),
+        (&format!("upgrade none {CHART}"), "\"none\" has no deployed releases"),
+        (&format!("install Bad_Name {CHART}"), "invalid release name"),
+    ] {
+        let said = helm.refused(line);
+        assert!(said.contains(words), "{line}: {said}");
+    }
+
     helm.run("uninstall web --wait --timeout 60s");
+    assert_eq!(revisions(), serde_json::json!([]), "and none is left");
     assert!(cluster.get(&["deployment", "web", "-n", "releases"]).is_err());
     assert!(cluster.get(&["greetings", "web", "-n", "releases"]).is_err());
     assert!(cluster.get(&["crd", "greetings.charts.example.com"]).is_ok(), "helm leaves CRDs alone");
     assert!(!helm.run("list").contains("web"));
-    let status = helm.output("status web").refused();
+    let status = helm.refused("status web");
     assert!(status.contains("not found"), "{status}");
+}
+
+#[test]
+fn helm_3_gives_up_what_does_not_become_ready() {
+    a_release_fails("helm-3", "--atomic");
+}
+
+#[test]
+fn helm_4_gives_up_what_does_not_become_ready() {
+    a_release_fails("helm-4", "--rollback-on-failure");
+}
+
+/// An installation that waits in vain, once left as it is, once taken back; then one over it that is good.
+fn a_release_fails(name: &str, taken_back: &str) {
+    let Some(program) = tool::find(name) else { return };
+    let cluster = Cluster::start(Shape::Whole);
+    let helm = Helm { cluster: &cluster, program };
+    let broken = "--set image=file:guests/dist/nothing.wasm";
+    let install = format!("install web {CHART} --create-namespace --wait --timeout 8s {broken}");
+    let failed = helm.refused(&install);
+    assert!(failed.contains("context deadline exceeded"), "{failed}");
+    assert!(helm.run("status web").contains("STATUS: failed"));
+    helm.run("uninstall web --wait --timeout 60s");
+    helm.refused(&format!("{install} {taken_back}"));
+    assert!(helm.refused("status web").contains("not found"));
+    assert!(cluster.get(&["deployment", "web", "-n", "releases"]).is_err());
+
+    helm.run(&format!("upgrade web {CHART} --install --wait --timeout 60s"));
+    let failed = helm.refused(&format!("upgrade web {CHART} {broken} --wait --timeout 8s {taken_back}"));
+    assert!(failed.contains("context deadline exceeded"), "{failed}");
+    let history = helm.run("history web");
+    assert!(history.contains("Rollback to 1"), "{history}");
+    helm.run("uninstall web --keep-history --wait --timeout 60s");
+    assert!(helm.run("status web").contains("STATUS: uninstalled"));
 }

@@ -3,7 +3,7 @@
 
 use std::io::BufRead as _;
 
-use edge_tests::kubectl::with_each;
+use edge_tests::kubectl::{Stop, with_each};
 use edge_tests::{Cluster, Options, Shape, eventually};
 
 fn control_plane() -> Cluster {
@@ -254,6 +254,13 @@ fn generators_write_what_they_promise() {
         ] {
             assert_eq!(kubectl.run(line).trim(), told, "{line}");
         }
+        let all = kubectl.run("get all");
+        for name in
+            ["pod/lone", "service/one", "deployment.apps/web", "cronjob.batch/often", "job.batch/once"]
+        {
+            assert!(all.contains(&format!("\n{name} ")) || all.starts_with(name), "{name}: {all}");
+        }
+        assert!(all.contains("horizontalpodautoscaler.autoscaling/web"), "{all}");
         kubectl.run(&format!("create configmap f --from-file=key={literal}"));
         assert_eq!(kubectl.run("get cm f -o jsonpath={.data.key}"), "from a file");
         assert_eq!(kubectl.run("get secret s -o jsonpath={.data.a}"), "MQ==");
@@ -430,5 +437,358 @@ fn objects_end_as_they_are_told_to() {
         kubectl.run(&format!("delete namespace {}-more --timeout=60s", kubectl.namespace));
         let gone = kubectl.refused(&format!("get ns {}-more", kubectl.namespace));
         assert!(gone.contains("NotFound"), "{gone}");
+    });
+}
+
+const ROOMS: &str = "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: rooms.GROUP}
+spec:
+  group: GROUP
+  scope: Namespaced
+  names: {kind: Room, plural: rooms, singular: room, shortNames: [rm]}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    additionalPrinterColumns: [{name: Beds, type: integer, jsonPath: .spec.beds}]
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec: {type: object, properties: {beds: {type: integer, description: How many sleep there.}}}
+";
+
+/// Looking: what the cluster can do, and what is in it. A Pod stays `Pending`, as there is no node.
+const LOOKING: &[Stop<'_>] = &[
+    ("version", 0, "Server Version: v1.37."),
+    ("version -o json", 0, "\"serverVersion\": {"),
+    ("api-versions", 0, "\napps/v1\n"),
+    ("api-resources --api-group=apps -o name", 0, "deployments.apps\n"),
+    ("api-resources --categories=all -o name", 0, "horizontalpodautoscalers.autoscaling\n"),
+    ("cluster-info", 0, "Kubernetes control plane"),
+    ("get --raw /healthz", 0, "ok"),
+    (
+        "get --raw /healthzz",
+        1,
+        "Error from server (NotFound): the server could not find the requested resource",
+    ),
+    ("explain pods.spec", 0, "nodeName\t<string>"),
+    ("explain pods.spec.nothing", 1, "error: field \"nothing\" does not exist"),
+    ("explain nothings", 1, "the server doesn't have a resource type \"nothings\""),
+    ("get pods", 0, "No resources found in {namespace} namespace."),
+    ("get all", 0, "No resources found in {namespace} namespace."),
+    ("top pod", 0, "No resources found in {namespace} namespace."),
+    ("run lone --image=file:a.wasm --labels=app=lone", 0, "pod/lone created"),
+    ("run lone --image=file:a.wasm", 1, "Error from server (AlreadyExists): pods \"lone\" already exists"),
+    ("get pods", 0, "NAME   READY   STATUS    RESTARTS   AGE\nlone   0/1     Pending   0 "),
+    ("get pod/lone -o yaml", 0, "\n  phase: Pending\n"),
+    ("get pod/lone -o json", 0, "\"kind\": \"Pod\""),
+    ("get pods -A --chunk-size=1", 0, "lone "),
+    ("get pods --field-selector=status.phase=Pending,spec.nodeName= -o name", 0, "pod/lone\n"),
+    ("get pods --field-selector=status.phase!=Pending", 0, "No resources found in {namespace} namespace."),
+    ("get pods --field-selector=spec.nodename=a", 1, "field label not supported: spec.nodename"),
+    ("get pods -l app=lone,app!=other -o name", 0, "pod/lone\n"),
+    ("get pods -l app=", 0, "No resources found"),
+    ("get pod none", 1, "Error from server (NotFound): pods \"none\" not found"),
+    ("get nothings", 1, "error: the server doesn't have a resource type \"nothings\""),
+    ("describe pod lone", 0, "\nStatus:           Pending\n"),
+    ("describe pod none", 1, "Error from server (NotFound): pods \"none\" not found"),
+    ("events --for pod/none", 0, "No events found in {namespace} namespace."),
+    (
+        "get events --field-selector involvedObject.name=none",
+        0,
+        "No resources found in {namespace} namespace.",
+    ),
+    ("logs none", 1, "pods \"none\" not found"),
+    ("exec lone -- ls", 1, "pod lone does not have a host assigned"),
+    ("exec none -- ls", 1, "Error from server (NotFound): pods \"none\" not found"),
+    ("attach none", 1, "Error from server (NotFound): pods \"none\" not found"),
+    ("cp none:/a b", 1, "Error from server (NotFound): pods \"none\" not found"),
+    ("port-forward pod/lone :80", 1, "pod is not running. Current status=Pending"),
+    ("port-forward pod/none :80", 1, "Error from server (NotFound): pods \"none\" not found"),
+    ("debug none --image=file:a.wasm", 1, "Error from server (NotFound): pods \"none\" not found"),
+    ("debug lone --image=file:a.wasm -c looks --attach=false", 0, ""),
+    ("get pod lone -o jsonpath={.spec.ephemeralContainers[0].name}", 0, "looks"),
+    ("top node none", 1, "\"none\" not found"),
+    ("top pod none", 1, "\"none\" not found"),
+    ("top pod", 1, "error: metrics not available yet"),
+    ("cordon none", 1, "Error from server (NotFound): nodes \"none\" not found"),
+    ("uncordon none", 1, "Error from server (NotFound): nodes \"none\" not found"),
+    ("drain none", 1, "Error from server (NotFound): nodes \"none\" not found"),
+    ("auth whoami", 0, "system:masters"),
+    ("auth can-i create deployments.apps", 0, "yes\n"),
+    ("auth can-i create deployments.apps --as=eve", 1, "no\n"),
+    ("auth can-i --list --as=eve", 0, "[/healthz]"),
+    (
+        "get pods --as=eve",
+        1,
+        "Error from server (Forbidden): pods is forbidden: User \"eve\" cannot list resource \"pods\"",
+    ),
+];
+
+/// Writing manifests: applied by the client and by the server, compared, replaced.
+const MANIFESTS: &[Stop<'_>] = &[
+    ("apply -f {web}", 0, "deployment.apps/web created\n"),
+    ("apply -f {web}", 0, "deployment.apps/web unchanged\n"),
+    ("apply view-last-applied deploy/web", 0, "image: file:one.wasm"),
+    ("diff -f {web}", 0, ""),
+    ("diff -f {three}", 1, "\n+  replicas: 3\n"),
+    ("diff --server-side --force-conflicts -f {three}", 1, "\n+  replicas: 3\n"),
+    ("diff -f {other}", 2, "field is immutable"),
+    ("apply --dry-run=server -f {three}", 0, "deployment.apps/web configured (server dry run)\n"),
+    ("get deploy web -o jsonpath={.spec.replicas}", 0, "2"),
+    ("apply -f {three}", 0, "deployment.apps/web configured\n"),
+    ("get deploy web -o jsonpath={.spec.replicas}", 0, "3"),
+    ("apply -f {other}", 1, "The Deployment \"web\" is invalid: spec.selector: Invalid value"),
+    ("apply -f {unknown}", 1, "strict decoding error: unknown field \"spec.replcas\""),
+    ("apply -f {none}", 1, "error: the path \"{none}\" does not exist"),
+    (
+        "apply --server-side -f {five} --field-manager=other",
+        1,
+        "error: Apply failed with 1 conflict: conflict with \"kubectl-client-side-apply\" using apps/v1",
+    ),
+    (
+        "apply --server-side -f {five} --field-manager=other --force-conflicts",
+        0,
+        "deployment.apps/web serverside-applied\n",
+    ),
+    ("apply --server-side -f {five} --field-manager=other", 0, "deployment.apps/web serverside-applied\n"),
+    (
+        "create -f {web}",
+        1,
+        "Error from server (AlreadyExists): error when creating \"{web}\": deployments.apps \"web\" already exists",
+    ),
+    ("replace -f {web}", 0, "deployment.apps/web replaced\n"),
+    (
+        "replace -f {stale}",
+        1,
+        "Error from server (Conflict): error when replacing \"{stale}\": Operation cannot be fulfilled on deployments.apps \"web\": the object has been modified; please apply your changes to the latest version and try again",
+    ),
+    (
+        "apply -f {rooms}",
+        0,
+        "customresourcedefinition.apiextensions.k8s.io/rooms.{namespace}.example.com created\n",
+    ),
+    ("wait --for=condition=Established crd/rooms.{namespace}.example.com --timeout=60s", 0, "condition met"),
+    ("apply -f {room}", 0, "room.{namespace}.example.com/blue created\n"),
+    ("apply -f {room}", 0, "room.{namespace}.example.com/blue unchanged\n"),
+    ("apply -f {larger}", 0, "room.{namespace}.example.com/blue configured\n"),
+    ("get rm", 0, "NAME   BEDS\nblue   3\n"),
+    ("explain room.spec.beds", 0, "How many sleep there."),
+    (
+        "patch room blue --type=merge -p {\"spec\":{\"beds\":4}}",
+        0,
+        "room.{namespace}.example.com/blue patched\n",
+    ),
+    (
+        "patch room blue -p {\"spec\":{\"beds\":5}}",
+        1,
+        "error: application/strategic-merge-patch+json is not supported by {namespace}.example.com/v1, Kind=Room: the body of the request was in an unknown format",
+    ),
+    (
+        "apply -f {wrong}",
+        1,
+        "spec.beds: Invalid value: \"string\": spec.beds in body must be of type integer: \"string\"",
+    ),
+    ("delete -f {rooms} --timeout=60s", 0, "deleted"),
+    ("get rooms.{namespace}.example.com", 1, "the server doesn't have a resource type \"rooms\""),
+    ("delete -f {web}", 0, "deployment.apps \"web\" deleted"),
+    (
+        "delete -f {web}",
+        1,
+        "Error from server (NotFound): error when deleting \"{web}\": deployments.apps \"web\" not found",
+    ),
+];
+
+/// Making and changing objects without a manifest.
+const CHANGES: &[Stop<'_>] = &[
+    ("create deployment web --image=file:a.wasm", 0, "deployment.apps/web created\n"),
+    (
+        "create deployment web --image=file:a.wasm",
+        1,
+        "error: failed to create deployment: deployments.apps \"web\" already exists",
+    ),
+    ("create job once --image=file:a.wasm", 0, "job.batch/once created\n"),
+    ("create token default", 0, "."),
+    ("create token none", 1, "error: failed to create token: serviceaccounts \"none\" not found"),
+    ("expose deployment web --port=80", 0, "service/web exposed\n"),
+    (
+        "expose deployment web --port=80",
+        1,
+        "Error from server (AlreadyExists): services \"web\" already exists",
+    ),
+    (
+        "expose deployment none --port=80",
+        1,
+        "Error from server (NotFound): deployments.apps \"none\" not found",
+    ),
+    ("autoscale deployment web --max=3", 0, "horizontalpodautoscaler.autoscaling/web autoscaled\n"),
+    (
+        "autoscale deployment web --max=3",
+        1,
+        // The newest says something else of it.
+        "autoscaling",
+    ),
+    (
+        "autoscale deployment web --name=x --min=4 --max=3",
+        1,
+        "--max=MAXPODS must be larger or equal to --min=MINPODS",
+    ),
+    ("describe deployment web", 0, "StrategyType:           RollingUpdate"),
+    ("describe deployment none", 1, "Error from server (NotFound): deployments.apps \"none\" not found"),
+    ("scale deployment web --replicas=3", 0, "deployment.apps/web scaled\n"),
+    ("scale deployment web --replicas=1 --current-replicas=9", 1, "error: Expected replicas to be 9, was 3"),
+    ("scale deployment none --replicas=1", 1, "deployments.apps \"none\" not found"),
+    ("set image deployment/web file=file:b.wasm", 0, "deployment.apps/web image updated\n"),
+    ("set image deployment/web none=file:b.wasm", 1, "error: unable to find container named \"none\""),
+    ("rollout status deployment/web --timeout=1s", 1, "error: timed out waiting for the condition"),
+    ("rollout status deployment/web --watch=false", 0, "Waiting for deployment"),
+    (
+        "rollout status deployment/none",
+        1,
+        "Error from server (NotFound): deployments.apps \"none\" not found",
+    ),
+    (
+        "wait --for=jsonpath={.metadata.annotations.deployment\\.kubernetes\\.io/revision}=2 deployment/web",
+        0,
+        "condition met",
+    ),
+    (
+        "rollout history deployment/web",
+        0,
+        "deployment.apps/web \nREVISION  CHANGE-CAUSE\n1         <none>\n2         <none>\n",
+    ),
+    ("rollout history deployment/web --revision=9", 1, "error: unable to find the specified revision"),
+    (
+        "rollout undo deployment/web --to-revision=9",
+        1,
+        "error: unable to find specified revision 9 in history",
+    ),
+    ("rollout undo deployment/web", 0, "deployment.apps/web rolled back\n"),
+    (
+        "wait --for=jsonpath={.metadata.annotations.deployment\\.kubernetes\\.io/revision}=3 deployment/web",
+        0,
+        "condition met",
+    ),
+    (
+        "rollout undo deployment/web --to-revision=3",
+        0,
+        "skipped rollback (current template already matches revision 3)",
+    ),
+    ("rollout pause deployment/web", 0, "deployment.apps/web paused\n"),
+    ("rollout pause deployment/web", 1, "error: deployments.apps \"web\" is already paused"),
+    (
+        "rollout restart deployment/web",
+        1,
+        "error: deployments.apps \"web\" can't restart paused deployment (run rollout resume first)",
+    ),
+    (
+        "rollout undo deployment/web",
+        1,
+        "error: you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again",
+    ),
+    ("rollout resume deployment/web", 0, "deployment.apps/web resumed\n"),
+    ("rollout resume deployment/web", 1, "error: deployments.apps \"web\" is not paused"),
+    ("rollout restart deployment/web", 0, "deployment.apps/web restarted\n"),
+    ("label deployment web tier=front", 0, "deployment.apps/web labeled\n"),
+    (
+        "label deployment web tier=back",
+        1,
+        "error: 'tier' already has a value (front), and --overwrite is false",
+    ),
+    (
+        "label deployment web tier=x --overwrite --resource-version=1",
+        1,
+        "Error from server (Conflict): Operation cannot be fulfilled on deployments.apps \"web\": the object has been modified",
+    ),
+    ("label deployment web 'tier=not good' --overwrite", 1, "error: invalid label value: \"tier=not good\""),
+    ("annotate deployment web note=one", 0, "deployment.apps/web annotated\n"),
+    (
+        "annotate deployment web note=two",
+        1,
+        "error: --overwrite is false but found the following declared annotation(s): 'note' already has a value (one)",
+    ),
+    ("patch deployment web -p {\"spec\":{\"replicas\":1}}", 0, "deployment.apps/web patched\n"),
+    ("patch deployment web -p {\"spec\":{\"replicas\":1}}", 0, "deployment.apps/web patched (no change)\n"),
+    (
+        "patch deployment web --type=merge -p {\"spec\":{\"replicas\":-1}}",
+        1,
+        "The Deployment \"web\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0",
+    ),
+    (
+        "patch deployment web --type=json -p [{\"op\":\"test\",\"path\":\"/spec/replicas\",\"value\":9}]",
+        1,
+        "The request is invalid: the server rejected our request due to an error in our request: testing value /spec/replicas failed",
+    ),
+    (
+        "patch deployment web --type=json -p [{\"op\":\"replace\",\"path\":\"/spec/replicas\",\"value\":2}]",
+        0,
+        "deployment.apps/web patched\n",
+    ),
+    (
+        "patch deployment web --subresource=status --type=merge -p {\"status\":{\"collisionCount\":7}}",
+        0,
+        "deployment.apps/web patched\n",
+    ),
+    ("patch deployment web -p {", 1, "Error from server (BadRequest): "),
+    ("patch deployment none -p {}", 1, "Error from server (NotFound): deployments.apps \"none\" not found"),
+    (
+        "wait --for=condition=Available deployment/web --timeout=1s",
+        1,
+        "error: timed out waiting for the condition on deployments/web",
+    ),
+    (
+        "wait --for=condition=Available deployment/none --timeout=1s",
+        1,
+        "Error from server (NotFound): deployments.apps \"none\" not found",
+    ),
+    (
+        "wait --for=jsonpath={.spec.replicas}=2 deployment/web --timeout=60s",
+        0,
+        "deployment.apps/web condition met\n",
+    ),
+    ("wait --for=create deployment/none --timeout=1s", 1, "error: timed out waiting for the condition\n"),
+    ("wait --for=delete deployment/none --timeout=60s", 0, ""),
+    ("delete deployment web --cascade=foreground --timeout=60s", 0, "deployment.apps \"web\" deleted"),
+    ("delete deployment web", 1, "Error from server (NotFound): deployments.apps \"web\" not found"),
+    ("delete deployment web --ignore-not-found", 0, ""),
+    ("delete pods -l app=none", 0, "No resources found"),
+    ("delete job once --cascade=orphan --timeout=60s", 0, "job.batch \"once\" deleted"),
+    ("delete pods --all --force --grace-period=0 --timeout=60s", 0, "force deleted"),
+    ("get pods", 0, "No resources found in {namespace} namespace."),
+];
+
+#[test]
+fn commands_end_as_kubectl_promises() {
+    with_each(&control_plane(), |kubectl| {
+        eventually("the namespace has its account", || {
+            kubectl.output("get serviceaccount default").checked()
+        });
+        let group = format!("{}.example.com", kubectl.namespace);
+        let room = |beds: &str| {
+            kubectl.file(&format!(
+                "apiVersion: {group}/v1\nkind: Room\nmetadata: {{name: blue}}\nspec: {{beds: {beds}}}\n"
+            ))
+        };
+        let replicas = |count: &str| kubectl.file(&DEPLOYMENT.replace("replicas: 2", count));
+        let files = [
+            ("web", replicas("replicas: 2")),
+            ("three", replicas("replicas: 3")),
+            ("five", replicas("replicas: 5")),
+            ("unknown", replicas("replcas: 3")),
+            ("other", kubectl.file(&DEPLOYMENT.replace("app: web}", "app: other}"))),
+            ("stale", kubectl.file(&DEPLOYMENT.replace("name: web,", "name: web, resourceVersion: '1',"))),
+            ("none", "no-such-file.yaml".to_owned()),
+            ("rooms", kubectl.file(&ROOMS.replace("GROUP", &group))),
+            ("room", room("2")),
+            ("larger", room("3")),
+            ("wrong", room("many")),
+        ];
+        let names: Vec<(&str, &str)> = files.iter().map(|(name, path)| (*name, path.as_str())).collect();
+        kubectl.tour(LOOKING, &names);
+        kubectl.tour(MANIFESTS, &names);
+        kubectl.tour(CHANGES, &names);
     });
 }

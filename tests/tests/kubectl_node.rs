@@ -3,7 +3,7 @@
 
 use std::io::{BufRead as _, Write as _};
 
-use edge_tests::kubectl::{Kubectl, beside_guests, short, with_each};
+use edge_tests::kubectl::{Kubectl, Stop, beside_guests, short, with_each};
 use edge_tests::{Cluster, Shape, eventually};
 
 const WEB: &str = "
@@ -146,6 +146,89 @@ fn a_node_is_cordoned_tainted_and_drained() {
         assert!(kubectl.run(&format!("uncordon {node}")).contains("uncordoned"));
         kubectl.run("wait --for=condition=Available deploy/web --timeout=60s");
         kubectl.run("delete deploy web");
+    });
+}
+
+const EVERYWHERE: &str = "
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: everywhere}
+spec:
+  selector: {matchLabels: {app: everywhere}}
+  template:
+    metadata: {labels: {app: everywhere}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      volumes: [{name: data, emptyDir: {}}]
+      containers:
+      - {name: main, image: 'file:guests/dist/ticker.wasm', volumeMounts: [{name: data, mountPath: /data}]}
+";
+
+/// What runs, and the node below it: a Deployment, a DaemonSet and a Pod that nobody owns.
+const RUNNING: &[Stop<'_>] = &[
+    ("rollout status deployment/web --timeout=60s", 0, "deployment \"web\" successfully rolled out"),
+    (
+        "rollout status daemonset/everywhere --timeout=60s",
+        0,
+        "daemon set \"everywhere\" successfully rolled out",
+    ),
+    ("wait --for=condition=Ready pod/alone --timeout=60s", 0, "pod/alone condition met"),
+    ("wait --for=condition=Available deployment/web --timeout=60s", 0, "deployment.apps/web condition met"),
+    ("get pods --field-selector=status.phase=Running,spec.nodeName={node} -l app=web -o name", 0, "pod/web-"),
+    ("get pods --field-selector=spec.nodeName!={node}", 0, "No resources found in {namespace} namespace."),
+    (
+        "get events --field-selector involvedObject.kind=Pod,involvedObject.name=alone,reason=Started",
+        0,
+        "Started container main",
+    ),
+    ("events --for pod/alone --types=Normal", 0, "Started container main"),
+    ("describe node {node}", 0, "Non-terminated Pods:"),
+    ("get node {node} -o wide", 0, "Ready"),
+    ("exec alone -- test -e /none", 1, "command terminated with exit code 1"),
+    ("exec alone -c none -- test", 1, "container none is not valid for pod alone"),
+    ("exec deployment/web -- env", 0, "KUBERNETES_SERVICE_HOST="),
+    ("attach alone -c none", 1, "container none "),
+    ("logs alone -c none", 1, "container none is not valid for pod alone"),
+    ("logs alone --previous", 1, "previous terminated container \"main\" in pod \"alone\" not found"),
+    ("logs deployment/web", 0, ""),
+    ("port-forward alone", 1, "error: TYPE/NAME and list of ports are required for port-forward"),
+    ("rollout history daemonset/everywhere", 0, "1         <none>"),
+    ("set env daemonset/everywhere COLOUR=red", 0, "daemonset.apps/everywhere env updated"),
+    ("rollout status daemonset/everywhere --timeout=60s", 0, "successfully rolled out"),
+    ("rollout history daemonset/everywhere --revision=2", 0, "COLOUR:\tred"),
+    ("rollout undo daemonset/everywhere", 0, "daemonset.apps/everywhere rolled back"),
+    ("rollout status daemonset/everywhere --timeout=60s", 0, "successfully rolled out"),
+    ("cordon {node}", 0, "node/{node} cordoned\n"),
+    ("cordon {node}", 0, "node/{node} already cordoned\n"),
+    ("get node {node}", 0, "Ready,SchedulingDisabled"),
+    (
+        "drain {node} --timeout=60s",
+        1,
+        "cannot delete DaemonSet-managed Pods (use --ignore-daemonsets to ignore): {namespace}/everywhere-",
+    ),
+    (
+        "drain {node} --ignore-daemonsets --timeout=60s",
+        1,
+        "cannot delete Pods that declare no controller (use --force to override): {namespace}/alone",
+    ),
+    ("drain {node} --ignore-daemonsets --force --dry-run=server", 0, "node/{node} drained (server dry run)"),
+    ("drain {node} --ignore-daemonsets --force --timeout=60s", 0, "node/{node} drained\n"),
+    ("get pod alone", 1, "Error from server (NotFound): pods \"alone\" not found"),
+    ("get pods -l app=everywhere", 0, "Running"),
+    ("uncordon {node}", 0, "node/{node} uncordoned\n"),
+    ("uncordon {node}", 0, "node/{node} already uncordoned\n"),
+    ("rollout status deployment/web --timeout=60s", 0, "successfully rolled out"),
+    ("delete deployment/web daemonset/everywhere --timeout=60s", 0, "daemonset.apps \"everywhere\" deleted"),
+];
+
+#[test]
+fn commands_about_what_runs_end_as_kubectl_promises() {
+    with_each(&Cluster::start(Shape::Whole), |kubectl| {
+        kubectl.run(&format!("apply -f {}", kubectl.file(WEB)));
+        kubectl.run(&format!("apply -f {}", kubectl.file(EVERYWHERE)));
+        kubectl.run(&format!("apply -f {}", kubectl.file(&pod("alone", "ticker", ""))));
+        let node = node(kubectl);
+        kubectl.tour(RUNNING, &[("node", &node)]);
     });
 }
 

@@ -40,12 +40,12 @@ fn copies_go_both_ways(kubectl: &Kubectl<'_>) {
         assert_eq!(std::fs::read(back.join("empty")).unwrap(), b"");
         assert_eq!(std::fs::read(back.join("deep").join(&long).join("leaf")).unwrap(), b"leaf\n");
     }
-    let missing = kubectl.refused("cp web:/data/none none");
+    let missing = kubectl.output("cp web:/data/none none").refused();
     // What tar says of it kubectl prints or not, as it happens to hear of the end before.
     assert!(missing.contains("exit code 2"), "{missing}");
     assert!(!Path::new("none").exists());
     kubectl.refused("exec web -- test -e /data/none");
-    let refused = kubectl.refused("exec web -- serve");
+    let refused = kubectl.output("exec web -- serve").refused();
     // Not the node says so but the guest itself: a Rust program that serves HTTP is a command, too.
     assert!(refused.contains("HTTP server components should be run with"), "{refused}");
 }

@@ -246,6 +246,14 @@ impl Compiler {
         (out, kind)
     }
 
+    /// The types of the fields of a whole object, as expressions outside its schema see them.
+    pub fn types(schema: &Value) -> Vec<(String, Type)> {
+        let mut compiler = Compiler { without_rules: true, ..Compiler::default() };
+        let place = Place { path: "", whole: false, correlated: false };
+        let fields = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
+        fields.map(|(name, field)| (name.clone(), compiler.schema(field, place).1)).collect()
+    }
+
     /// Compiles what is below a place; the answer is the type that rules see there.
     fn children(&mut self, schema: &Value, place: Place<'_>, out: &mut Structural) -> Type {
         let below =

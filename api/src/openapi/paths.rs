@@ -253,7 +253,7 @@ impl Writer<'_> {
         }
         if self.dialect == Dialect::V2 {
             out["produces"] = json!(["application/json", "application/vnd.kubernetes.protobuf"]);
-            out["consumes"] = if operation.method == "patch" { json!(PATCH_TYPES) } else { json!(["*/*"]) };
+            out["consumes"] = json!(self.consumes(operation.method));
         }
         out["parameters"] = parameters.into();
         out
@@ -282,8 +282,18 @@ impl Writer<'_> {
 
     fn content(&self, method: &str, schema: &str) -> Value {
         let media = json!({ "schema": self.reference(schema) });
-        let types = if method == "patch" { PATCH_TYPES } else { &["*/*"] };
+        let types = self.consumes(method);
         Value::Object(types.iter().map(|name| ((*name).to_owned(), media.clone())).collect())
+    }
+
+    /// The types of bodies. Clients send a strategic merge patch where it is named, and custom resources have no
+    /// strategies.
+    fn consumes(&self, method: &str) -> &'static [&'static str] {
+        match (method, self.kind.custom.is_some()) {
+            ("patch", true) => CUSTOM_PATCH_TYPES,
+            ("patch", false) => PATCH_TYPES,
+            _ => &["*/*"],
+        }
     }
 
     fn reference(&self, name: &str) -> Value {
@@ -336,6 +346,9 @@ const PATCH_TYPES: &[&str] = &[
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
 ];
+
+const CUSTOM_PATCH_TYPES: &[&str] =
+    &["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"];
 
 fn pascal_word(word: &str) -> String {
     let mut letters = word.chars();

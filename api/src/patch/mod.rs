@@ -5,6 +5,7 @@
 //! as it was. What may be patched by whom, and whether the result is valid, is decided elsewhere.
 
 pub mod apply;
+mod atomic;
 mod field_set;
 mod granular;
 mod json;
@@ -13,6 +14,7 @@ mod strategic;
 #[cfg(test)]
 mod tests;
 
+pub use atomic::atomics;
 pub use json::{json, merge};
 pub use strategic::strategic;
 

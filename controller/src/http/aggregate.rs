@@ -21,7 +21,7 @@ use crate::http::query::{Plus, Query, decode};
 use crate::http::status;
 use crate::identity::User;
 use crate::outward;
-use crate::registry::{Access, Action, ApiError, Reason};
+use crate::registry::{Access, Action, ApiError, Context, Reason};
 
 /// Fields that concern the caller's connection or say who he is.
 const OURS: &[&str] = &[
@@ -52,13 +52,13 @@ pub fn whose(aggregation: &Aggregation, path: &str) -> Option<Arc<Remote>> {
 /// Passes a request on and its answer back, whatever it is.
 pub async fn proxy(
     shared: &Shared,
-    user: &User,
+    cx: &Context,
     remote: &Remote,
     parts: Parts,
     upgrade: Option<OnUpgrade>,
     body: Incoming,
 ) -> Result<Response, ApiError> {
-    authorise(shared, user, &parts)?;
+    authorise(shared, cx, &parts)?;
     if !remote.available {
         return Ok(status::text(StatusCode::SERVICE_UNAVAILABLE, "service unavailable\n"));
     }
@@ -70,7 +70,7 @@ pub async fn proxy(
         .body(body.map_err(std::io::Error::other))
         .map_err(|error| ApiError::bad_request(error.to_string()))?;
     *request.headers_mut() = passed_on(&parts.headers);
-    introduce(request.headers_mut(), user);
+    introduce(request.headers_mut(), &cx.user);
     if let Some(protocol) = parts.headers.get(header::UPGRADE).filter(|_| upgrade.is_some()) {
         request.headers_mut().insert(header::UPGRADE, protocol.clone());
         request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -168,7 +168,7 @@ fn escaped(key: &str) -> String {
 }
 
 /// What a request of a group that we know nothing of asks for.
-fn authorise(shared: &Shared, user: &User, parts: &Parts) -> Result<(), ApiError> {
+fn authorise(shared: &Shared, cx: &Context, parts: &Parts) -> Result<(), ApiError> {
     let path = parts.uri.path();
     let words: Vec<String> = path
         .split('/')
@@ -180,7 +180,7 @@ fn authorise(shared: &Shared, user: &User, parts: &Parts) -> Result<(), ApiError
         ["apis", group, _, rest @ ..] if !rest.is_empty() => (*group, rest),
         _ => {
             let verb = if parts.method == Method::HEAD { "head" } else { "get" };
-            return shared.registry.authorise_action(user, &Action::Path { verb, path });
+            return shared.registry.authorise_action(cx, &Action::Path { verb, path });
         }
     };
     let (namespace, rest) = match rest {
@@ -196,7 +196,7 @@ fn authorise(shared: &Shared, user: &User, parts: &Parts) -> Result<(), ApiError
         _ => pod_proxy::verb(&parts.method),
     };
     let access = Access { verb, group, resource: word(0), subresource: word(2), namespace, name: word(1) };
-    shared.registry.authorise_action(user, &Action::Objects(access))
+    shared.registry.authorise_action(cx, &Action::Objects(access))
 }
 
 #[cfg(test)]

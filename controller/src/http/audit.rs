@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::http::route::Place;
 use crate::identity::User;
+use crate::registry::Annotations;
 
 /// Events that may wait for the disk.
 const WAITING: usize = 1024;
@@ -72,6 +73,7 @@ impl Drop for Audit {
 /// An event that is not finished: what was asked, and by whom as soon as it is known.
 pub struct Draft {
     event: Value,
+    annotations: Annotations,
 }
 
 impl Draft {
@@ -100,7 +102,12 @@ impl Draft {
         if let Some(agent) = headers.get(header::USER_AGENT) {
             event["userAgent"] = short(&String::from_utf8_lossy(agent.as_bytes())).into();
         }
-        Draft { event }
+        Draft { event, annotations: Annotations::kept() }
+    }
+
+    /// Where more is said of the request.
+    pub fn annotations(&self) -> Annotations {
+        self.annotations.clone()
     }
 
     /// Who asks.
@@ -137,6 +144,10 @@ impl Draft {
     pub fn answered(mut self, code: StatusCode, now: Timestamp) -> Value {
         self.event["responseStatus"] = json!({"metadata": {}, "code": code.as_u16()});
         self.event["stageTimestamp"] = now.micros().into();
+        let annotations = self.annotations.take();
+        if !annotations.is_empty() {
+            self.event["annotations"] = json!(annotations);
+        }
         self.event
     }
 }

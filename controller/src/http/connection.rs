@@ -207,24 +207,23 @@ async fn dispatch(
     let _seat = shared.seats.take(&user, if reads { Effort::Read } else { Effort::Write }).await?;
     if let Some(remote) = aggregate::whose(&shared.aggregation, parts.uri.path()) {
         *labels = Labels { verb: pod_proxy::verb(&parts.method), ..*labels };
-        return aggregate::proxy(shared, &user, &remote, parts, upgrade, body).await;
+        return aggregate::proxy(shared, &cx, &remote, parts, upgrade, body).await;
     }
     let place = match &route {
         Route::Objects(place) => place,
         Route::NodeProxy(node, path) if parts.method == Method::GET => {
             *labels = Labels { verb: "get", group: "", resource: "nodes", code: 0 };
-            let (cx, query) = (Context::new(user), parts.uri.query());
+            let query = parts.uri.query();
             return node_proxy::proxy(&shared.registry, &shared.tunnels, &cx, node, path, query).await;
         }
         Route::PodProxy(passage) => {
             let verb = pod_proxy::verb(&parts.method);
             *labels = Labels { verb, group: "", resource: passage.kind.plural, code: 0 };
-            let cx = Context::new(user);
             return pod_proxy::proxy(&shared.registry, &shared.tunnels, &cx, passage, &parts, body).await;
         }
-        Route::Tunnel(node) => return tunnel_to(shared, &user, node, &parts, upgrade),
+        Route::Tunnel(node) => return tunnel_to(shared, &cx.user, node, &parts, upgrade),
         Route::Wanted(node) if parts.method == Method::POST => {
-            return wanted::tell(&shared.wanted, &user, node, &parts.headers, body).await;
+            return wanted::tell(&shared.wanted, &cx.user, node, &parts.headers, body).await;
         }
         Route::CustomMetric(place)
             if parts.method == Method::GET
@@ -236,10 +235,10 @@ async fn dispatch(
         {
             *labels = Labels { verb: "get", group: crate::custom_metrics::GROUP, resource: "", code: 0 };
             let (registry, metrics) = (&shared.registry, &shared.custom_metrics);
-            return custom_metrics::answer(registry, metrics, &user, place, &query).await;
+            return custom_metrics::answer(registry, metrics, &cx, place, &query).await;
         }
         other if parts.method == Method::GET || parts.method == Method::HEAD => {
-            return document(shared, &user, other, &query, &catalogue, &parts);
+            return document(shared, &cx, other, &query, &catalogue, &parts);
         }
         _ => return Err(discovery::nothing()),
     };
@@ -251,15 +250,17 @@ async fn dispatch(
     if let Some(draft) = draft {
         draft.about(verb.name(), place);
     }
+    let annotations = draft.as_ref().map(Draft::annotations).unwrap_or_default();
+    let cx = Context { annotations, ..Context::new(user) };
     if matches!(&*place.subresource, "exec" | "attach") {
-        let (cx, target) = (Context::new(user), place.target());
+        let target = place.target();
         return exec::session(shared, &cx, &target, &query, &parts, upgrade).await;
     }
     if place.subresource == "portforward" {
-        let (cx, target) = (Context::new(user), place.target());
+        let target = place.target();
         return port_forward::session(shared, &cx, &target, &parts, upgrade).await;
     }
-    Call { shared, user, place, verb, query: &query, parts: &parts }.answer(body).await
+    Call { shared, cx, place, verb, query: &query, parts: &parts }.answer(body).await
 }
 
 /// Who the request is made as.
@@ -302,7 +303,7 @@ fn document(
     parts: &Parts,
 ) -> Result<Response, ApiError> {
     let verb = if parts.method == Method::HEAD { "head" } else { "get" };
-    shared.registry.authorise_action(user, &Action::Path { verb, path: parts.uri.path() })?;
+    shared.registry.authorise_action(cx, &Action::Path { verb, path: parts.uri.path() })?;
     let headers = &parts.headers;
     match route {
         Route::Root => Ok(discovery::root(catalogue, &shared.aggregation)),
@@ -332,7 +333,7 @@ fn document(
 /// Turns a request of a node into the way on which the server calls it.
 fn tunnel_to(
     shared: &Arc<Shared>,
-    user: &User,
+    cx: &Context,
     node: &str,
     parts: &Parts,
     upgrade: Option<hyper::upgrade::OnUpgrade>,

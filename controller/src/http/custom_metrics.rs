@@ -9,8 +9,7 @@ use crate::http::body::Response;
 use crate::http::query::Query;
 use crate::http::route::MetricPlace;
 use crate::http::status::json_response;
-use crate::identity::User;
-use crate::registry::{Access, Action, ApiError, Registry};
+use crate::registry::{Access, Action, ApiError, Context, Registry};
 
 /// The versions that we serve ourselves: none of them if somebody else serves the group.
 pub fn versions(aggregation: &Aggregation) -> &'static [&'static str] {
@@ -37,7 +36,7 @@ pub fn resources(version: &str) -> Value {
 pub async fn answer(
     registry: &Registry,
     metrics: &CustomMetrics,
-    user: &User,
+    cx: &Context,
     place: &MetricPlace<'_>,
     query: &Query<'_>,
 ) -> Result<Response, ApiError> {
@@ -57,7 +56,7 @@ pub async fn answer(
         namespace: question.namespace,
         name: question.name,
     };
-    registry.authorise_action(user, &Action::Objects(access))?;
+    registry.authorise_action(cx, &Action::Objects(access))?;
     let rates = metrics.rates().await;
     let list = metrics.own(&question, &place.version, &rates)?;
     Ok(json_response(StatusCode::OK, &list))

@@ -4,7 +4,7 @@ use http::HeaderMap;
 
 use crate::http::query::{Plus, decode};
 use crate::identity::{GROUP_AUTHENTICATED, GROUP_IN_PROCESS, GROUP_UNAUTHENTICATED, User};
-use crate::registry::{Access, Action, ApiError, Registry};
+use crate::registry::{Access, Action, ApiError, Context, Registry};
 
 /// The name of nobody in particular.
 const ANONYMOUS: &str = "system:anonymous";
@@ -18,8 +18,9 @@ const EXTRA: &str = "impersonate-extra-";
 /// Whom the request is to be made as, if not the caller.
 pub fn wished(registry: &Registry, caller: &User, headers: &HeaderMap) -> Result<Option<User>, ApiError> {
     let Some(mut user) = parse(headers)? else { return Ok(None) };
+    let cx = Context::new(caller.clone());
     let may = |access: Access<'_>| {
-        registry.authorise_action(caller, &Action::Objects(Access { verb: "impersonate", ..access }))
+        registry.authorise_action(&cx, &Action::Objects(Access { verb: "impersonate", ..access }))
     };
     match User::account_of(&user.name) {
         Some((namespace, name)) => {

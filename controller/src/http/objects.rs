@@ -14,7 +14,6 @@ use crate::http::query::Query;
 use crate::http::reply::Wish;
 use crate::http::route::Place;
 use crate::http::{content, figures, logs, reply, status, stream};
-use crate::identity::User;
 use crate::registry;
 use crate::registry::{ApiError, Context, Deleted, List, ListOptions, Object, PatchKind, Patched};
 
@@ -91,8 +90,8 @@ impl Verb {
 pub struct Call<'a> {
     /// The server.
     pub shared: &'a Shared,
-    /// Who asks.
-    pub user: User,
+    /// Who asks, and where the audit log is told more.
+    pub cx: Context,
     /// What for.
     pub place: &'a Place<'a>,
     /// To do what.
@@ -110,7 +109,7 @@ impl Call<'_> {
         if self.place.subresource.is_empty() && !kind.verbs.contains(&self.verb.name()) {
             return Err(ApiError::not_supported(kind, self.verb.name()));
         }
-        let mut cx = Context::new(self.user.clone());
+        let mut cx = self.cx.clone();
         if let Some(options) = self.verb.options() {
             cx = Context {
                 field_manager: self.manager(options)?,

@@ -64,7 +64,7 @@ pub async fn proxy(
     let (name, port) = split_name(&passage.name)?;
     let target = Target::one(passage.kind, &passage.namespace, name);
     // Rules name the Pod or Service as the path does, port and all.
-    registry.authorise(&cx.user, verb(&parts.method), &target.sub("proxy"), &passage.name)?;
+    registry.authorise(cx, verb(&parts.method), &target.sub("proxy"), &passage.name)?;
     let Some(path) = passage.path else { return Ok(with_slash(parts)) };
     let object = registry.current(&target)?.value();
     let place = match passage.kind.kind {

@@ -34,6 +34,9 @@ pub enum CertificateError {
     /// The certificate does not say what it must.
     #[error("the certificate is malformed")]
     Malformed,
+    /// What asks for a certificate is no request, or its signature is not that of its key.
+    #[error("the certificate request is malformed, or not signed with its own key")]
+    Request,
 }
 
 /// A certificate with its key, both as PEM.
@@ -184,10 +187,11 @@ pub fn still_good(
         && pair.private_key().is_ok()
 }
 
-/// The user that a client certificate names: its common name, with its organisations as groups.
+/// The user that a client certificate names: its common name, the last if there are several, with its organisations as
+/// groups.
 pub fn user_of(certificate: &CertificateDer<'_>) -> Option<User> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
-    let name = parsed.subject().iter_common_name().next()?.as_str().ok()?.to_owned();
+    let name = parsed.subject().iter_common_name().last()?.as_str().ok()?.to_owned();
     let organisations = parsed.subject().iter_organization();
     let mut groups: Vec<String> = organisations.filter_map(|o| Some(o.as_str().ok()?.to_owned())).collect();
     let authenticated = crate::identity::user::GROUP_AUTHENTICATED;

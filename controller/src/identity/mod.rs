@@ -5,6 +5,7 @@
 //! and knows no HTTP.
 
 mod authority;
+mod der;
 mod files;
 mod kubeconfig;
 mod pki;

@@ -3,46 +3,80 @@
 //! The signers are Kubernetes' own that this cluster's authority stands behind. What the certificate is good for comes
 //! from the approved object, never from the request's own extensions.
 
+use std::net::IpAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rcgen::{
-    CertificateParams, CertificateSigningRequestParams, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa,
-    KeyUsagePurpose, SanType,
+    CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType, SigningKey as _,
+    SubjectPublicKeyInfo,
 };
+use rustls::pki_types::CertificateSigningRequestDer;
+use rustls::pki_types::pem::PemObject as _;
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::prelude::FromDer as _;
+use x509_parser::x509::AttributeTypeAndValue;
 
 use crate::identity::authority::{Authority, CertificateError};
+use crate::identity::der;
 
 /// A request for a certificate whose signature is good.
 pub struct Requested {
-    parsed: CertificateSigningRequestParams,
-    /// The name it is for.
+    /// Whom it is for, in DER, as the request says.
+    subject: Vec<u8>,
+    key: SubjectPublicKeyInfo,
+    names: Vec<SanType>,
+    /// The name it is for: the last if there are several.
     pub common_name: String,
     /// The groups it is for.
     pub organisations: Vec<String>,
 }
 
 impl Requested {
-    /// Reads a request in PEM.
+    /// Reads a request in PEM. Of its extensions the alternative names count, if they are of a kind that certificates
+    /// of Kubernetes have; others are left out.
     pub fn read(pem: &str) -> Result<Requested, CertificateError> {
-        let parsed = CertificateSigningRequestParams::from_pem(pem)?;
-        let text = |value: &DnValue| match value {
-            DnValue::Utf8String(text) => text.clone(),
-            DnValue::PrintableString(text) => text.as_str().to_owned(),
-            DnValue::Ia5String(text) => text.as_str().to_owned(),
-            DnValue::TeletexString(text) => text.as_str().to_owned(),
-            _ => String::new(),
+        let bytes = CertificateSigningRequestDer::from_pem_slice(pem.as_bytes())?;
+        let (_, request) =
+            X509CertificationRequest::from_der(&bytes).map_err(|_| CertificateError::Request)?;
+        request.verify_signature().map_err(|_| CertificateError::Request)?;
+        let (subject, key) = {
+            let info = &request.certification_request_info;
+            (&info.subject, SubjectPublicKeyInfo::from_der(info.subject_pki.raw)?)
         };
-        let name = &parsed.params.distinguished_name;
-        let all =
-            |wanted: DnType| name.iter().filter(move |(type_, _)| **type_ == wanted).map(|(_, v)| text(v));
+        let text = |one: &AttributeTypeAndValue<'_>| one.as_str().unwrap_or_default().to_owned();
+        let mut names = Vec::new();
+        for extension in request.requested_extensions().into_iter().flatten() {
+            if let ParsedExtension::SubjectAlternativeName(alternative) = extension {
+                for name in &alternative.general_names {
+                    names.extend(alternative_name(name)?);
+                }
+            }
+        }
         Ok(Requested {
-            common_name: all(DnType::CommonName).next().unwrap_or_default(),
-            organisations: all(DnType::OrganizationName).collect(),
-            parsed,
+            subject: subject.as_raw().to_vec(),
+            key,
+            names,
+            common_name: subject.iter_common_name().last().map(text).unwrap_or_default(),
+            organisations: subject.iter_organization().map(text).collect(),
         })
     }
+}
 
-    fn names(&self) -> &[SanType] {
-        &self.parsed.params.subject_alt_names
-    }
+/// A name that certificates of Kubernetes have.
+fn alternative_name(name: &GeneralName<'_>) -> Result<Option<SanType>, CertificateError> {
+    Ok(match name {
+        GeneralName::DNSName(name) => Some(SanType::DnsName((*name).try_into()?)),
+        GeneralName::RFC822Name(name) => Some(SanType::Rfc822Name((*name).try_into()?)),
+        GeneralName::URI(name) => Some(SanType::URI((*name).try_into()?)),
+        GeneralName::IPAddress(bytes) => {
+            let v4 = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
+            let address = v4.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from));
+            Some(SanType::IpAddress(address.map_err(|_| CertificateError::Request)?))
+        }
+        _ => None,
+    })
 }
 
 /// Which requests a signer signs.
@@ -69,7 +103,7 @@ const PROFILES: &[Profile] = &[
         required: &["client auth", "digital signature"],
         allowed: &["key encipherment"],
         rule: |requested| match node(requested) {
-            Ok(()) if !requested.names().is_empty() => Err("subject alternative names are not allowed"),
+            Ok(()) if !requested.names.is_empty() => Err("subject alternative names are not allowed"),
             other => other,
         },
     },
@@ -79,9 +113,9 @@ const PROFILES: &[Profile] = &[
         allowed: &["key encipherment"],
         rule: |requested| {
             node(requested)?;
-            let names = requested.names().iter();
+            let names = requested.names.iter();
             let mut kinds = names.map(|name| matches!(name, SanType::DnsName(_) | SanType::IpAddress(_)));
-            match (requested.names().is_empty(), kinds.all(|fits| fits)) {
+            match (requested.names.is_empty(), kinds.all(|fits| fits)) {
                 (true, _) => Err("DNS or IP subjectAltName is required"),
                 (_, false) => Err("only DNS and IP subjectAltNames are allowed"),
                 _ => Ok(()),
@@ -130,18 +164,35 @@ impl Authority {
         seconds: Option<i64>,
         now: i64,
     ) -> Result<String, CertificateError> {
-        let CertificateSigningRequestParams { params: asked, public_key } = requested.parsed;
         let mut params = CertificateParams::default();
-        params.distinguished_name = asked.distinguished_name;
-        params.subject_alt_names = asked.subject_alt_names;
+        params.subject_alt_names = requested.names;
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = usages.iter().filter_map(|usage| key_usage(usage)).collect();
         params.extended_key_usages = usages.iter().filter_map(|usage| extended_usage(usage)).collect();
         let end = now + seconds.unwrap_or(LIFETIME).min(LIFETIME);
         self.date(&mut params, now - SKEW, end);
-        let certificate = CertificateSigningRequestParams { params, public_key }.signed_by(self.issuer())?;
-        Ok(certificate.pem())
+        let unnamed = params.signed_by(&requested.key, self.issuer())?;
+        let sign = |bytes: &[u8]| self.issuer().key().sign(bytes).ok();
+        let certificate = der::with_part(unnamed.der(), SUBJECT, &requested.subject, sign);
+        Ok(armoured("CERTIFICATE", &certificate.ok_or(CertificateError::Malformed)?))
     }
+}
+
+/// Where a certificate says whom it is for: after version, number, algorithm, issuer and validity.
+const SUBJECT: usize = 5;
+
+/// DER as PEM.
+fn armoured(label: &str, bytes: &[u8]) -> String {
+    let text = STANDARD.encode(bytes);
+    let mut out = format!("-----BEGIN {label}-----\n");
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(rest.len().min(64));
+        out.push_str(line);
+        out.push('\n');
+        rest = after;
+    }
+    out + &format!("-----END {label}-----\n")
 }
 
 fn key_usage(usage: &str) -> Option<KeyUsagePurpose> {
@@ -163,7 +214,7 @@ fn extended_usage(usage: &str) -> Option<ExtendedKeyUsagePurpose> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use rcgen::{DistinguishedName, KeyPair};
+    use rcgen::{CustomExtension, DistinguishedName, DnType, KeyPair};
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject;
     use x509_parser::prelude::{FromDer, X509Certificate};
@@ -226,5 +277,71 @@ mod tests {
         let (_, issuer) = X509Certificate::from_der(authority.der()).unwrap();
         assert!(parsed.verify_signature(Some(issuer.public_key())).is_ok());
         assert!(parsed.extended_key_usage().unwrap().unwrap().value.client_auth && !parsed.is_ca());
+    }
+
+    /// An attribute of a name.
+    fn attribute(kind: u8, value: &str) -> Vec<u8> {
+        let kind = der::wrapped(0x06, &[0x55, 0x04, kind]);
+        der::wrapped(der::SEQUENCE, &[kind, der::wrapped(0x0c, value.as_bytes())].concat())
+    }
+
+    /// A request with this subject, and an extension that is none of Kubernetes' business.
+    fn request_of(attributes: &[&[Vec<u8>]]) -> String {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["web".to_owned()]).unwrap();
+        params.custom_extensions.push(CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]));
+        let request = params.serialize_request(&key).unwrap();
+        let sets: Vec<Vec<u8>> = attributes.iter().map(|set| der::wrapped(0x31, &set.concat())).collect();
+        let subject = der::wrapped(der::SEQUENCE, &sets.concat());
+        let signed = der::with_part(request.der(), 1, &subject, |bytes| key.sign(bytes).ok());
+        armoured("CERTIFICATE REQUEST", &signed.unwrap())
+    }
+
+    #[test]
+    fn all_organisations_are_groups_however_they_are_written() {
+        const NAME: u8 = 3;
+        const ORGANISATION: u8 = 10;
+        let authority = Authority::generate().unwrap();
+        let apart = [
+            vec![attribute(NAME, "first")],
+            vec![attribute(ORGANISATION, "dev")],
+            vec![attribute(ORGANISATION, "ops")],
+            vec![attribute(NAME, "jane")],
+        ];
+        // So Go writes them.
+        let together = [
+            vec![attribute(ORGANISATION, "dev"), attribute(ORGANISATION, "ops")],
+            vec![attribute(NAME, "jane")],
+        ];
+        for attributes in [&apart[..], &together[..]] {
+            let attributes: Vec<&[Vec<u8>]> = attributes.iter().map(Vec::as_slice).collect();
+            let requested = Requested::read(&request_of(&attributes)).unwrap();
+            assert_eq!(
+                (requested.common_name.as_str(), &*requested.organisations),
+                ("jane", &["dev".to_owned(), "ops".to_owned()][..])
+            );
+            let pem = authority.sign(requested, &["client auth"], None, NOW).unwrap();
+            let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+            let user = crate::identity::authority::user_of(&der).unwrap();
+            assert_eq!(user.name, "jane");
+            assert_eq!(user.groups[..2], ["dev", "ops"]);
+            let (_, parsed) = X509Certificate::from_der(&der).unwrap();
+            let (_, issuer) = X509Certificate::from_der(authority.der()).unwrap();
+            assert!(parsed.verify_signature(Some(issuer.public_key())).is_ok());
+            let names = parsed.subject_alternative_name().unwrap().unwrap();
+            assert_eq!(names.value.general_names, [GeneralName::DNSName("web")]);
+            assert!(parsed.extensions().iter().all(|one| one.oid.to_id_string() != "1.2.3.4"));
+        }
+    }
+
+    #[test]
+    fn a_request_that_its_key_did_not_sign_is_none() {
+        let good = request_of(&[&[attribute(3, "jane")]]);
+        let request = CertificateSigningRequestDer::from_pem_slice(good.as_bytes()).unwrap();
+        let other = KeyPair::generate().unwrap();
+        let subject = der::wrapped(der::SEQUENCE, &der::wrapped(0x31, &attribute(3, "joan")));
+        let forged = der::with_part(&request, 1, &subject, |bytes| other.sign(bytes).ok()).unwrap();
+        let read = Requested::read(&armoured("CERTIFICATE REQUEST", &forged));
+        assert!(matches!(read, Err(CertificateError::Request)));
     }
 }

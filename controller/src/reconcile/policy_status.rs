@@ -1,12 +1,15 @@
 //! ValidatingAdmissionPolicies: what is wrong with their expressions, told once for each of their generations.
 
+use std::sync::Arc;
+
 use edge_api::kind::Kind;
+use edge_api::kinds::custom_resource_definition::Definition;
 use edge_api::kinds::validating_admission_policy;
 use edge_api::meta::number;
 use edge_api::type_check;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::mirror::{Delta, Name, World};
+use crate::mirror::{Delta, Name, Object, World};
 use crate::reconcile::Controller;
 use crate::reconcile::plan::{Plan, Write};
 
@@ -29,7 +32,12 @@ fn reconcile(key: &Name, world: &World) -> Plan {
     if number(&tree, &["status", "observedGeneration"]) == Some(generation) {
         return Plan::nothing();
     }
-    let warnings = type_check::warnings(&tree);
+    let groups = type_check::groups(&tree);
+    let concerned =
+        |definition: &&Arc<Object<Definition>>| groups.contains(&definition.body.spec.group.as_str());
+    let definitions: Vec<Value> =
+        world.definitions.all().filter(concerned).map(|definition| definition.tree()).collect();
+    let warnings = type_check::warnings(&tree, &definitions);
     let found = if warnings.is_empty() { json!({}) } else { json!({"expressionWarnings": warnings}) };
     tree["status"] = json!({"observedGeneration": generation, "typeChecking": found});
     Plan::of(Write::status(KIND, policy.key(), policy.revision, tree))
@@ -40,7 +48,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use edge_api::time::Timestamp;
-    use serde_json::Value;
 
     use super::*;
     use crate::reconcile::Act;
@@ -53,6 +60,32 @@ mod tests {
             Act::Status(object) => object.clone(),
             other => panic!("{other:?}"),
         })
+    }
+
+    #[test]
+    fn expressions_about_custom_resources_are_checked() {
+        let definition = json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "rooms.example.com", "uid": "d"},
+            "spec": {"group": "example.com", "names": {"kind": "Room", "plural": "rooms"}, "versions": [
+                {"name": "v1", "served": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]},
+        });
+        let policy = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": "p", "uid": "p", "generation": 1},
+            "spec": {
+                "matchConstraints": {"resourceRules": [{"apiGroups": ["example.com"], "apiVersions": ["v1"],
+                    "resources": ["rooms"], "operations": ["*"]}]},
+                "validations": [{"expression": "object.spec == ''"}]},
+        });
+        let world = Ledger::with(Timestamp::from_seconds(0), &[definition, policy]).world();
+        let plan = reconcile(&Name::new("", "p"), &world);
+        let Act::Status(checked) = &plan.writes().next().unwrap().act else { panic!("{plan:?}") };
+        let warning = checked["status"]["typeChecking"]["expressionWarnings"][0]["warning"].as_str().unwrap();
+        assert!(
+            warning.starts_with("example.com/v1, Kind=Room: ERROR: <input>:1:7: undefined field 'spec'"),
+            "{warning}"
+        );
     }
 
     #[test]

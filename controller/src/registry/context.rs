@@ -1,5 +1,6 @@
 //! Who calls and how the call is to be taken.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -35,6 +36,8 @@ pub struct Context {
     pub duplicates: Vec<String>,
     /// What the caller is to be told beside the result.
     pub warnings: Warnings,
+    /// What the audit log is to be told beside the request.
+    pub annotations: Annotations,
 }
 
 impl Context {
@@ -70,5 +73,28 @@ impl Warnings {
     /// Takes all that were added.
     pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock())
+    }
+}
+
+/// Collects annotations of the audit event of one request; nothing if nobody keeps an audit log.
+#[derive(Clone, Debug, Default)]
+pub struct Annotations(Option<Arc<Mutex<BTreeMap<String, String>>>>);
+
+impl Annotations {
+    /// Some that are kept.
+    pub fn kept() -> Annotations {
+        Annotations(Some(Arc::default()))
+    }
+
+    /// Adds one, unless it is already there: what was said first stays.
+    pub fn add(&self, key: &str, value: impl FnOnce() -> String) {
+        if let Some(kept) = &self.0 {
+            kept.lock().entry(key.to_owned()).or_insert_with(value);
+        }
+    }
+
+    /// Takes all that were added.
+    pub fn take(&self) -> BTreeMap<String, String> {
+        self.0.as_ref().map(|kept| std::mem::take(&mut *kept.lock())).unwrap_or_default()
     }
 }

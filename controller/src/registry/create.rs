@@ -40,7 +40,7 @@ impl Registry {
 
     /// What admission makes of something that is posted to a subresource.
     async fn posted(&self, cx: &Context, target: &Target<'_>, mut object: Value) -> Result<Value, ApiError> {
-        self.authorise(&cx.user, "create", target, target.name)?;
+        self.authorise(cx, "create", target, target.name)?;
         let request = Request::create(self, cx, target);
         request.mutate(&mut object).await?;
         request.validate(&object).await?;
@@ -56,7 +56,7 @@ impl Registry {
         owners: Owners,
     ) -> Result<Object, ApiError> {
         let kind = target.kind;
-        self.authorise(&cx.user, "create", target, meta::name(&object))?;
+        self.authorise(cx, "create", target, meta::name(&object))?;
         if kind.is_namespaced() && target.namespace.is_empty() {
             return Err(ApiError::bad_request("an empty namespace may not be set during creation"));
         }

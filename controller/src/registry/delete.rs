@@ -55,7 +55,7 @@ impl Registry {
         target: &Target<'_>,
         options: &DeleteOptions,
     ) -> Result<Deleted, ApiError> {
-        self.authorise(&cx.user, "delete", target, target.name)?;
+        self.authorise(cx, "delete", target, target.name)?;
         if !target.subresource.is_empty() {
             return Err(ApiError::not_supported(target.kind, "delete"));
         }
@@ -71,7 +71,7 @@ impl Registry {
         options: &DeleteOptions,
     ) -> Result<List, ApiError> {
         let selection = Selection::parse(target.kind, &list.label_selector, &list.field_selector)?;
-        self.authorise(&cx.user, "deletecollection", target, "")?;
+        self.authorise(cx, "deletecollection", target, "")?;
         let mut found = self.select(target, &selection, list)?;
         self.convert_list(target.kind, &selection, &mut found).await?;
         for object in &found.items {

@@ -44,7 +44,7 @@ use edge_api::time::Timestamp;
 
 pub use authorise::{Access, Action, Decision};
 pub(crate) use contact::destination as service;
-pub use context::{Context, FieldValidation, Warnings};
+pub use context::{Annotations, Context, FieldValidation, Warnings};
 pub use definitions::warn;
 pub use delete::Deleted;
 pub use error::{ApiError, Cause, Details, Reason};

@@ -40,7 +40,7 @@ impl Registry {
         kind: PatchKind,
         patch: &Value,
     ) -> Result<Patched, ApiError> {
-        self.authorise(&cx.user, "patch", target, target.name)?;
+        self.authorise(cx, "patch", target, target.name)?;
         if kind == PatchKind::Apply {
             return self.apply(cx, target, patch).await;
         }
@@ -80,7 +80,7 @@ impl Registry {
             }
             PatchKind::Strategic | PatchKind::Apply => patch::strategic(&mut document, patch, schema),
         };
-        applied.map_err(|error| refusal(target, &error))?;
+        applied.map_err(|error| refusal(&error))?;
         if is_scale {
             check::as_type("autoscaling/v1", "Scale", &mut document)?;
             check::conform(cx, schema, "Scale", &mut document)?;
@@ -113,11 +113,11 @@ fn immovable(target: &Target<'_>, current: &Object, document: &Value) -> Result<
     Ok(())
 }
 
-fn refusal(target: &Target<'_>, error: &PatchError) -> ApiError {
+fn refusal(error: &PatchError) -> ApiError {
     if error.unprocessable() {
-        let mut refused = ApiError::invalid(target.kind, target.name, &[]);
-        refused.message = format!("the server rejected our request due to an error in our request: {error}");
-        return refused;
+        // Without details, as clients show the message only then.
+        let why = format!("the server rejected our request due to an error in our request: {error}");
+        return ApiError::new(Reason::Invalid, why);
     }
     match error {
         PatchError::TooManyOperations { .. } | PatchError::TooLarge(_) => {

@@ -17,7 +17,7 @@ impl Registry {
         target: &Target<'_>,
         mut binding: Value,
     ) -> Result<Object, ApiError> {
-        self.authorise(&cx.user, "create", target, target.name)?;
+        self.authorise(cx, "create", target, target.name)?;
         check::as_type("v1", "Binding", &mut binding)?;
         check::conform(cx, "io.k8s.api.core.v1.Binding", "Binding", &mut binding)?;
         let node = text(&binding, &["target", "name"]).to_owned();
@@ -109,7 +109,7 @@ impl Registry {
         target: &Target<'_>,
         mut eviction: Value,
     ) -> Result<Object, ApiError> {
-        self.authorise(&cx.user, "create", target, target.name)?;
+        self.authorise(cx, "create", target, target.name)?;
         check::as_type("policy/v1", "Eviction", &mut eviction)?;
         check::conform(cx, "io.k8s.api.policy.v1.Eviction", "Eviction", &mut eviction)?;
         let sent = &eviction["deleteOptions"];

@@ -39,7 +39,7 @@ struct Continue {
 impl Registry {
     /// The object or its subresource.
     pub async fn get(&self, cx: &Context, target: &Target<'_>) -> Result<Object, ApiError> {
-        self.authorise(&cx.user, "get", target, target.name)?;
+        self.authorise(cx, "get", target, target.name)?;
         let object = self.current_version(target).await?;
         match target.subresource {
             "scale" => scale::of(target.kind, &object.value())
@@ -58,7 +58,7 @@ impl Registry {
         options: &ListOptions,
     ) -> Result<List, ApiError> {
         let selection = Selection::parse(target.kind, &options.label_selector, &options.field_selector)?;
-        self.authorise(&cx.user, "list", target, selection.name())?;
+        self.authorise(cx, "list", target, selection.name())?;
         let mut list = self.select(target, &selection, options)?;
         self.convert_list(target.kind, &selection, &mut list).await?;
         Ok(list)

@@ -33,7 +33,7 @@ impl Registry {
         mut review: Value,
     ) -> Result<Object, ApiError> {
         let kind = target.kind;
-        self.authorise(&cx.user, "create", target, "")?;
+        self.authorise(cx, "create", target, "")?;
         check::place(target, &mut review)?;
         check::conform(cx, kind.schema, kind.kind, &mut review)?;
         check::place(target, &mut review)?;

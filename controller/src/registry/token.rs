@@ -22,7 +22,7 @@ impl Registry {
         target: &Target<'_>,
         mut request: Value,
     ) -> Result<Object, ApiError> {
-        self.authorise(&cx.user, "create", target, target.name)?;
+        self.authorise(cx, "create", target, target.name)?;
         check::as_type("authentication.k8s.io/v1", "TokenRequest", &mut request)?;
         check::conform(cx, SCHEMA, "TokenRequest", &mut request)?;
         let account = self.current(&Target { subresource: "", ..*target })?.value();

@@ -28,7 +28,7 @@ impl Registry {
     /// Replaces the object or its subresource. A `resourceVersion` in the object is a precondition; without one the
     /// last writer wins.
     pub async fn update(&self, cx: &Context, target: &Target<'_>, object: Value) -> Result<Object, ApiError> {
-        self.authorise(&cx.user, "update", target, target.name)?;
+        self.authorise(cx, "update", target, target.name)?;
         let mut object = object;
         if target.subresource == "scale" {
             check::as_type("autoscaling/v1", "Scale", &mut object)?;

@@ -62,7 +62,7 @@ impl Registry {
             fields = format!("metadata.name={}", target.name);
         }
         let selection = Selection::parse(target.kind, &options.label_selector, &fields)?;
-        self.authorise(&cx.user, "watch", target, selection.name())?;
+        self.authorise(cx, "watch", target, selection.name())?;
         check_options(options)?;
         let asked = revision(&options.resource_version)?;
         let initial = options.send_initial_events.unwrap_or(asked == Revision::ZERO);

@@ -35,9 +35,12 @@ pub struct ReadOptions {
 /// A log cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The container has written none, or has no earlier run.
-    #[error("{0}")]
-    Absent(&'static str),
+    /// The container has never run.
+    #[error("the container has not been started")]
+    NotStarted,
+    /// The container has no earlier run.
+    #[error("the container has not run before")]
+    NoPrevious,
     /// The files.
     #[error("the log cannot be read")]
     Io(#[from] io::Error),
@@ -68,10 +71,10 @@ impl LogReader {
         let bell = bell.map(|bell| bell.subscribe());
         let (shown, all) = listing(&directory, bell.as_ref());
         let newest = shown.map(|shown| shown.run).or(all.last().map(|(run, _, _)| *run));
-        let newest = newest.ok_or(ReadError::Absent("the container has not been started"))?;
+        let newest = newest.ok_or(ReadError::NotStarted)?;
         let run = if options.previous {
             let earlier = all.iter().map(|(run, _, _)| *run).filter(|run| *run < newest).max();
-            earlier.ok_or(ReadError::Absent("previous terminated container not found"))?
+            earlier.ok_or(ReadError::NoPrevious)?
         } else {
             newest
         };

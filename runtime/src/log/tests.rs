@@ -83,14 +83,14 @@ async fn lines_tails_and_limits() {
 #[tokio::test]
 async fn the_previous_run_is_kept_and_older_ones_go() {
     let fixture = Fixture::new(Limits::default());
-    assert!(matches!(fixture.read(ReadOptions::default()).await, Err(ReadError::Absent(_))));
+    assert!(matches!(fixture.read(ReadOptions::default()).await, Err(ReadError::NotStarted)));
     for number in 0..3 {
         let run = fixture.run(number);
         run.say(&format!("run {number}\n")).await;
         run.end().await;
         let previous = fixture.read(ReadOptions { previous: true, ..Default::default() }).await;
         match number {
-            0 => assert!(matches!(previous, Err(ReadError::Absent(_)))),
+            0 => assert!(matches!(previous, Err(ReadError::NoPrevious))),
             number => assert_eq!(previous.expect("there"), format!("run {}\n", number - 1)),
         }
     }

@@ -106,11 +106,12 @@ async fn read(
                     &format!("container {container:?} not found in pod {:?}", key.name),
                 );
             }
-            let key = LogKey::new(namespace, &key.name, &pod.metadata.uid, container);
+            let log = LogKey::new(namespace, &key.name, &pod.metadata.uid, container);
             if *what == "coreDump" {
-                return core_dump(&host.logs, &key).await;
+                return core_dump(&host.logs, &log).await;
             }
-            container_log(request.uri().query().unwrap_or_default(), &host.logs, &key).await
+            let named = format!("container {container:?} in pod {:?}", key.name);
+            container_log(request.uri().query().unwrap_or_default(), &host.logs, &log, &named).await
         }
         _ => text(StatusCode::NOT_FOUND, "not found"),
     }
@@ -122,14 +123,17 @@ fn typed(media: &'static str, words: &str) -> Response<Body> {
     response
 }
 
-async fn container_log(query: &str, logs: &Logs, key: &LogKey) -> Response<Body> {
+async fn container_log(query: &str, logs: &Logs, key: &LogKey, named: &str) -> Response<Body> {
     let options = match options(query) {
         Ok(options) => options,
         Err(problem) => return text(StatusCode::BAD_REQUEST, &problem),
     };
     match logs.read(key, options).await {
         Ok(reader) => stream(reader),
-        Err(error @ ReadError::Absent(_)) => text(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(ReadError::NotStarted) => text(StatusCode::BAD_REQUEST, &format!("{named} is waiting to start")),
+        Err(ReadError::NoPrevious) => {
+            text(StatusCode::BAD_REQUEST, &format!("previous terminated {named} not found"))
+        }
         Err(ReadError::Io(error)) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }

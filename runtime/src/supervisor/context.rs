@@ -14,6 +14,7 @@ use crate::log::Audience;
 use crate::net::{HttpServing, PodNet};
 use crate::report::{PodName, Subject};
 use crate::sandbox::{Feed, Running};
+use crate::supervisor::env::Variables;
 use crate::supervisor::host::Host;
 use crate::supervisor::life::Role;
 use crate::supervisor::machine::Event;
@@ -45,6 +46,8 @@ pub struct Active {
     pub audience: Audience,
     /// Its `preStop` has begun.
     pub let_go: AtomicBool,
+    /// Its variables, which stay what they were when it started.
+    pub variables: Variables,
     /// Directories that a handler opens anew for each instance.
     #[allow(dead_code, reason = "held for its drop")]
     pub holds: Vec<std::os::fd::OwnedFd>,

@@ -157,11 +157,12 @@ pub(super) async fn exec(
     container: &Container,
     command: Command,
 ) -> Result<Execution, ExecError> {
-    if context.active.lock()[index].is_none() {
-        return Err(ExecError::NotFound(container.name.clone()));
-    }
+    let active = context.active.lock()[index].clone();
+    let active = active.ok_or_else(|| ExecError::NotFound(container.name.clone()))?;
     let failed = |failure: Failure| ExecError::Failed(failure.message);
-    let prepared = run::prepare(context, index, container).await.map_err(failed)?;
+    // What has changed in Services and ConfigMaps since it started is not its to know.
+    let known = Some(active.variables.clone());
+    let prepared = run::prepare(context, index, container, known).await.map_err(failed)?;
     let Command { args, stdin, stdout, stderr } = command;
     let code = match is_tool(&args, prepared.program()) {
         true => toolbox(context).await?,

@@ -225,17 +225,22 @@ impl Prepared {
     }
 }
 
-/// Finds out what a container's instances get: code, arguments, variables, directories, network.
+/// Finds out what a container's instances get: code, arguments, variables (if they are not `known`), directories,
+/// network.
 pub async fn prepare(
     context: &Arc<Context>,
     index: usize,
     container: &Container,
+    known: Option<Variables>,
 ) -> Result<Prepared, Failure> {
     let host = &context.host;
     let pod = context.pod.load_full();
     let image = context.images.lock()[index].clone().ok_or_else(|| create("the image is gone"))?;
     let net = context.net.get().cloned().ok_or_else(|| create("the Pod has no network"))?;
-    let variables = environment(context, &pod, container, &image)?;
+    let variables = match known {
+        Some(variables) => variables,
+        None => environment(context, &pod, container, &image)?,
+    };
     let args = env::arguments(container, &image.run, &image.name, &variables);
     let expand = |mount: &VolumeMount| match mount.sub_path_expr.as_str() {
         "" => mount.sub_path.clone(),
@@ -276,7 +281,7 @@ async fn begin(
     run: u32,
 ) -> Result<Begun, Failure> {
     let host = &context.host;
-    let prepared = prepare(context, index, container).await?;
+    let prepared = prepare(context, index, container, None).await?;
     if let Some(file) = &prepared.message {
         file.clear().map_err(create)?;
     }
@@ -315,7 +320,8 @@ async fn begin(
     };
     let serving = parking_lot::Mutex::new(serving);
     let let_go = AtomicBool::new(false);
-    let active = Active { running, serving, feed, audience, let_go, holds: prepared.holds };
+    let (variables, holds) = (prepared.variables, prepared.holds);
+    let active = Active { running, serving, feed, audience, let_go, variables, holds };
     Ok(Begun { active, message: prepared.message, log })
 }
 

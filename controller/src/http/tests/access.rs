@@ -396,11 +396,17 @@ async fn the_audit_log_says_who_did_what_and_no_secret() {
         (&made["verb"], &made["user"]["username"], &made["responseStatus"]["code"]),
         (&json!("create"), &json!("admin"), &json!(201))
     );
+    assert_eq!(
+        made["annotations"],
+        json!({"authorization.k8s.io/decision": "allow", "authorization.k8s.io/reason": ""})
+    );
     let turned = events.iter().find(|event| event["responseStatus"]["code"] == 401).unwrap();
     assert_eq!((&turned["user"], &turned["sourceIPs"]), (&json!({}), &json!(["127.0.0.1"])));
     let acted = events.last().unwrap();
     assert_eq!(acted["impersonatedUser"]["username"], "ann");
     assert_eq!(acted["userAgent"], "probe/1");
+    assert_eq!(acted["annotations"]["authorization.k8s.io/decision"], "forbid");
+    assert!(turned["annotations"].is_null(), "nobody asked for anything");
     assert_eq!(
         acted["objectRef"],
         json!({"resource": "deployments", "apiGroup": "apps", "apiVersion": "v1", "namespace": "default",

@@ -267,7 +267,14 @@ async fn openapi_describes_custom_resources() {
     );
     let path = &document["paths"]["/apis/example.com/v1/namespaces/{namespace}/widgets/{name}"]["patch"];
     assert!(path["parameters"].as_array().unwrap().iter().any(|p| p["name"] == "fieldValidation"));
+    // Where it is named kubectl sends it, and custom resources have no strategies.
+    let media: Vec<&String> = path["requestBody"]["content"].as_object().unwrap().keys().collect();
+    let expected =
+        ["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"];
+    assert_eq!(media, expected);
     let old = api.get("/openapi/v2").await.expect(200);
+    let path = &old["paths"]["/apis/example.com/v1/namespaces/{namespace}/widgets/{name}"]["patch"];
+    assert_eq!(path["consumes"], json!(expected));
     assert!(
         old["definitions"]["com.example.v1.Widget"]["properties"]["spec"]["x-kubernetes-validations"]
             .is_null()

@@ -5,6 +5,7 @@ mod access;
 mod admission;
 mod aggregation;
 mod apply;
+mod audit;
 mod autoscaler;
 mod conversion;
 mod custom_metrics;

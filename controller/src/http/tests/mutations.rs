@@ -109,3 +109,22 @@ async fn what_cannot_be_made_is_refused_or_passed_over() {
         assert_eq!(make(&api, "m").await.expect(201)["data"], json!({"a": "1"}));
     }
 }
+
+#[tokio::test]
+async fn what_is_atomic_is_no_part_that_can_be_applied() {
+    let api = Api::new().await;
+    let arguments =
+        "Object{spec: Object.spec{containers: [Object.spec.containers{name: 'main', args: ['x']}]}}";
+    policy(&api, "p", "pods", json!({"mutations": [part(arguments)]})).await;
+    let refused = api.call(Method::POST, PODS, pod("web")).await;
+    let message = refused.message();
+    assert_eq!(refused.code, 422, "{message}");
+    let expected = "error applying patch: invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: \
+                    .spec.containers[0].args";
+    assert!(message.ends_with(expected), "{message}");
+    // Operations may.
+    let add = "[JSONPatch{op: 'add', path: '/spec/containers/0/args', value: ['x']}]";
+    policy(&api, "p", "pods", json!({"mutations": [operations(add)]})).await;
+    let made = api.make(PODS, pod("web")).await;
+    assert_eq!(made["spec"]["containers"][0]["args"], json!(["x"]));
+}

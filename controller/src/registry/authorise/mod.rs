@@ -21,6 +21,10 @@ use crate::identity::{GROUP_IN_PROCESS, GROUP_MASTERS, User};
 use crate::registry::authorise::index::Binding;
 use crate::registry::{ApiError, Context, Registry, Target};
 
+/// The annotations of the audit log that say what was decided, and why.
+const DECISION: &str = "authorization.k8s.io/decision";
+const REASON: &str = "authorization.k8s.io/reason";
+
 /// Whether something is allowed, and why.
 #[derive(Debug)]
 pub enum Decision {
@@ -51,30 +55,35 @@ impl Decision {
 impl Registry {
     /// Refuses what the caller may not do with the target.
     pub fn authorise_for(&self, cx: &Context, verb: &str, target: &Target<'_>) -> Result<(), ApiError> {
-        self.authorise(&cx.user, verb, target, target.name)
+        self.authorise(cx, verb, target, target.name)
     }
 
-    /// Refuses what the user may not do. `name` is the name of the target where it is known from elsewhere, such as a
+    /// Refuses what the caller may not do. `name` is the name of the target where it is known from elsewhere, such as a
     /// field selector.
     pub(crate) fn authorise(
         &self,
-        user: &User,
+        cx: &Context,
         verb: &str,
         target: &Target<'_>,
         name: &str,
     ) -> Result<(), ApiError> {
         let access = Access::to(verb, target, name);
         let is_posted = verb == "create" && target.name.is_empty();
-        if !is_posted || self.is_own(user, &Action::Objects(access)) {
-            return self.authorise_action(user, &Action::Objects(access));
+        if !is_posted || self.is_own(&cx.user, &Action::Objects(access)) {
+            return self.authorise_action(cx, &Action::Objects(access));
         }
         // The name in a body is no reason to allow anything: rules with names are about paths with names.
-        self.authorise_action(user, &Action::Objects(Access { name: "", ..access }))
+        self.authorise_action(cx, &Action::Objects(Access { name: "", ..access }))
     }
 
-    /// Refuses what the user may not do.
-    pub fn authorise_action(&self, user: &User, action: &Action<'_>) -> Result<(), ApiError> {
-        match self.decide(user, action)? {
+    /// Refuses what the caller may not do, and tells the audit log.
+    pub fn authorise_action(&self, cx: &Context, action: &Action<'_>) -> Result<(), ApiError> {
+        let user = &cx.user;
+        let decision = self.decide(user, action)?;
+        let word = if decision.is_allowed() { "allow" } else { "forbid" };
+        cx.annotations.add(DECISION, || word.to_owned());
+        cx.annotations.add(REASON, || decision.reason(user));
+        match decision {
             Decision::Refused(trouble) => Err(action.refusal(user, &trouble)),
             Decision::Own | Decision::Granted(_) => Ok(()),
         }

@@ -52,11 +52,13 @@ impl fmt::Display for LevelVersion {
     }
 }
 
-/// What counts in a namespace. Audit is left to the audit log, which has no place for it.
+/// What counts in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Policy {
     /// What is refused.
     pub enforce: LevelVersion,
+    /// What the audit log is told of.
+    pub audit: LevelVersion,
     /// What is warned of.
     pub warn: LevelVersion,
 }
@@ -72,14 +74,18 @@ impl Policy {
             (if broken { Some(fallback) } else { level }, broken, version)
         };
         let (enforce, enforce_broken, enforce_version) = mode("enforce", Level::Restricted);
-        mode("audit", Level::Privileged);
+        let (audit, _, audit_version) = mode("audit", Level::Privileged);
         let (warn, _, warn_version) = mode("warn", Level::Privileged);
         let enforced = LevelVersion {
             level: enforce.unwrap_or(Level::Privileged),
             version: enforce_version.unwrap_or(None),
         };
-        let mut warned =
-            LevelVersion { level: warn.unwrap_or(Level::Privileged), version: warn_version.unwrap_or(None) };
+        let wished = |level: Option<Level>, version: Option<Option<u32>>| LevelVersion {
+            level: level.unwrap_or(Level::Privileged),
+            version: version.unwrap_or(None),
+        };
+        let audit = wished(audit, audit_version);
+        let mut warned = wished(warn, warn_version);
         // Who enforces something stricter than he warns of is warned of that too, of templates for example.
         if warn.is_none() && enforce.is_some() && !enforce_broken && enforced.level > warned.level {
             warned.level = enforced.level;
@@ -87,12 +93,12 @@ impl Policy {
                 warned.version = enforced.version;
             }
         }
-        (Policy { enforce: enforced, warn: warned }, errors)
+        (Policy { enforce: enforced, audit, warn: warned }, errors)
     }
 
-    /// Whether everything is allowed and nothing is warned of.
+    /// Whether everything is allowed and nobody is told of anything.
     pub(super) fn is_privileged(&self) -> bool {
-        self.enforce.level == Level::Privileged && self.warn.level == Level::Privileged
+        [self.enforce, self.audit, self.warn].iter().all(|one| one.level == Level::Privileged)
     }
 }
 

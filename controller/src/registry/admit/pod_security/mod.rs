@@ -22,6 +22,10 @@ use crate::registry::admit::{Mutation, Operation, Plugin, Request, Validation};
 /// The most Pods of a namespace that are looked at when its labels change.
 const PODS: usize = 3000;
 
+/// The annotations of the audit log that say what was enforced, and what breaks the standard that is audited.
+const ENFORCED: &str = "pod-security.kubernetes.io/enforce-policy";
+const VIOLATIONS: &str = "pod-security.kubernetes.io/audit-violations";
+
 /// Kinds that carry a template for Pods, and where.
 const TEMPLATES: &[(&str, &str, &[&str])] = &[
     ("", "podtemplates", &["template"]),
@@ -62,11 +66,15 @@ fn validate(request: &Request<'_>, object: &Value) -> Result<(), ApiError> {
     let labels = namespace.header().labels;
     let (policy, _) = Policy::of(|label| labels.get(label).map(AsRef::as_ref));
     if policy.is_privileged() {
+        if template(request.kind()).is_none() {
+            request.cx.annotations.add(ENFORCED, || policy.enforce.to_string());
+        }
         return Ok(());
     }
     match template(request.kind()) {
         Some(path) => {
             if let Some(template) = at(object, path) {
+                audit(request, &policy, template);
                 warn(request, &policy, &evaluate(policy.warn, template));
             }
             Ok(())
@@ -77,6 +85,8 @@ fn validate(request: &Request<'_>, object: &Value) -> Result<(), ApiError> {
 }
 
 fn pod(request: &Request<'_>, policy: &Policy, pod: &Value) -> Result<(), ApiError> {
+    request.cx.annotations.add(ENFORCED, || policy.enforce.to_string());
+    audit(request, policy, pod);
     let findings = evaluate(policy.enforce, pod);
     if !findings.is_empty() {
         let why = format!("violates PodSecurity \"{}\": {}", policy.enforce, in_detail(&findings));
@@ -84,6 +94,15 @@ fn pod(request: &Request<'_>, policy: &Policy, pod: &Value) -> Result<(), ApiErr
     }
     warn(request, policy, &evaluate(policy.warn, pod));
     Ok(())
+}
+
+/// Tells the audit log what breaks the standard that is audited.
+fn audit(request: &Request<'_>, policy: &Policy, pod: &Value) {
+    let findings = evaluate(policy.audit, pod);
+    if !findings.is_empty() {
+        let text = || format!("would violate PodSecurity \"{}\": {}", policy.audit, in_detail(&findings));
+        request.cx.annotations.add(VIOLATIONS, text);
+    }
 }
 
 fn warn(request: &Request<'_>, policy: &Policy, findings: &[Finding]) {

@@ -18,6 +18,10 @@ pub(super) struct Binding {
     pub denies: bool,
     /// Whether a denial is a warning.
     pub warns: bool,
+    /// Whether the audit log is told of a denial.
+    pub audits: bool,
+    /// All of these, as they are written.
+    pub actions: Vec<Value>,
     resources: Option<Constraints>,
     params: Option<Params>,
 }
@@ -41,6 +45,8 @@ impl Binding {
             policy: text(spec, &["policyName"]).to_owned(),
             denies: acts("Deny"),
             warns: acts("Warn"),
+            audits: acts("Audit"),
+            actions: items(spec, &["validationActions"]).to_vec(),
             resources: (!resources.is_null()).then(|| Constraints::of(resources)),
             params: Params::of(&spec["paramRef"]),
         }

@@ -18,6 +18,7 @@ pub(super) struct Definition {
     conditions: Named,
     variables: Named,
     validations: Vec<Rule>,
+    notes: Vec<Note>,
     /// Whether what cannot be evaluated is no denial.
     ignores: bool,
 }
@@ -30,17 +31,62 @@ struct Rule {
     reason: String,
 }
 
+/// What the audit log is told of every request that the policy is about.
+struct Note {
+    key: String,
+    expression: Expression,
+}
+
+/// The longest text that the audit log is told, in bytes.
+const LONGEST: usize = 10 * 1024;
+
+/// What a policy says to a request.
+#[derive(Default)]
+pub(super) struct Judgement {
+    /// Why the request is denied, if it is.
+    pub denials: Vec<Denial>,
+    /// What the audit log is to be told, by keys.
+    pub notes: Vec<(String, String)>,
+}
+
 /// Why a request is denied.
 pub(super) struct Denial {
     /// In words.
     pub message: String,
     /// In one word, as the policy says.
     pub reason: String,
+    /// Which of its rules denies.
+    pub rule: usize,
 }
 
 impl Denial {
     fn new(message: String) -> Denial {
-        Denial { message, reason: "Invalid".to_owned() }
+        Denial { message, reason: "Invalid".to_owned(), rule: 0 }
+    }
+}
+
+impl Note {
+    fn of(note: &Value) -> Note {
+        let expression = Expression::new(text(note, &["valueExpression"]));
+        Note { key: text(note, &["key"]).to_owned(), expression }
+    }
+
+    /// What is told; nothing is not.
+    fn told<'a>(&'a self, scene: &Scene<'a>) -> Result<Option<String>, String> {
+        let expression = &self.expression.text;
+        match self.expression.evaluate(scene) {
+            Ok(Cel::Null) => Ok(None),
+            Ok(Cel::Text(text)) => {
+                let text = text.trim();
+                let end = (0..=text.len().min(LONGEST)).rev().find(|end| text.is_char_boundary(*end));
+                Ok(Some(text[..end.unwrap_or(0)].to_owned()).filter(|text| !text.is_empty()))
+            }
+            Ok(other) => Err(format!(
+                "valueExpression '{expression}' resulted in unsupported return type: {}. Return type must be either string or null.",
+                other.type_name()
+            )),
+            Err(why) => Err(format!("valueExpression '{expression}' resulted in error: {why}")),
+        }
     }
 }
 
@@ -86,6 +132,7 @@ impl Definition {
             conditions: Named::at(spec, "matchConditions"),
             variables: Named::at(spec, "variables"),
             validations: items(spec, &["validations"]).iter().map(Rule::of).collect(),
+            notes: items(spec, &["auditAnnotations"]).iter().map(Note::of).collect(),
             ignores: text(spec, &["failurePolicy"]) == "Ignore",
         }
     }
@@ -95,20 +142,33 @@ impl Definition {
         self.constraints.match_rules(request, object)
     }
 
-    /// Why the policy denies what it sees.
-    pub(super) fn judge(&self, view: &View<'_>, params: &Value) -> Vec<Denial> {
+    /// What the policy says to what it sees.
+    pub(super) fn judge(&self, view: &View<'_>, params: &Value) -> Judgement {
         let scene = view.scene(params, &self.variables);
+        let mut judgement = Judgement::default();
         match self.conditions.hold(&scene) {
             Ok(true) => {}
-            Ok(false) => return Vec::new(),
-            Err(why) => return self.broken(why),
+            Ok(false) => return judgement,
+            Err(why) => {
+                judgement.denials = self.broken(why);
+                return judgement;
+            }
         }
-        let judged = self.validations.iter().flat_map(|rule| match rule.expression.holds(&scene) {
-            Ok(true) => Vec::new(),
-            Ok(false) => vec![Denial { message: rule.told(&scene), reason: rule.reason.clone() }],
-            Err(why) => self.broken(why),
-        });
-        judged.collect()
+        for (place, rule) in self.validations.iter().enumerate() {
+            let denials = match rule.expression.holds(&scene) {
+                Ok(true) => Vec::new(),
+                Ok(false) => vec![Denial { reason: rule.reason.clone(), ..Denial::new(rule.told(&scene)) }],
+                Err(why) => self.broken(why),
+            };
+            judgement.denials.extend(denials.into_iter().map(|denial| Denial { rule: place, ..denial }));
+        }
+        for note in &self.notes {
+            match note.told(&scene) {
+                Ok(told) => judgement.notes.extend(told.map(|told| (note.key.clone(), told))),
+                Err(why) => judgement.denials.extend(self.broken(why)),
+            }
+        }
+        judgement
     }
 
     /// What becomes of something that cannot be evaluated.

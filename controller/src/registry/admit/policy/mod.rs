@@ -8,9 +8,10 @@ mod binding;
 mod definition;
 mod mutation;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::registry::admit::cache::Cache;
 use crate::registry::admit::expression::View;
@@ -19,6 +20,9 @@ use crate::registry::admit::policy::definition::{Definition, Denial};
 use crate::registry::admit::policy::mutation::Mutations;
 use crate::registry::admit::{Mutation, Operation, Plugin, Request, Validation};
 use crate::registry::{ApiError, Cause, Reason};
+
+/// The annotation of the audit log that says which rule was broken, where a binding says so.
+const FAILURE: &str = "validation.policy.admission.k8s.io/validation_failure";
 
 /// Kinds that no policy is about: itself, and questions.
 const EXEMPT: &[(&str, &[&str])] = &[
@@ -130,17 +134,23 @@ fn validate(request: &Request<'_>, object: &Value) -> Result<(), ApiError> {
     let definitions = policies(request).definitions.current(store);
     let bindings = policies(request).bindings.current(store);
     let mut view = None;
+    let mut allowed = Ok(());
     for definition in definitions.iter().filter(|definition| definition.concerns(request, object)) {
         let mut bound = bindings.iter().filter(|binding| binding.policy == definition.name).peekable();
         if bound.peek().is_none() {
             continue;
         }
         let view = view.get_or_insert_with(|| View::of(request, object));
+        let mut notes: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for binding in bound.filter(|binding| binding.concerns(request, object)) {
-            enforce(request, definition, binding, view)?;
+            // The first refusal counts; the audit log is told of all policies.
+            allowed = allowed.and(enforce(request, definition, binding, view, &mut notes));
+        }
+        for (key, values) in notes {
+            request.cx.annotations.add(&format!("{}/{key}", definition.name), || values.join(", "));
         }
     }
-    Ok(())
+    allowed
 }
 
 fn enforce(
@@ -148,14 +158,32 @@ fn enforce(
     definition: &Definition,
     binding: &Arc<Binding>,
     view: &View<'_>,
+    notes: &mut BTreeMap<String, Vec<String>>,
 ) -> Result<(), ApiError> {
-    let denials = match binding.params(request, definition.params.as_ref()) {
-        Ok(params) => params.iter().flat_map(|params| definition.judge(view, params)).collect(),
-        Err(why) => definition.broken(format!("failed to configure binding: {why}")),
-    };
+    let mut denials = Vec::new();
+    match binding.params(request, definition.params.as_ref()) {
+        Ok(all) => {
+            for params in &all {
+                let judgement = definition.judge(view, params);
+                denials.extend(judgement.denials);
+                for (key, told) in judgement.notes {
+                    let known = notes.entry(key).or_default();
+                    if !known.contains(&told) {
+                        known.push(told);
+                    }
+                }
+            }
+        }
+        Err(why) => denials = definition.broken(format!("failed to configure binding: {why}")),
+    }
     let (policy, name) = (&definition.name, &binding.name);
-    if binding.warns {
-        for Denial { message, .. } in &denials {
+    for Denial { message, rule, .. } in &denials {
+        if binding.audits {
+            let failure = json!([{"message": message, "policy": policy, "binding": name, "expressionIndex": rule,
+                "validationActions": binding.actions}]);
+            request.cx.annotations.add(FAILURE, || failure.to_string());
+        }
+        if binding.warns {
             request.cx.warnings.add(format!(
                 "Validation failed for ValidatingAdmissionPolicy '{policy}' with binding '{name}': {message}"
             ));

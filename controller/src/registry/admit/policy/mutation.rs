@@ -139,7 +139,8 @@ impl Mutations {
     }
 }
 
-/// Merges a part into an object by its schema. A field that the schema does not know is an error.
+/// Merges a part into an object by its schema. A field that the schema does not know is an error, and one that it calls
+/// atomic: of that nothing would be left but what the part says.
 fn merge(request: &Request<'_>, object: &mut Value, mut part: Value) -> Result<(), String> {
     let kind = request.kind();
     if !part.is_object() {
@@ -151,8 +152,15 @@ fn merge(request: &Request<'_>, object: &mut Value, mut part: Value) -> Result<(
     let strict =
         Context { field_validation: FieldValidation::Strict, ..Context::new(request.cx.user.clone()) };
     check::form(&strict, kind, &mut part).map_err(|error| error.message)?;
-    let owners = meta::unset(object, "managedFields");
     let version = kind.version_of_definition();
+    let atomics = patch::atomics(&part, schema_of(kind, version.as_deref()));
+    if !atomics.is_empty() {
+        let paths = atomics.join(", ");
+        return Err(format!(
+            "error applying patch: invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: {paths}"
+        ));
+    }
+    let owners = meta::unset(object, "managedFields");
     let writer = Writer {
         manager: "admission",
         subresource: "",

@@ -37,6 +37,10 @@ pub(super) async fn ask(request: &Request<'_>, hook: &Hook, object: &Value) -> R
     let answer = answer.map_err(|why| Refused::Unreachable(format!("failed to call webhook: {why}")))?;
     let response = understand(&answer, &uid)
         .map_err(|why| Refused::Unreachable(format!("received invalid webhook response: {why}")))?;
+    for (key, value) in response["auditAnnotations"].as_object().into_iter().flatten() {
+        let value = || value.as_str().unwrap_or_default().to_owned();
+        request.cx.annotations.add(&format!("{}/{key}", hook.name), value);
+    }
     if response["allowed"] != true {
         warn(request, response);
         return Err(Refused::Said(refusal(&hook.name, &response["status"])));
