@@ -205,6 +205,8 @@ async fn dispatch(
     let user = identify(shared, peer, &parts.headers, draft)?;
     let reads = matches!(parts.method, Method::GET | Method::HEAD);
     let _seat = shared.seats.take(&user, if reads { Effort::Read } else { Effort::Write }).await?;
+    let annotations = draft.as_ref().map(Draft::annotations).unwrap_or_default();
+    let cx = Context { annotations, ..Context::new(user) };
     if let Some(remote) = aggregate::whose(&shared.aggregation, parts.uri.path()) {
         *labels = Labels { verb: pod_proxy::verb(&parts.method), ..*labels };
         return aggregate::proxy(shared, &cx, &remote, parts, upgrade, body).await;
@@ -250,8 +252,6 @@ async fn dispatch(
     if let Some(draft) = draft {
         draft.about(verb.name(), place);
     }
-    let annotations = draft.as_ref().map(Draft::annotations).unwrap_or_default();
-    let cx = Context { annotations, ..Context::new(user) };
     if matches!(&*place.subresource, "exec" | "attach") {
         let target = place.target();
         return exec::session(shared, &cx, &target, &query, &parts, upgrade).await;
@@ -296,7 +296,7 @@ fn authenticate(shared: &Shared, peer: &Peer, headers: &HeaderMap) -> Result<Use
 /// What is read at a path without objects.
 fn document(
     shared: &Shared,
-    user: &User,
+    cx: &Context,
     route: &Route<'_>,
     query: &Query<'_>,
     catalogue: &Arc<Catalogue>,
@@ -333,7 +333,7 @@ fn document(
 /// Turns a request of a node into the way on which the server calls it.
 fn tunnel_to(
     shared: &Arc<Shared>,
-    cx: &Context,
+    user: &User,
     node: &str,
     parts: &Parts,
     upgrade: Option<hyper::upgrade::OnUpgrade>,
