@@ -1,20 +1,18 @@
 //! HTTP on the Pod network: a handler of this node is called, anything else gets a connection.
 
-use crate::http::{Body, Handler, HandlerError, InFlight, Request, Response, SharedHandler};
-use crate::net::lobby::Seat;
+use crate::http::{Body, Handler, HandlerError, Request, Response, SharedHandler};
 use crate::net::network::{Inner, Network, Place, join};
 use crate::net::pod::{Pod, Tcp};
 use crate::net::stream::Stream;
 use crate::net::upstream::send_fresh;
+use crate::net::wait::Waited;
 use crate::net::{NetError, outside};
-use crate::table::{Origin, ServicePort, Table, Tally};
+use crate::table::{Origin, ServicePort, Table};
 use futures::future::BoxFuture;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
-use tokio::time::Instant;
 
 /// Why an exchange brought no response.
 #[derive(Debug, thiserror::Error)]
@@ -89,55 +87,6 @@ impl Network {
     }
 }
 
-/// Waits for something that may make a Service take what it has refused.
-pub(crate) struct Wait<'a> {
-    network: &'a Inner,
-    tables: watch::Receiver<u64>,
-    arrivals: watch::Receiver<u64>,
-    begun: Instant,
-    patience: Duration,
-    seat: Option<Seat>,
-}
-
-/// Why there is no sense in waiting on.
-pub(crate) enum Waited {
-    /// Nothing has changed for too long.
-    InVain,
-    /// The Service is scaled to zero and does not come back.
-    Asleep,
-    /// The Service is scaled to zero, and too many wait already.
-    Crowded,
-}
-
-impl<'a> Wait<'a> {
-    /// Begins. Whatever changes from now on is heard.
-    pub(crate) fn new(network: &'a Inner, patience: Duration) -> Wait<'a> {
-        let (tables, arrivals) = (network.tables.subscribe(), network.arrivals());
-        Wait { network, tables, arrivals, begun: Instant::now(), patience, seat: None }
-    }
-
-    /// Returns when it makes sense to try again. The port is as it was at the last trial.
-    pub(crate) async fn again(&mut self, port: &ServicePort) -> Result<(), Waited> {
-        let asleep = port.is_asleep();
-        if !asleep && self.seat.take().is_some() {
-            // An endpoint that has just come may not listen yet.
-            self.begun = Instant::now();
-        }
-        if asleep && self.seat.is_none() {
-            self.seat = Some(self.network.lobby.enter(&port.wakers).ok_or(Waited::Crowded)?);
-        }
-        let most = if asleep { self.network.config.limits.hold } else { self.patience };
-        let change = async {
-            tokio::select! {
-                _ = self.tables.changed() => {}
-                _ = self.arrivals.changed() => {}
-            }
-        };
-        let changed = tokio::time::timeout_at(self.begun + most, change).await;
-        changed.map_err(|_| if asleep { Waited::Asleep } else { Waited::InVain })
-    }
-}
-
 impl Inner {
     pub(crate) async fn exchange(
         &self,
@@ -164,7 +113,7 @@ impl Inner {
             Err(ExchangeError::Unsent { request: back, .. }) => request = *back,
             done => return done,
         }
-        let mut wait = Wait::new(self, patience);
+        let mut wait = self.wait(patience);
         loop {
             // Looked at after subscribing, so that nothing is missed in between.
             let port = find(&self.tables.load()).ok_or(ExchangeError::NoService)?;
@@ -293,26 +242,6 @@ impl Handler for Counted {
         };
         let answer = self.handler.call(request);
         Box::pin(async move { Ok(answer.await?.map(|body| body.counted(work))) })
-    }
-}
-
-/// A handler whose calls count as requests.
-pub(crate) struct Tallied {
-    tallies: Vec<Tally>,
-    handler: SharedHandler,
-}
-
-impl Tallied {
-    pub(crate) fn new(tallies: Vec<Tally>, handler: SharedHandler) -> Self {
-        Tallied { tallies, handler }
-    }
-}
-
-impl Handler for Tallied {
-    fn call(&self, request: Request) -> BoxFuture<'static, Result<Response, HandlerError>> {
-        let present: Vec<InFlight> = self.tallies.iter().map(Tally::begin).collect();
-        let answer = self.handler.call(request);
-        Box::pin(async move { Ok(answer.await?.map(|body| present.into_iter().fold(body, Body::counted))) })
     }
 }
 

@@ -19,8 +19,10 @@ mod pipe;
 mod pod;
 mod pod_net;
 mod stream;
+mod tallied;
 mod udp;
 mod upstream;
+mod wait;
 
 pub use config::{Attachment, Config, Limits, PodIdentity};
 pub use error::NetError;

@@ -4,14 +4,15 @@
 use crate::dns::{PodNames, Resolver};
 use crate::http::SharedHandler;
 use crate::net::affinity::Affinities;
-use crate::net::exchange::{Tallied, Wait, Waited};
 use crate::net::lobby::Lobby;
 use crate::net::outside;
 use crate::net::pipe::Pipe;
 use crate::net::pod::{Pod, Tcp};
 use crate::net::pod_net::PodNet;
 use crate::net::stream::Stream;
+use crate::net::tallied::Tallied;
 use crate::net::upstream::Upstreams;
+use crate::net::wait::{Patience, Wait, Waited};
 use crate::net::{Attachment, Config, NetError, PodIdentity};
 use crate::table::{Origin, Protocol, ServicePort, Tables, Tally};
 use parking_lot::RwLock;
@@ -231,6 +232,12 @@ impl Inner {
         }
     }
 
+    /// Waiting for what has just refused, from now on.
+    pub(crate) fn wait(&self, usual: Duration) -> Wait {
+        let patience = Patience { usual, hold: self.config.limits.hold };
+        Wait::new(self.lobby.clone(), self.tables.subscribe(), self.arrivals(), patience)
+    }
+
     fn tally_at(&self, ip: IpAddr) -> Option<Tally> {
         self.pod_at(ip).map(|pod| pod.tally.clone())
     }
@@ -268,7 +275,7 @@ impl Inner {
             done => return done,
         };
         let _present = port.tally.stay();
-        let mut wait = Wait::new(self, WOKEN);
+        let mut wait = self.wait(WOKEN);
         loop {
             let port = self.again(port).ok_or_else(|| refused.clone())?;
             match self.dial_once(&port, from, origin).await {
