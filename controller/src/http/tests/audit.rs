@@ -21,7 +21,7 @@ async fn annotations(path: &Path, resource: &str, name: &str) -> Value {
             let object = &event["objectRef"];
             object["resource"] == resource && (object["name"] == name || event["verb"] == name)
         };
-        if let Some(event) = events.filter(about).last() {
+        if let Some(event) = events.filter(about).next_back() {
             return event["annotations"].clone();
         }
         tokio::task::yield_now().await;
