@@ -293,11 +293,11 @@ async fn what_a_webhook_notes_is_in_the_audit_log() {
         assert_eq!(answer.code, code, "{}", answer.message());
         let told = loop {
             let text = std::fs::read_to_string(&path).unwrap();
-            let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let mut events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
             let is_it = |event: &Value| {
                 event["objectRef"]["resource"] == "configmaps" && event["responseStatus"]["code"] == code
             };
-            if let Some(event) = events.filter(is_it).next_back() {
+            if let Some(event) = events.rfind(is_it) {
                 break event["annotations"]["notes.example.com/checked"].clone();
             }
             tokio::task::yield_now().await;
