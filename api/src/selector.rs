@@ -681,8 +681,8 @@ mod tests {
         &["K notin (S)", "K  notin ( S)", "K!=V", "K != V"],
         &["K", " K "],
         &["!K", "! K "],
-        &["K>V", "K gt V", " K > V "],
-        &["K<V", "K lt V"],
+        &["K>V", " K > V "],
+        &["K<V", "K < V"],
     ];
 
     impl Wish {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use edge_api::catalogue::Catalogue;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -21,6 +21,7 @@ use crate::http::audit::{Audit, Draft};
 use crate::http::body::{Body, Response};
 use crate::http::discovery::Discovered;
 use crate::http::fairness::{Effort, Seats};
+use crate::http::head::{self, Cut, Watch, Watched};
 use crate::http::health::Checks;
 use crate::http::metrics::{Labels, Metrics};
 use crate::http::objects::{Call, Verb};
@@ -44,8 +45,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the headers of a request may take. The reader of HTTP counts from the answer before, so this is also how
 /// long a connection may be idle: as long as kube-apiserver allows, since clients keep connections for the next call.
 const HEADERS: Duration = Duration::from_secs(90);
-/// The largest headers of a request, in bytes.
+/// The largest headers of a request on HTTP/1, in bytes; [`head`] cuts what is larger off before.
 const HEADER_BYTES: usize = 128 * 1024;
+/// The same on HTTP/2: less than the longest URL that can be represented, so that a longer one is refused with a code
+/// and does not break its stream.
+const HEADER_LIST_BYTES: u32 = 64 * 1024;
 /// The longest path with its parameters, in bytes: less than the reader of HTTP takes, so that who sends more is told.
 const URL_BYTES: usize = 60 * 1024;
 /// Requests under way on one connection.
@@ -105,12 +109,20 @@ where
         .max_buf_size(HEADER_BYTES)
         .http2()
         .timer(TokioTimer::new())
-        .max_header_list_size(HEADER_BYTES as u32)
+        .max_header_list_size(HEADER_LIST_BYTES)
         .max_concurrent_streams(STREAMS);
     let draining = shared.draining.clone();
-    let service = service_fn(move |request| {
-        let (shared, peer) = (shared.clone(), peer.clone());
-        async move { Ok::<_, Infallible>(answer(shared, peer, request).await) }
+    let watch = Watch::default();
+    let stream = Watched::new(stream, watch.clone());
+    let service = service_fn(move |request: Request<Incoming>| {
+        if request.version() == Version::HTTP_2 {
+            watch.end();
+        }
+        let (shared, peer, watch) = (shared.clone(), peer.clone(), watch.clone());
+        async move {
+            let response = answer(shared, peer, request, watch.cut()).await;
+            Ok::<_, Infallible>(watch.answer(response))
+        }
     });
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);
@@ -133,14 +145,19 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty()).then(|| token.trim())
 }
 
-async fn answer(shared: Arc<Shared>, peer: Peer, request: Request<Incoming>) -> Response {
+async fn answer(shared: Arc<Shared>, peer: Peer, request: Request<Incoming>, cut: Option<Cut>) -> Response {
     let begun = Instant::now();
     let accept = request.headers().get(header::ACCEPT).cloned();
     let failure =
         |error: &ApiError| reply::failure(error, accept.as_ref().and_then(|accept| accept.to_str().ok()));
     let mut labels = Labels { verb: "other", group: "", resource: "", code: 0 };
     let mut draft = shared.audit.as_ref().and_then(|_| draft(&shared, &peer, &request));
-    let answering = dispatch(&shared, &peer, request, &mut labels, &mut draft);
+    let answering = async {
+        match cut {
+            Some(cut) => Err(too_large(cut)),
+            None => dispatch(&shared, &peer, request, &mut labels, &mut draft).await,
+        }
+    };
     let mut response = match tokio::time::timeout(PATIENCE, answering).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => failure(&error),
@@ -159,6 +176,24 @@ async fn answer(shared: Arc<Shared>, peer: Peer, request: Request<Incoming>) -> 
     let caching = response.headers_mut().entry(header::CACHE_CONTROL);
     caching.or_insert(HeaderValue::from_static("no-cache, private"));
     response
+}
+
+/// Why a request is not even read.
+fn too_large(cut: Cut) -> ApiError {
+    let (code, name, message) = match cut {
+        Cut::Line => {
+            (414, "RequestURITooLong", format!("the URL is too long; the limit is {URL_BYTES} bytes"))
+        }
+        Cut::Fields => {
+            let message = format!(
+                "the headers are too large; the limits are {} bytes and {} lines",
+                head::HEAD,
+                head::LINES
+            );
+            (431, "RequestHeaderFieldsTooLarge", message)
+        }
+    };
+    ApiError::new(Reason::Foreign { code, name: name.into() }, message)
 }
 
 /// The beginning of what the audit log says of a request; nothing for questions about health.

@@ -12,6 +12,7 @@ mod route;
 
 mod audit;
 mod fairness;
+mod head;
 mod impersonate;
 
 mod content;

@@ -16,12 +16,12 @@ const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 async fn annotations(path: &Path, resource: &str, name: &str) -> Value {
     loop {
         let text = std::fs::read_to_string(path).unwrap();
-        let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let about = |event: &Value| {
             let object = &event["objectRef"];
             object["resource"] == resource && (object["name"] == name || event["verb"] == name)
         };
-        if let Some(event) = events.filter(about).last() {
+        if let Some(event) = events.rfind(about) {
             return event["annotations"].clone();
         }
         tokio::task::yield_now().await;

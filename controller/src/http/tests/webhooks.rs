@@ -276,3 +276,32 @@ async fn silence_is_an_error_or_nothing_as_the_webhook_says() {
     );
     api.make(MAPS, config_map("n", "1")).await;
 }
+
+#[tokio::test]
+async fn what_a_webhook_notes_is_in_the_audit_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.log");
+    let api = Api::audited(&path).await;
+    let hooks = Hooks::serve(|_, asked| {
+        let allowed = asked["name"] != "bad";
+        json!({"allowed": allowed, "auditAnnotations": {"checked": if allowed { "yes" } else { "no" }}})
+    })
+    .await;
+    hooks.configure(&api, VALIDATING, "notes", |_| {}).await;
+    for (name, code, checked) in [("good", 201, "yes"), ("bad", 400, "no")] {
+        let answer = api.call(Method::POST, MAPS, config_map(name, "1")).await;
+        assert_eq!(answer.code, code, "{}", answer.message());
+        let told = loop {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let mut events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let is_it = |event: &Value| {
+                event["objectRef"]["resource"] == "configmaps" && event["responseStatus"]["code"] == code
+            };
+            if let Some(event) = events.rfind(is_it) {
+                break event["annotations"]["notes.example.com/checked"].clone();
+            }
+            tokio::task::yield_now().await;
+        };
+        assert_eq!(told, checked);
+    }
+}
