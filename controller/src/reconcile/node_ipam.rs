@@ -137,6 +137,8 @@ impl fmt::Display for Block {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn block(text: &str) -> Block {

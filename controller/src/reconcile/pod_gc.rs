@@ -10,7 +10,7 @@ use edge_api::kinds;
 use edge_api::time::Timestamp;
 use serde_json::json;
 
-use crate::mirror::{Delta, Detail, Name, Object, Pod, World};
+use crate::mirror::{Delta, Detail, GIVEN_UP, Name, Object, Pod, World};
 use crate::reconcile::Controller;
 use crate::reconcile::plan::{Plan, Write};
 
@@ -30,6 +30,7 @@ fn wakes(delta: &Delta, world: &World, wake: &mut dyn FnMut(Name)) {
         Detail::Node((_, None)) => wake(delta.key.clone()),
         Detail::Pod((_, Some(pod))) => {
             match &pod.body.node {
+                _ if is_left(pod) => wake(delta.key.clone()),
                 Some(node) if world.nodes.get("", node).is_none() => wake(Name::new("", node)),
                 None if pod.meta.deleting() => wake(delta.key.clone()),
                 _ => {}
@@ -45,7 +46,8 @@ fn wakes(delta: &Delta, world: &World, wake: &mut dyn FnMut(Name)) {
 fn reconcile(key: &Name, world: &World) -> Plan {
     let mut plan = Plan::nothing();
     if !key.namespace.is_empty() {
-        let pod = world.pods.at(key).filter(|pod| pod.meta.deleting() && pod.body.node.is_none());
+        let goes = |pod: &&Arc<Object<Pod>>| pod.meta.deleting() && pod.body.node.is_none() || is_left(pod);
+        let pod = world.pods.at(key).filter(goes);
         remove(&pod.into_iter().collect::<Vec<_>>(), None, &mut plan);
     } else if key.name.is_empty() {
         let surplus = world.finished.len().saturating_sub(THRESHOLD);
@@ -66,6 +68,11 @@ fn reconcile(key: &Name, world: &World) -> Plan {
     plan
 }
 
+/// Whether a plan of ours that was to remove the Pod ended half-way. Its node may be back by now.
+fn is_left(pod: &Object<Pod>) -> bool {
+    pod.body.given_up && pod.body.finished()
+}
+
 /// Takes Pods away at once. `lost` is the time, if it is because their node is gone.
 fn remove(pods: &[&Arc<Object<Pod>>], lost: Option<Timestamp>, plan: &mut Plan) {
     let unended = pods.iter().filter(|pod| !pod.body.finished());
@@ -81,7 +88,7 @@ fn failed(pod: &Object<Pod>, lost: Option<Timestamp>) -> Write {
         let mut conditions = tree["status"]["conditions"].as_array().cloned().unwrap_or_default();
         conditions.retain(|condition| condition["type"] != DISRUPTED);
         conditions.push(json!({
-            "type": DISRUPTED, "status": "True", "reason": "DeletionByPodGC",
+            "type": DISRUPTED, "status": "True", "reason": GIVEN_UP,
             "message": "PodGC: node no longer exists", "lastTransitionTime": now,
         }));
         tree["status"]["conditions"] = json!(conditions);
@@ -105,6 +112,21 @@ mod tests {
                 "creationTimestamp": "2026-01-01T00:00:00Z"},
             "spec": {"nodeName": node}, "status": {"phase": phase}});
         reconcile(key, &Ledger::with(Timestamp::parse("2026-01-01T01:00:00Z").unwrap(), &[pod]).world())
+    }
+
+    #[test]
+    fn what_was_given_up_goes_although_its_node_is_back() {
+        let left = |phase: &str, reason: &str| {
+            let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default"},
+                "spec": {"nodeName": "there"}, "status": {"phase": phase, "conditions":
+                    [{"type": "DisruptionTarget", "status": "True", "reason": reason}]}});
+            let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "there"}});
+            let world = Ledger::with(Timestamp::from_seconds(0), &[pod, node]).world();
+            reconcile(&Name::new("default", "p"), &world).writes().count()
+        };
+        assert_eq!(left("Failed", GIVEN_UP), 1);
+        assert_eq!(left("Running", GIVEN_UP), 0, "whoever runs it will say how it ended");
+        assert_eq!(left("Failed", "PreemptionByScheduler"), 0);
     }
 
     #[test]

@@ -98,6 +98,9 @@ pub struct NodeAffinity {
     pub preferred: Vec<PreferredTerm>,
 }
 
+/// The reason of the condition `DisruptionTarget` of a Pod whose node is gone.
+pub const GIVEN_UP: &str = "DeletionByPodGC";
+
 /// A claim that a Pod uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodClaim {
@@ -153,6 +156,8 @@ pub struct Pod {
     pub nominated: Option<String>,
     /// Whether it has been told that it makes room.
     pub disrupted: bool,
+    /// Whether that is because its node is gone, after which nobody runs it.
+    pub given_up: bool,
     /// Its containers' images, as nodes report them; of Pods without a node only.
     pub images: Vec<String>,
     /// The claims of its volumes.
@@ -282,6 +287,7 @@ struct Status {
 struct ConditionForm {
     r#type: String,
     status: String,
+    reason: String,
     message: String,
     last_transition_time: Option<Timestamp>,
 }
@@ -305,6 +311,7 @@ impl Shape for Pod {
         let Form { metadata, mut spec, status } = serde_json::from_slice(source)?;
         let condition = |kind: &str| status.conditions.iter().find(|c| c.r#type == kind);
         let ready = condition("Ready");
+        let disrupted = condition("DisruptionTarget").filter(|c| c.status == "True");
         let scheduled = condition("PodScheduled").filter(|c| c.status == "False");
         let mut ips: Vec<String> = status.pod_ips.into_iter().map(|a| a.ip).collect();
         if ips.is_empty() && !status.pod_ip.is_empty() {
@@ -322,7 +329,8 @@ impl Shape for Pod {
             load: load(&spec.containers, &spec.init_containers, spec.overhead.as_ref()),
             preempts: spec.preemption_policy != "Never",
             nominated: Some(status.nominated_node_name).filter(|node| free && !node.is_empty()),
-            disrupted: condition("DisruptionTarget").is_some_and(|c| c.status == "True"),
+            disrupted: disrupted.is_some(),
+            given_up: disrupted.is_some_and(|c| c.reason == GIVEN_UP),
             requests: effective(&spec.containers, &spec.init_containers, spec.overhead.as_ref()),
             ports: ports(&spec.containers, &spec.init_containers, spec.host_network),
             affinity: affinity(spec.affinity),
