@@ -53,7 +53,7 @@ pub fn of<'a>(pod: &Object<Pod>, world: &'a World) -> Vec<Wish<'a>> {
         Some(Wish { claim, class, there, chosen })
     };
     let mut wishes: Vec<Wish<'a>> = claims.filter_map(wish).collect();
-    wishes.sort_by(|a, b| a.claim.body.request.cmp(&b.claim.body.request));
+    wishes.sort_by_key(|wish| wish.claim.body.request);
     wishes
 }
 
