@@ -495,7 +495,10 @@ fn a_claim_that_waits_for_its_pod_is_told_the_node_and_the_pod_goes_there_once_i
     // What is there goes before what is to be made, and where there is nothing the Pod waits.
     later["provisioner"] = json!("kubernetes.io/no-provisioner");
     let there = volume("there", "b", json!({"storageClassName": "later"}));
-    assert_eq!(wished(&objects(&later, &[there.clone()])), [pair("there", "data"), pair("default/p", "b")]);
+    assert_eq!(
+        wished(&objects(&later, std::slice::from_ref(&there))),
+        [pair("there", "data"), pair("default/p", "b")]
+    );
     let small = volume("small", "b", json!({"storageClassName": "later", "capacity": {"storage": "0"}}));
     let mut large = objects(&later, &[small]);
     large[3]["spec"]["resources"] = json!({"requests": {"storage": "1"}});
