@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use crate::cluster::{Cluster, Options, Output, Shape};
-use crate::tool;
+use crate::{eventually, tool};
 
 /// The versions that are driven: the oldest that is promised and the newest there is.
 pub const VERSIONS: [&str; 2] = ["kubectl-1_32", "kubectl-1_37"];
@@ -67,6 +67,22 @@ impl Kubectl<'_> {
     #[track_caller]
     pub fn run(&self, line: &str) -> String {
         self.output(line).checked().unwrap_or_else(|text| panic!("{} {line}: {text}", self.name))
+    }
+
+    /// Deletes Pods of a StatefulSet and waits until others have their names. kubectl's own wait asks first whether
+    /// the Pod is another, and then follows whatever has its name: the other, if that is made in between.
+    #[track_caller]
+    pub fn replace(&self, pods: &[&str]) {
+        let uid =
+            |pod: &&str| self.run(&format!("get pod {pod} --ignore-not-found -o jsonpath={{.metadata.uid}}"));
+        let before: Vec<String> = pods.iter().map(uid).collect();
+        self.run(&format!("delete pod {} --wait=false", pods.join(" ")));
+        for (pod, before) in pods.iter().zip(before) {
+            eventually(&format!("{pod} is another"), || {
+                let now = uid(pod);
+                if now.is_empty() || now == before { Err(now) } else { Ok(()) }
+            });
+        }
     }
 
     /// What a command line complains of that must fail as kubectl does: with exit code 1.

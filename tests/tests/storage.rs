@@ -100,7 +100,7 @@ fn data_stays_with_its_number_whatever_becomes_of_the_pods() {
             holds(&cluster, namespace, "db-0", "nought");
             holds(&cluster, namespace, "db-1", "one");
         };
-        kubectl.run("delete pod db-0 db-1 --timeout=60s");
+        kubectl.replace(&["db-0", "db-1"]);
         both();
         kubectl.run("set env sts/db COLOUR=red");
         kubectl.run("rollout status sts/db --timeout=60s");

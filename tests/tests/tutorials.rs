@@ -139,7 +139,7 @@ fn a_stateful_application_keeps_names_and_order() {
             let names = kubectl.run(slices);
             if names.contains("web-0") && names.contains("web-1") { Ok(()) } else { Err(names) }
         });
-        kubectl.run("delete pods -l app=web --timeout=60s");
+        kubectl.replace(&["web-0", "web-1"]);
         kubectl.run("rollout status statefulset/web --timeout=60s");
         kubectl.run("wait --for=condition=Ready pod/web-0 pod/web-1 --timeout=60s");
 
@@ -159,7 +159,7 @@ fn a_stateful_application_keeps_names_and_order() {
         let told = kubectl.run("rollout status statefulset/web --timeout=60s");
         assert!(told.contains("partitioned roll out complete: 1 new pods have been updated"), "{told}");
         assert_eq!((field("web-0", colour), field("web-1", colour)), (String::new(), String::new()));
-        kubectl.run("delete pod web-0 --timeout=60s");
+        kubectl.replace(&["web-0"]);
         kubectl.run("rollout status statefulset/web --timeout=60s");
         shows(kubectl, "get pod web-0", "Running");
         assert_eq!(field("web-0", colour), "", "below the partition Pods come back as they were");
@@ -179,7 +179,7 @@ fn a_stateful_application_keeps_names_and_order() {
             "=",
         );
         assert_eq!(field("web-1", colour), "red");
-        kubectl.run("delete pod web-1 --timeout=60s");
+        kubectl.replace(&["web-1"]);
         shows(kubectl, &format!("get pod web-1 --ignore-not-found -o jsonpath={{{colour}}}"), "blue");
         assert_eq!(field("web-0", colour), "red");
 
