@@ -9,8 +9,6 @@ use std::time::Duration;
 
 use edge_api::meta::{items, text};
 use futures::future::join_all;
-use http::Request;
-use http_body_util::{BodyExt as _, Empty, Limited};
 use serde_json::Value;
 
 use crate::mirror::Name;
@@ -18,8 +16,6 @@ use crate::tunnel::Tunnels;
 
 /// How long a node may take: a second for the rate, and as long for somebody who asked before.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The largest answer of a node that is read, in bytes: 100,000 Pods and Services fit.
-const LARGEST: usize = 32 << 20;
 
 /// What is counted as a whole, on whichever nodes it passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,20 +81,7 @@ impl Rates {
 }
 
 async fn answer(tunnels: &Tunnels, node: &str) -> Option<Value> {
-    let request = Request::get("http://node/stats/requests").body(Empty::new()).ok()?;
-    let answer = match tunnels.send(node, request).await {
-        Ok(answer) if answer.status().is_success() => answer,
-        Ok(answer) => {
-            tracing::debug!(node, status = %answer.status(), "a node counts no requests");
-            return None;
-        }
-        Err(error) => {
-            tracing::debug!(node, error = &error as &dyn std::error::Error, "a node counts no requests");
-            return None;
-        }
-    };
-    let body = Limited::new(answer.into_body(), LARGEST).collect().await.ok()?;
-    serde_json::from_slice(&body.to_bytes()).ok()
+    serde_json::from_slice(&tunnels.read(node, "/stats/requests").await?).ok()
 }
 
 #[cfg(test)]

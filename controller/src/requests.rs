@@ -6,13 +6,9 @@
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
-use http::Request;
-use http_body_util::{BodyExt as _, Empty, Limited};
 
 use crate::tunnel::Tunnels;
 
-/// The largest text of a node that is read, in bytes: 11,000 Pods fit.
-const LARGEST: usize = 32 << 20;
 const TAKEN: &str = "edged_container_requests_total";
 const FAILED: &str = "edged_container_failed_requests_total";
 
@@ -56,20 +52,7 @@ impl Requests {
 
     /// What a node's `/metrics` says; nothing if it cannot be reached.
     async fn metrics(&self, node: &str) -> Option<String> {
-        let request = Request::get("http://node/metrics").body(Empty::new()).ok()?;
-        let answer = match self.tunnels.send(node, request).await {
-            Ok(answer) if answer.status().is_success() => answer,
-            Ok(answer) => {
-                tracing::debug!(node, status = %answer.status(), "a node gives no metrics");
-                return None;
-            }
-            Err(error) => {
-                tracing::debug!(node, error = &error as &dyn std::error::Error, "a node gives no metrics");
-                return None;
-            }
-        };
-        let body = Limited::new(answer.into_body(), LARGEST).collect().await.ok()?;
-        String::from_utf8(body.to_bytes().into()).ok()
+        String::from_utf8(self.tunnels.read(node, "/metrics").await?.into()).ok()
     }
 }
 

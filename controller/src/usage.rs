@@ -10,15 +10,10 @@ use edge_api::kind::Kind;
 use edge_api::kinds::{node, node_metrics, pod, pod_metrics};
 use edge_api::meta::{self, items, text};
 use futures::future::join_all;
-use http::Request;
-use http_body_util::{BodyExt as _, Limited};
 use serde_json::{Value, json};
 
 use crate::registry::{ApiError, Context, ListOptions, Object, Registry, Target};
 use crate::tunnel::Tunnels;
-
-/// The largest summary of a node that is read, in bytes: 11,000 Pods fit.
-const LARGEST: usize = 32 << 20;
 
 /// Who knows what Nodes and Pods use. Cheap to clone.
 #[derive(Clone)]
@@ -144,18 +139,5 @@ fn usage(figures: &Value) -> Value {
 
 /// What a node says of itself; nothing if it cannot be reached.
 async fn summary(tunnels: &Tunnels, node: &str) -> Option<Value> {
-    let request = Request::get("http://node/stats/summary").body(http_body_util::Empty::new()).ok()?;
-    let answer = match tunnels.send(node, request).await {
-        Ok(answer) if answer.status().is_success() => answer,
-        Ok(answer) => {
-            tracing::debug!(node, status = %answer.status(), "a node gives no figures");
-            return None;
-        }
-        Err(error) => {
-            tracing::debug!(node, error = &error as &dyn std::error::Error, "a node gives no figures");
-            return None;
-        }
-    };
-    let body = Limited::new(answer.into_body(), LARGEST).collect().await.ok()?;
-    serde_json::from_slice(&body.to_bytes()).ok()
+    serde_json::from_slice(&tunnels.read(node, "/stats/summary").await?).ok()
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper::rt::{Read, Write};
@@ -23,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 pub const PROTOCOL: &str = "edgectl-tunnel";
 /// How long a node may take to begin an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The largest answer of a node that is read as a whole, in bytes: what is told of 100,000 Pods and Services fits.
+const LARGEST: usize = 32 << 20;
 
 /// Why a node did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +74,23 @@ impl Tunnels {
         if tunnels.get(node).is_some_and(|(current, _)| *current == number) {
             tunnels.remove(node);
         }
+    }
+
+    /// What a node tells at a path such as `/metrics`; none if it cannot be reached or does not tell.
+    pub async fn read(&self, node: &str, path: &str) -> Option<Bytes> {
+        let request = Request::get(format!("http://node{path}")).body(Empty::new()).ok()?;
+        let answer = match self.send(node, request).await {
+            Ok(answer) if answer.status().is_success() => answer,
+            Ok(answer) => {
+                tracing::debug!(node, path, status = %answer.status(), "a node does not tell");
+                return None;
+            }
+            Err(error) => {
+                tracing::debug!(node, path, error = &error as &dyn std::error::Error, "a node does not tell");
+                return None;
+            }
+        };
+        Some(Limited::new(answer.into_body(), LARGEST).collect().await.ok()?.to_bytes())
     }
 
     /// Asks a node; only the path of the URI counts.
