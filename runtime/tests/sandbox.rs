@@ -418,6 +418,62 @@ async fn sandbox_enforces_read_only_directories() {
     assert_eq!(error.to_string(), "cannot open directory /nonexistent for /data");
 }
 
+/// A component that ends well if it is told of exactly one directory.
+const COUNT_DIRECTORIES: &str = r#"(component
+    (import "wasi:filesystem/types@0.2.0" (instance $types (export "descriptor" (type (sub resource)))))
+    (alias export $types "descriptor" (type $descriptor))
+    (import "wasi:filesystem/preopens@0.2.0" (instance $preopens
+        (alias outer 1 $descriptor (type $outer))
+        (export "descriptor" (type $own (eq $outer)))
+        (export "get-directories" (func (result (list (tuple (own $own) string)))))))
+    (core module $memory
+        (memory (export "memory") 1)
+        (global $free (mut i32) (i32.const 1024))
+        (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+            (global.get $free)
+            (global.set $free (i32.add (global.get $free)
+                (i32.and (i32.add (local.get 3) (i32.const 7)) (i32.const -8))))))
+    (core instance $memory (instantiate $memory))
+    (core func $get (canon lower (func $preopens "get-directories")
+        (memory (core memory $memory "memory")) (realloc (core func $memory "realloc"))))
+    (core module $main
+        (import "host" "get" (func $get (param i32)))
+        (import "host" "memory" (memory 1))
+        (func (export "run") (result i32)
+            (call $get (i32.const 0))
+            (i32.ne (i32.load (i32.const 4)) (i32.const 1))))
+    (core instance $main (instantiate $main (with "host" (instance
+        (export "get" (func $get))
+        (export "memory" (memory $memory "memory"))))))
+    (func $run (result (result)) (canon lift (core func $main "run")))
+    (instance $iface (export "run" (func $run)))
+    (export "wasi:cli/run@0.2.0" (instance $iface)))"#;
+
+#[tokio::test]
+async fn sandbox_opens_directories_for_components_that_ask() {
+    let world = World::new();
+    let volume = world.dir.path().join("volume");
+    std::fs::create_dir(&volume).unwrap();
+    let with_volume = || {
+        let (mut spec, _out, _err) = world.spec();
+        spec.preopens = vec![Preopen { host: volume.clone(), guest: "/data".into(), read_only: true }];
+        spec
+    };
+    let open = || {
+        let all = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        all.filter(|link| std::fs::read_link(link.path()).is_ok_and(|to| to == volume)).count()
+    };
+    let count = world.code(COUNT_DIRECTORIES).await;
+    assert_eq!(within(world.engine.start(&count, world.spec().0).unwrap().exited()).await.code, 1);
+    assert_eq!(within(world.engine.start(&count, with_volume()).unwrap().exited()).await.code, 0);
+    let spin = world.code(&cli("0.2.0", "(loop $l (br $l)) (i32.const 0)")).await;
+    let running = world.engine.start(&spin, with_volume()).unwrap();
+    while running.usage().cpu_time.is_zero() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(open(), 0, "a guest that asked for nothing has its directory open");
+}
+
 #[tokio::test]
 async fn sandbox_kills_a_guest_blocked_on_a_fifo() {
     let world = World::new();

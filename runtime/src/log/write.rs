@@ -1,8 +1,9 @@
-//! Writing a run's log.
+//! Writing a run's log. The file is open while something is written, no longer: most containers are silent for most of
+//! the time, and open files are what a node with thousands of them runs out of.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,8 +22,6 @@ pub struct LogWriter {
     limits: Limits,
     bell: Arc<watch::Sender<Progress>>,
     progress: Progress,
-    file: File,
-    length: u64,
     healthy: bool,
     audience: Audience,
 }
@@ -34,9 +33,9 @@ impl LogWriter {
         bell: Arc<watch::Sender<Progress>>,
     ) -> io::Result<LogWriter> {
         let progress = *bell.borrow();
-        let (file, length) = open(&directory.join(current(progress.run)))?;
-        let audience = Audience::default();
-        Ok(LogWriter { directory, limits, bell, progress, file, length, healthy: true, audience })
+        // There from the beginning, though empty, for whoever reads the directory.
+        open(&directory.join(current(progress.run)))?;
+        Ok(LogWriter { directory, limits, bell, progress, healthy: true, audience: Audience::default() })
     }
 
     /// Who listens to the run.
@@ -102,19 +101,19 @@ impl LogWriter {
     }
 
     fn try_append(&mut self, batch: &[u8]) -> io::Result<()> {
-        if self.length > 0 && self.length + batch.len() as u64 > self.limits.bytes {
-            self.rotate()?;
+        let path = self.directory.join(current(self.progress.run));
+        let mut file = open(&path)?;
+        let length = file.metadata()?.len();
+        if length > 0 && length + batch.len() as u64 > self.limits.bytes {
+            self.rotate(&path)?;
+            file = open(&path)?;
         }
-        self.file.write_all(batch)?;
-        self.length += batch.len() as u64;
-        Ok(())
+        file.write_all(batch)
     }
 
-    fn rotate(&mut self) -> io::Result<()> {
+    fn rotate(&mut self, path: &Path) -> io::Result<()> {
         let Progress { run, file, .. } = self.progress;
-        let path = self.directory.join(current(run));
-        fs::rename(&path, self.directory.join(rotated(run, file)))?;
-        (self.file, self.length) = open(&path)?;
+        fs::rename(path, self.directory.join(rotated(run, file)))?;
         self.progress.file += 1;
         let old: Vec<_> =
             files(&self.directory)?.into_iter().filter(|found| found.0 == run && found.1.is_some()).collect();
@@ -138,10 +137,8 @@ impl LogWriter {
     }
 }
 
-fn open(path: &std::path::Path) -> io::Result<(File, u64)> {
-    let file = OpenOptions::new().create(true).append(true).open(path)?;
-    let length = file.metadata()?.len();
-    Ok((file, length))
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
 }
 
 /// Where one stream of a run goes: cut into lines, and to who listens.

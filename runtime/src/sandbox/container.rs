@@ -16,6 +16,7 @@ use crate::http::SharedHandler;
 use crate::net::PodNet;
 use crate::sandbox::core_dump::CoreDumps;
 use crate::sandbox::cpu::CpuAccount;
+use crate::sandbox::directories::Directories;
 use crate::sandbox::input::Input;
 use crate::sandbox::memory::MemoryAccount;
 use crate::sandbox::output::Output;
@@ -125,6 +126,7 @@ pub(super) struct Container {
     pub(super) cpu: Arc<CpuAccount>,
     pub(super) memory: Arc<MemoryAccount>,
     pub(super) core_dumps: Option<CoreDumps>,
+    pub(super) directories: Directories,
     /// What `wasi:config` shows now.
     pub(super) config: ArcSwap<WasiConfigVariables>,
     default_memory_limit: u64,
@@ -144,6 +146,7 @@ impl Container {
             cpu: Arc::new(CpuAccount::new(spec.cpu_limit, Instant::now())),
             memory: Arc::new(MemoryAccount::new(limit)),
             core_dumps: spec.core_dump.clone().map(CoreDumps::new),
+            directories: Directories::default(),
             config: ArcSwap::from_pointee(spec.env.iter().cloned().collect()),
             killed: CancellationToken::new(),
             requests: AtomicU64::new(0),

@@ -6,11 +6,12 @@ use std::sync::atomic::Ordering;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::p1::WasiP1Ctx;
-use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::sandbox::container::Container;
+use crate::sandbox::directories::DirectoriesView;
 use crate::sandbox::environment::EnvironmentView;
 use crate::sandbox::http_out::Outgoing;
 use crate::sandbox::memory::MemoryShare;
@@ -61,7 +62,7 @@ impl Host {
     ) -> wasmtime::Result<Store<Host>> {
         let host = Host {
             table: ResourceTable::new(),
-            wasi: wasi(container)?.build(),
+            wasi: wasi(container).build(),
             http: WasiHttpCtx::new(),
             outgoing: Outgoing::new(container.spec.net.clone()),
             memory: MemoryShare::new(Arc::clone(&container.memory)),
@@ -82,6 +83,11 @@ impl Host {
     /// What it is told of its arguments and variables.
     pub(super) fn environment(&mut self) -> EnvironmentView<'_> {
         EnvironmentView(&self.lease.container.spec)
+    }
+
+    /// What it is told of its directories.
+    pub(super) fn directories(&mut self) -> DirectoriesView<'_> {
+        DirectoriesView { container: &self.lease.container, table: &mut self.table }
     }
 
     /// What its sockets work on.
@@ -122,8 +128,12 @@ impl CoreHost {
         engine: &Engine,
         room: &Arc<Room>,
     ) -> wasmtime::Result<Store<CoreHost>> {
+        let mut p1 = wasi(container);
+        for preopen in &container.spec.preopens {
+            p1.preopened_dir(&preopen.host, &preopen.guest, preopen.permissions())?;
+        }
         let host = CoreHost {
-            p1: wasi(container)?.args(&container.spec.args).envs(&container.spec.env).build_p1(),
+            p1: p1.args(&container.spec.args).envs(&container.spec.env).build_p1(),
             memory: MemoryShare::new(Arc::clone(&container.memory)),
             _lease: Lease::new(container, room),
         };
@@ -145,7 +155,8 @@ fn interrupt<T>(store: &mut Store<T>) {
     store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));
 }
 
-fn wasi(container: &Container) -> wasmtime::Result<WasiCtxBuilder> {
+/// What every guest gets. Directories and the environment of components are in modules of their own.
+fn wasi(container: &Container) -> WasiCtxBuilder {
     let spec = &container.spec;
     let mut wasi = WasiCtxBuilder::new();
     wasi.stdin(spec.stdin.clone())
@@ -157,9 +168,5 @@ fn wasi(container: &Container) -> wasmtime::Result<WasiCtxBuilder> {
         .allow_udp(false)
         .allow_ip_name_lookup(false)
         .allow_blocking_current_thread(false);
-    for preopen in &spec.preopens {
-        let perms = if preopen.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
-        wasi.preopened_dir(&preopen.host, &preopen.guest, perms)?;
-    }
-    Ok(wasi)
+    wasi
 }

@@ -2,7 +2,7 @@
 //!
 //! A WASI 0.2 component gets all of `wasi:cli`, whether it is a process or a handler, since
 //! standard libraries import it. WASI 0.3 has a linker of its own and is offered only where it
-//! is on. Sockets, names and the environment are ours in both.
+//! is on. Sockets, names, directories and the environment are ours in both.
 
 use std::sync::OnceLock;
 
@@ -13,7 +13,7 @@ use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView as _};
 use wasmtime_wasi::random::{WasiRandom, WasiRandomView as _};
 
 use crate::sandbox::host::{CoreHost, Host};
-use crate::sandbox::{environment, sockets};
+use crate::sandbox::{directories, environment, sockets};
 
 /// The linkers of one engine, each built when first needed.
 #[derive(Default)]
@@ -61,7 +61,6 @@ fn add_p2(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     wasi::random::insecure::add_to_linker::<_, WasiRandom>(linker, Host::random)?;
     wasi::random::insecure_seed::add_to_linker::<_, WasiRandom>(linker, Host::random)?;
     wasi::filesystem::types::add_to_linker::<_, WasiFilesystem>(linker, Host::filesystem)?;
-    wasi::filesystem::preopens::add_to_linker::<_, WasiFilesystem>(linker, Host::filesystem)?;
     wasi::cli::exit::add_to_linker::<_, WasiCli>(linker, Host::cli)?;
     wasi::cli::terminal_input::add_to_linker::<_, WasiCli>(linker, Host::cli)?;
     wasi::cli::terminal_output::add_to_linker::<_, WasiCli>(linker, Host::cli)?;
@@ -70,14 +69,15 @@ fn add_p2(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     wasi::cli::terminal_stderr::add_to_linker::<_, WasiCli>(linker, Host::cli)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     wasmtime_wasi_config::add_to_linker(linker, Host::config)?;
+    directories::add_p2(linker, Host::directories)?;
     environment::add_p2(linker, Host::environment)?;
     sockets::add_p2(linker, Host::pod_sockets)
 }
 
 /// Like [`add_p2`].
 fn add_p3(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    use wasmtime_wasi::p3::bindings::cli;
-    use wasmtime_wasi::p3::{clocks, filesystem, random};
+    use wasmtime_wasi::p3::bindings::{cli, filesystem};
+    use wasmtime_wasi::p3::{clocks, random};
     cli::exit::add_to_linker::<_, WasiCli>(linker, Host::cli)?;
     cli::stdin::add_to_linker::<_, WasiCli>(linker, Host::cli)?;
     cli::stdout::add_to_linker::<_, WasiCli>(linker, Host::cli)?;
@@ -88,9 +88,10 @@ fn add_p3(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     cli::terminal_stdout::add_to_linker::<_, WasiCli>(linker, Host::cli)?;
     cli::terminal_stderr::add_to_linker::<_, WasiCli>(linker, Host::cli)?;
     clocks::add_to_linker(linker)?;
-    filesystem::add_to_linker(linker)?;
+    filesystem::types::add_to_linker::<_, WasiFilesystem>(linker, Host::filesystem)?;
     random::add_to_linker(linker)?;
     wasmtime_wasi_http::p3::add_to_linker(linker)?;
+    directories::add_p3(linker, Host::directories)?;
     environment::add_p3(linker, Host::environment)?;
     sockets::add_p3(linker, Host::pod_sockets)
 }

@@ -11,6 +11,7 @@ mod config;
 mod container;
 mod core_dump;
 mod cpu;
+mod directories;
 mod engine;
 mod environment;
 mod host;
