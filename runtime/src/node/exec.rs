@@ -67,6 +67,8 @@ impl Wish {
 struct Mouth {
     body: Incoming,
     feed: Option<Feed>,
+    /// Whether the guest's input ends when the caller has no more to say: somebody else may speak to it later.
+    last: bool,
     terminal: Option<Terminal>,
     stop: Stop,
     /// For what a terminal shows of what is typed.
@@ -118,7 +120,7 @@ pub async fn answer(
     };
     let (sender, receiver) = mpsc::channel(WAITING);
     let terminal = wish.tty.then(Terminal::default);
-    let mouth = Mouth { body, feed, terminal, stop: execution.stop(), sender: sender.clone() };
+    let mouth = Mouth { body, feed, last: true, terminal, stop: execution.stop(), sender: sender.clone() };
     streamed(receiver, command_session(execution, out, err, mouth, wish.tty, sender))
 }
 
@@ -138,6 +140,7 @@ pub fn attach(
     let mouth = Mouth {
         body,
         feed: attached.feed.clone().filter(|_| wish.stdin),
+        last: attached.once,
         terminal: (attached.terminal && wish.stdin).then(Terminal::default),
         stop: attached.stop.clone(),
         sender: sender.clone(),
@@ -253,7 +256,7 @@ fn framed(channel: u8, said: &[u8], terminal: bool) -> Bytes {
 impl Mouth {
     /// Passes on what the caller says, until it is gone or has ended the guest.
     async fn pass(self) -> Silence {
-        let Mouth { body, mut feed, mut terminal, stop, sender } = self;
+        let Mouth { body, mut feed, last, mut terminal, stop, sender } = self;
         let mut body = body.into_data_stream();
         let mut messages = Frames::default();
         while let Some(Ok(chunk)) = body.next().await {
@@ -262,7 +265,10 @@ impl Mouth {
                 let said = match messages.next_message() {
                     Ok(Some((frames::STDIN, said))) => said,
                     Ok(Some((frames::CLOSE, said))) if *said == [frames::STDIN] => {
-                        end(&mut feed).await;
+                        match last {
+                            true => end(&mut feed).await,
+                            false => feed = None,
+                        }
                         continue;
                     }
                     // A window's size is of no use to programs of WASI.

@@ -460,11 +460,11 @@ async fn several_attach_to_one_container() {
     one.hears("first\n").await;
     two.hears("first\n").await;
     one.say(frames::CLOSE, &[frames::STDIN]).await;
-    drop(one);
     let mut three = Caller::of(&fixture, &attach("many")).await.expect("attached");
     three.say(frames::STDIN, b"second\n").await;
-    three.hears("second\n").await;
-    two.hears("second\n").await;
+    for caller in [&mut one, &mut two, &mut three] {
+        caller.hears("second\n").await;
+    }
     fixture.delete("many", 0);
     assert_eq!(two.end().await["status"], "Success");
 
