@@ -216,7 +216,8 @@ impl FieldSelector {
         self.terms.iter().find(|t| t.equal && t.field.name() == field).map(|t| t.value.as_str())
     }
 
-    /// Texts that stand in the JSON of every object that matches: who has many to look at need not read those without.
+    /// Texts that stand between quotes in the JSON of every object that matches: who has many to look at need not read
+    /// those without.
     pub fn words(&self) -> impl Iterator<Item = &str> {
         let told = |term: &&FieldTerm| term.equal && term.value != term.field.absent();
         // Others may be written in more than one way.
@@ -226,6 +227,8 @@ impl FieldSelector {
             .filter(told)
             .map(|term| term.value.as_str())
             .filter(move |value| value.chars().all(plain))
+            // A number, `true`, `false` and `null` stand there without quotes.
+            .filter(|value| serde_json::from_str::<Value>(value).is_err())
     }
 
     /// Whether an object matches.
@@ -623,7 +626,7 @@ mod tests {
         assert_eq!(words("spec.nodeName=", pod), Vec::<String>::new(), "what is absent");
         assert_eq!(words("spec.nodeName=a\\,b", pod), Vec::<String>::new(), "what may be escaped");
         let node = &kinds::node::KIND;
-        assert_eq!(words("spec.unschedulable=true", node), ["true"]);
+        assert_eq!(words("spec.unschedulable=true", node), Vec::<String>::new(), "what has no quotes");
         assert_eq!(words("spec.unschedulable=false", node), Vec::<String>::new(), "what absence counts as");
     }
 

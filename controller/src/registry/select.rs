@@ -5,6 +5,7 @@ use edge_api::selector::{FieldSelector, LabelSelector};
 use memchr::memmem::Finder;
 
 use crate::registry::{ApiError, Object};
+use crate::store::{Change, Word};
 
 /// Label and field selectors of a request. Empty ones cost nothing.
 #[derive(Clone, Debug)]
@@ -13,7 +14,7 @@ pub struct Selection {
     fields: FieldSelector,
     /// What the bytes of every object that is meant contain, so that most others need not be read: each node watches
     /// the Pods of all for its own.
-    words: Vec<Finder<'static>>,
+    words: Vec<(Finder<'static>, Word)>,
     /// The kind, if it is one whose versions only a webhook knows.
     versioned: Option<&'static Kind>,
 }
@@ -28,7 +29,7 @@ impl Selection {
         } else {
             FieldSelector::parse(fields, kind).map_err(bad)?
         };
-        let words = if versioned { Vec::new() } else { finders(&fields) };
+        let words = if versioned { Vec::new() } else { words(&fields) };
         Ok(Selection {
             versioned: versioned.then_some(kind),
             words,
@@ -61,7 +62,12 @@ impl Selection {
 
     /// Whether it can mean an object stored as these bytes; quick, for who has many to ask about.
     pub fn may_mean(&self, stored: &[u8]) -> bool {
-        self.words.iter().all(|word| word.find(stored).is_some())
+        self.words.iter().all(|(finder, _)| finder.find(stored).is_some())
+    }
+
+    /// Whether it can mean what was or what is; quicker, for one of many who ask about the same change.
+    pub fn may_mean_any(&self, change: &Change) -> bool {
+        self.words.iter().all(|(_, word)| change.may_hold(*word))
     }
 
     fn is_foreign(&self, object: &Object) -> bool {
@@ -81,6 +87,6 @@ impl Selection {
     }
 }
 
-fn finders(fields: &FieldSelector) -> Vec<Finder<'static>> {
-    fields.words().map(|word| Finder::new(word).into_owned()).collect()
+fn words(fields: &FieldSelector) -> Vec<(Finder<'static>, Word)> {
+    fields.words().map(|word| (Finder::new(word).into_owned(), Word::of(word))).collect()
 }

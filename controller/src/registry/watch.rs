@@ -132,7 +132,7 @@ impl Watch {
             tokio::select! {
                 changes = self.cursor.next() => {
                     let both = changes?;
-                    let both = both.iter().filter(|change| self.concerns(change)).map(|change| self.both(change));
+                    let both = both.iter().filter(|change| self.selection.may_mean_any(change)).map(|change| self.both(change));
                     if self.kind.custom.is_some() {
                         self.pending = both.collect();
                         continue;
@@ -178,12 +178,6 @@ impl Watch {
         let news = revision > self.told;
         self.told = revision;
         news.then_some(WatchEvent::Bookmark { revision, initial: false })
-    }
-
-    /// Whether what was or what is may be meant.
-    fn concerns(&self, change: &Change) -> bool {
-        change.before.as_ref().is_some_and(|stored| self.selection.may_mean(&stored.value))
-            || change.after.as_ref().is_some_and(|bytes| self.selection.may_mean(bytes))
     }
 
     /// What was and what is, both told at the revision of the change.

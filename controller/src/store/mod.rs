@@ -9,9 +9,11 @@
 //! What it deliberately does not do: know kinds, JSON or HTTP, expire anything, or decide what may
 //! be volatile beyond asking its configuration.
 //!
-//! Reading order: `record` (the words), `engine` (the seam below) with its two sides `redb` and
+//! Reading order: `sketch` and `record` (the words), `engine` (the seam below) with its two sides `redb` and
 //! `memory`, `lane` and `view` (the memory everyone reads), `watch`, `writer` (the one thread that
 //! changes anything).
+
+mod sketch;
 
 mod record;
 
@@ -61,6 +63,7 @@ pub use crate::store::record::{
     Change, Condition, Durability, Key, Op, Page, RangeOptions, Revision, Stored, Verb, Write,
 };
 pub use crate::store::retention::Retain;
+pub use crate::store::sketch::{Sketch, Word};
 pub use crate::store::watch::Cursor;
 
 /// The most bytes of writes that wait for the writer, in units of [`ROOM_UNIT`].

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use fastrand::Rng;
 use futures::future::join_all;
 
+use crate::store::sketch::Sketch;
 use crate::store::tests::*;
 
 /// What a store must be like.
@@ -46,7 +47,14 @@ impl Model {
             }
             None => drop(self.objects.remove(&write.key)),
         }
-        self.log.push(Change { revision, key: write.key.clone(), verb, after, before });
+        self.log.push(Change {
+            revision,
+            key: write.key.clone(),
+            verb,
+            after,
+            before,
+            sketch: Sketch::default(),
+        });
         self.head = revision;
         Ok(revision)
     }
