@@ -155,19 +155,23 @@ fn recreate(view: &View<'_>, change: &mut Change) -> Vec<Write> {
     if !shrunk.is_empty() {
         return shrunk;
     }
-    let pods = view.old.iter().flat_map(|set| view.world.pods.owned_by(&set.meta.uid));
-    // A set that has not seen yet that it is to be empty may be making Pods.
-    let empty = |set: &Object<ReplicaSet>| {
-        set.body.current == 0 && set.body.observed_generation >= set.meta.generation
-    };
-    // One that is on its way out still runs; one that has ended does not.
-    if view.old.iter().any(|set| !empty(set)) || pods.into_iter().any(|pod| !pod.body.finished()) {
+    if !view.old.iter().all(|set| is_gone(view, set)) {
         return Vec::new();
     }
     match &view.new {
         None => make(view, change),
         Some(new) => scale(view, new, view.wanted()).into_iter().collect(),
     }
+}
+
+/// Whether nothing of a ReplicaSet runs, nor will.
+fn is_gone(view: &View<'_>, set: &Object<ReplicaSet>) -> bool {
+    // One that has not seen yet that it is to be empty may be making Pods.
+    let empty = set.body.replicas == 0
+        && set.body.current == 0
+        && set.body.observed_generation >= set.meta.generation;
+    // A Pod that is on its way out still runs; one that has ended does not.
+    empty && view.world.pods.owned_by(&set.meta.uid).all(|pod| pod.body.finished())
 }
 
 fn empty_old(view: &View<'_>) -> Vec<Write> {
@@ -187,6 +191,14 @@ fn resize(view: &View<'_>) -> Vec<Write> {
         return Vec::new();
     }
     if let Some(set) = single {
+        // Paused half-way through, `Recreate` still never has two templates at a time.
+        let others = || view.all().filter(|other| other.meta.uid != set.meta.uid);
+        if view.deployment.body.strategy == Strategy::Recreate
+            && set.body.replicas < view.wanted()
+            && !others().all(|other| is_gone(view, other))
+        {
+            return Vec::new();
+        }
         return scale(view, set, view.wanted()).into_iter().collect();
     }
     if let Some(new) = &view.new

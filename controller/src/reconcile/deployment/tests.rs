@@ -283,6 +283,26 @@ fn a_paused_deployment_scales_but_does_not_roll() {
 }
 
 #[test]
+fn recreate_paused_half_way_still_waits_for_the_old_pods() {
+    let mut paused = deployment(5, 0, 0);
+    paused["spec"]["paused"] = json!(true);
+    paused["spec"]["strategy"] = json!({"type": "Recreate"});
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "status": {"phase": "Running"}, "spec": {"nodeName": "a"},
+        "metadata": {"name": "p", "namespace": "default", "deletionTimestamp": NOW, "labels": {"app": "web"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-old", "uid": "uid-1",
+                "controller": true}]},
+    });
+    let (old, new) = (set("old", 0, 0, 1, 3, 3), set("new", 3, 0, 2, 3, 3));
+    let sets = [paused.clone(), old.clone(), new.clone()];
+    assert_eq!(sizes(&plan(&[&sets[..], std::slice::from_ref(&pod)].concat())), BTreeMap::new());
+    assert_eq!(sizes(&plan(&sets)), [("new".to_owned(), 5)].into());
+    // Fewer can always be had.
+    paused["spec"]["replicas"] = json!(2);
+    assert_eq!(sizes(&plan(&[paused, old, new, pod])), [("new".to_owned(), 2)].into());
+}
+
+#[test]
 fn a_pause_stops_the_clock_of_the_deadline_and_the_end_of_it_starts_it_anew() {
     // paused, reason before, reason now, whether the deadline is waited for
     let cases = [

@@ -55,9 +55,18 @@ fn ordered(uid: &str, truth: &World) -> i64 {
 
 /// The Deployment that a Pod belongs to, by its ReplicaSet.
 fn of_pod<'a>(pod: &Object<Pod>, truth: &'a World) -> Option<&'a Arc<Object<Deployment>>> {
+    of_set(set_of(pod, truth)?, truth)
+}
+
+fn set_of<'a>(pod: &Object<Pod>, truth: &'a World) -> Option<&'a Arc<Object<ReplicaSet>>> {
     let owner = pod.meta.controller().filter(|owner| owner.kind == "ReplicaSet")?;
     let set = truth.replica_sets.get(&pod.meta.namespace, &owner.name)?;
-    of_set(Some(set).filter(|set| *set.meta.uid == owner.uid)?, truth)
+    Some(set).filter(|set| *set.meta.uid == owner.uid)
+}
+
+/// After how many seconds a Pod is available.
+fn min_ready_seconds(pod: &Object<Pod>, truth: &World) -> i64 {
+    set_of(pod, truth).map_or(0, |set| set.body.min_ready_seconds)
 }
 
 fn of_set<'a>(set: &Object<ReplicaSet>, truth: &'a World) -> Option<&'a Arc<Object<Deployment>>> {
@@ -124,10 +133,19 @@ impl Deployments {
         }
     }
 
-    fn lost(&mut self, step: &Step<'_>, deployment: &Object<Deployment>) -> Result<(), String> {
+    fn lost(
+        &mut self,
+        step: &Step<'_>,
+        pod: &Object<Pod>,
+        deployment: &Object<Deployment>,
+    ) -> Result<(), String> {
         let Some(window) = self.windows.get_mut(&*deployment.meta.uid) else { return Ok(()) };
         if !step.is_by("replicaset-controller") {
             window.others += 1;
+            return Ok(());
+        }
+        // What is not available yet is what goes first.
+        if pod.body.available(min_ready_seconds(pod, step.truth), step.truth.now).is_err() {
             return Ok(());
         }
         let left = pods(deployment, step.truth).iter().filter(|pod| serves(pod)).count() as i64;
@@ -169,7 +187,7 @@ impl Rule for Deployments {
         if change.is_new() {
             self.created(change.pod(), deployment, step.truth)
         } else if change.is_lost() {
-            self.lost(step, deployment)
+            self.lost(step, change.pod(), deployment)
         } else {
             if change.is_won()
                 && let Some(window) = self.windows.get_mut(&*deployment.meta.uid)
@@ -184,6 +202,8 @@ impl Rule for Deployments {
         self.windows.clone_from(&self.present);
         for (uid, window) in &mut self.windows {
             window.ordered = ordered(uid, truth);
+            // Nor can more be expected, if fewer were wanted when it was ordered.
+            window.fewest = window.fewest.min(window.ordered);
         }
     }
 
@@ -262,8 +282,10 @@ mod tests {
         let sized = |replicas: i64| user(with(deployment(), json!({"spec": {"replicas": replicas}})));
         let end = |name: &str| by_set(going(of("v1", name)));
         let recreate = || with(deployment(), json!({"spec": {"strategy": {"type": "Recreate"}}}));
-        let beside = || vec![user(set("v2", 0)), end("a"), by_set(of("v2", "d"))];
         let orders = |image: &str, replicas: i64| controller("deployment-controller", set(image, replicas));
+        let slow = || user(with(set("v1", 3), json!({"spec": {"minReadySeconds": 3601}})));
+        let fewer = || vec![sized(1), orders("v1", 1), sized(3), Event::Quiet, end("a"), end("b")];
+        let beside = || vec![user(set("v2", 0)), end("a"), by_set(of("v2", "d"))];
         check::<Deployments>(&[
             ("one above", then(vec![by_set(of("v1", "d"))]), None),
             (
@@ -318,6 +340,13 @@ mod tests {
                 "what does not serve is no loss",
                 then(vec![user(phase(of("v1", "a"), "Running")), end("a"), end("b")]),
                 None,
+            ),
+            ("what is not available yet is no loss", then(vec![slow(), end("a"), end("b"), end("c")]), None),
+            ("one was wanted when two were given up", then(fewer()), None),
+            (
+                "one was wanted when three were given up",
+                then([fewer(), vec![end("c")]].concat()),
+                Some("d has 0 Pods that serve without default/c"),
             ),
             ("two templates in a rolling update", then(beside()), None),
             (
