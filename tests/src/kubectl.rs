@@ -53,10 +53,15 @@ pub fn with_each_at_once(cluster: &Cluster, story: impl Fn(&Kubectl<'_>) + Sync)
 }
 
 impl<'a> Kubectl<'a> {
+    /// One version, if it is there; its namespace may have to be made.
+    pub fn at(cluster: &'a Cluster, name: &'static str) -> Option<Kubectl<'a>> {
+        let program = tool::find(name)?;
+        Some(Kubectl { cluster, name, namespace: name.replace('_', "-"), program })
+    }
+
     /// One version, if it is there, with its namespace.
     fn find(cluster: &'a Cluster, name: &'static str) -> Option<Kubectl<'a>> {
-        let program = tool::find(name)?;
-        let kubectl = Kubectl { cluster, name, namespace: name.replace('_', "-"), program };
+        let kubectl = Kubectl::at(cluster, name)?;
         kubectl.run(&format!("create namespace {}", kubectl.namespace));
         Some(kubectl)
     }

@@ -1,9 +1,11 @@
 //! A second process joins as a second Node, over TLS that it dials itself.
 #![allow(clippy::unwrap_used)]
 
+use std::io::{BufRead as _, BufReader};
 use std::process::Command;
 
 use edge_tests::agent::Agent;
+use edge_tests::kubectl::Kubectl;
 use edge_tests::{Cluster, Options, Shape, eventually};
 
 #[test]
@@ -19,6 +21,34 @@ fn an_agent_runs_the_pods_that_are_bound_to_it_and_its_logs_come_back() {
         let log = cluster.edgectl(&["logs", "far"]).checked()?;
         if log.is_empty() { Err("nothing yet".to_owned()) } else { Ok(()) }
     });
+}
+
+/// kubectl 1.37 asks again as long as the node cannot be reached; 1.32 stops.
+#[test]
+fn a_log_can_be_followed_once_its_node_is_back() {
+    let cluster = Cluster::with(Options::new(Shape::Whole).flag("--no-node", "true"));
+    let agent = Agent::join(&cluster, "shelf-7");
+    cluster.apply(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: far}\nspec:\n  containers:\n  - name: ticker\n    image: file:guests/dist/ticker.wasm\n",
+    );
+    cluster.edgectl(&["wait", "--for=condition=ready", "pod/far", "--timeout=60s"]).ok();
+    drop(agent);
+    let away = "the logs of node \"shelf-7\" cannot be reached: the node is not connected";
+    if let Some(old) = Kubectl::at(&cluster, "kubectl-1_32") {
+        let said = old.refused("logs -f far -n default");
+        assert!(said.contains(away), "{said}");
+    }
+    let Some(new) = Kubectl::at(&cluster, "kubectl-1_37") else { return };
+    let mut follower = new.start("logs -f far -n default");
+    let mut complaints = BufReader::new(follower.stderr.take().unwrap()).lines();
+    for _ in 0..2 {
+        assert_eq!(complaints.next().unwrap().unwrap(), away);
+    }
+    let _agent = Agent::join(&cluster, "shelf-7");
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "args: ticker.wasm");
+    follower.kill().unwrap();
+    follower.wait().unwrap();
 }
 
 #[test]

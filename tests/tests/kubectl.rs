@@ -3,8 +3,9 @@
 
 use std::io::BufRead as _;
 
-use edge_tests::kubectl::{Stop, with_each};
+use edge_tests::kubectl::{Kubectl, Stop, VERSIONS, with_each, with_each_at_once};
 use edge_tests::{Cluster, Options, Shape, eventually};
+use serde_json::Value;
 
 fn control_plane() -> Cluster {
     Cluster::with(Options::new(Shape::Whole).flag("--no-node", "true"))
@@ -438,6 +439,68 @@ fn objects_end_as_they_are_told_to() {
         let gone = kubectl.refused(&format!("get ns {}-more", kubectl.namespace));
         assert!(gone.contains("NotFound"), "{gone}");
     });
+}
+
+/// An object that says which version it changes, an old one: kubectl looks again and tries again, five times, and gives
+/// up with the server's word.
+#[test]
+fn an_apply_in_conflict_is_tried_again() {
+    let audit = tempfile::tempdir().unwrap();
+    let log = audit.path().join("audit.log");
+    let options = Options::new(Shape::Whole).flag("--no-node", "true");
+    let cluster = Cluster::with(options.flag("--audit-log", log.to_str().unwrap()));
+    with_each_at_once(&cluster, |kubectl| {
+        let plain = settings("{a: one}");
+        kubectl.run(&format!("apply -f {}", kubectl.file(&plain)));
+        let old = plain.replace("metadata: {", "metadata: {resourceVersion: '1', ").replace("one", "two");
+        let said = kubectl.refused(&format!("apply -f {}", kubectl.file(&old)));
+        assert!(said.contains("the object has been modified; please apply your changes"), "{said}");
+        let requests = || {
+            let text = std::fs::read_to_string(&log).unwrap();
+            let events: Vec<Value> =
+                text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+            let of = |verb: &str, code: u16| {
+                let about = |event: &&Value| {
+                    event["verb"] == verb
+                        && event["responseStatus"]["code"] == code
+                        && event["objectRef"]["namespace"] == kubectl.namespace.as_str()
+                        && event["objectRef"]["resource"] == "configmaps"
+                };
+                events.iter().filter(about).count()
+            };
+            [of("patch", 409), of("get", 200)]
+        };
+        eventually("each try is in the audit log", || {
+            let seen = requests();
+            if seen == [6, 6] { Ok(()) } else { Err(format!("{seen:?} conflicts and reads")) }
+        });
+    });
+}
+
+/// The rest of a list that is from before a restart: events are not kept as they were then.
+#[test]
+fn a_page_of_the_past_is_refused() {
+    let event = |name: &str| {
+        format!(
+            "apiVersion: v1\nkind: Event\nmetadata: {{name: {name}, namespace: default}}\nreason: Test\n\
+             involvedObject: {{kind: Namespace, name: default, namespace: default}}\n"
+        )
+    };
+    for name in VERSIONS {
+        let mut cluster = control_plane();
+        let Some(kubectl) = Kubectl::at(&cluster, name) else { continue };
+        let files = ["first", "second"].map(|name| kubectl.file(&event(name)));
+        kubectl.run(&format!("create -n default -f {} -f {}", files[0], files[1]));
+        let page = kubectl.run("get --raw /api/v1/namespaces/default/events?limit=1");
+        let page: Value = serde_json::from_str(&page).unwrap();
+        let token = page["metadata"]["continue"].as_str().unwrap().to_owned();
+        kubectl.run("delete event first -n default");
+        cluster.kill();
+        cluster.start_again();
+        let line = format!("get --raw /api/v1/namespaces/default/events?limit=1&continue={token}");
+        let said = Kubectl::at(&cluster, name).unwrap().refused(&line);
+        assert!(said.contains("The provided continue parameter is too old"), "{said}");
+    }
 }
 
 const ROOMS: &str = "
