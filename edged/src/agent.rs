@@ -68,6 +68,7 @@ pub async fn build(settings: &Settings, data_dir: PathBuf, upstream: Upstream) -
     config.pod_range = settings.pod_range;
     config.service_range = settings.service_range;
     config.cluster_domain.clone_from(&settings.cluster_domain);
+    config.most_pods = settings.max_pods;
     config.api_address = upstream.kubernetes;
     config.image_dir = settings.image_dir.clone();
     config.toolbox.clone_from(&settings.toolbox);

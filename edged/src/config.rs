@@ -185,6 +185,10 @@ pub struct Written {
     /// The name of the Node object [default: the host name]
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,
+    /// The most Pods this node is given [default: as many as its limits of open files and memory maps allow, at most
+    /// 11000]
+    #[arg(long, value_name = "NUMBER")]
+    pub max_pods: Option<u32>,
     /// Which nodes the scheduler fills first, the fullest that fits or the emptiest [default: MostAllocated]
     #[arg(long, value_name = "STRATEGY")]
     pub scheduler_scoring: Option<SchedulerScoring>,
@@ -245,6 +249,8 @@ pub struct Settings {
     pub agent_uid: u32,
     /// The name of the Node object.
     pub node_name: String,
+    /// The most Pods this node is given, if that is told.
+    pub max_pods: Option<u32>,
     /// Which nodes the scheduler fills first.
     pub scheduler_scoring: SchedulerScoring,
     /// Whether WASI 0.3 components may run.
@@ -291,6 +297,7 @@ impl Written {
             split: self.split.or(base.split),
             agent_uid: self.agent_uid.or(base.agent_uid),
             node_name: self.node_name.or(base.node_name),
+            max_pods: self.max_pods.or(base.max_pods),
             scheduler_scoring: self.scheduler_scoring.or(base.scheduler_scoring),
             wasi_p3: self.wasi_p3.or(base.wasi_p3),
             log: self.log.or(base.log),
@@ -329,6 +336,9 @@ impl Written {
         if let Err(reason) = edge_api::name::dns1123_subdomain(&cluster_domain) {
             bail!("--cluster-domain {cluster_domain:?}: {reason}");
         }
+        if self.max_pods == Some(0) {
+            bail!("--max-pods 0: must be at least 1; a server without a node is told by --no-node");
+        }
         let shutdown_grace_period = self.shutdown_grace_period.unwrap_or(0);
         let shutdown_grace_period_critical_pods = self.shutdown_grace_period_critical_pods.unwrap_or(0);
         if shutdown_grace_period_critical_pods > shutdown_grace_period {
@@ -360,6 +370,7 @@ impl Written {
             split: self.split.unwrap_or_default(),
             agent_uid: self.agent_uid.unwrap_or(65_534),
             node_name,
+            max_pods: self.max_pods,
             scheduler_scoring: self.scheduler_scoring.unwrap_or_default(),
             wasi_p3: self.wasi_p3.unwrap_or(false),
             log: self.log.unwrap_or_else(|| "info".to_owned()),
@@ -398,6 +409,7 @@ impl Settings {
             split: Some(self.split),
             agent_uid: Some(self.agent_uid),
             node_name: Some(self.node_name.clone()),
+            max_pods: self.max_pods,
             scheduler_scoring: Some(self.scheduler_scoring),
             wasi_p3: Some(self.wasi_p3),
             log: Some(self.log.clone()),
@@ -619,6 +631,13 @@ mod tests {
             let error = mean(flags).unwrap_err();
             assert!(error.contains(word), "{flags:?}: {error}");
         }
+    }
+
+    #[test]
+    fn a_node_has_room_for_a_pod() {
+        let mean = |most| Written { max_pods: Some(most), ..Written::default() }.mean(&host());
+        assert_eq!(mean(110).unwrap().max_pods, Some(110));
+        assert!(mean(0).unwrap_err().to_string().contains("--max-pods 0: must be at least 1"));
     }
 
     #[test]

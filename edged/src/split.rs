@@ -162,6 +162,9 @@ fn arguments(settings: &Settings, node_dir: &Path, socket: &Path, api: SocketAdd
     flag("--kubernetes-address", api.to_string());
     flag("--data-dir", node_dir.display().to_string());
     flag("--node-name", settings.node_name.clone());
+    if let Some(most) = settings.max_pods {
+        flag("--max-pods", most.to_string());
+    }
     flag("--dns-address", settings.dns_address.to_string());
     flag("--http-address", settings.http_address.to_string());
     flag("--https-address", settings.https_address.to_string());

@@ -431,7 +431,7 @@ pub(crate) async fn join(pod: &Arc<Pod>, to: SocketAddr, from: SocketAddr) -> Re
     let work = pod.begin_work().ok_or(NetError::ConnectionRefused)?;
     let (near, far) = pair(pod, to, from);
     let far = pod.adopt(far).map_err(|_| NetError::ConnectionRefused)?;
-    slot.send(far.accounted(work));
+    slot.send(Box::new(far.accounted(work)));
     Ok(near)
 }
 

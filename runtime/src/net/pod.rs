@@ -59,7 +59,9 @@ pub(crate) enum Tcp {
     /// Bound only.
     Bound,
     /// New connections go to this accept queue.
-    Listening(mpsc::Sender<Stream>),
+    ///
+    /// In boxes: a queue keeps room for 32, and most wait for ever.
+    Listening(mpsc::Sender<Box<Stream>>),
     /// Requests go to this handler.
     Http(SharedHandler),
 }

@@ -321,7 +321,7 @@ pub struct Listener {
 }
 
 enum Accepting {
-    Pod { _port: PortLease, incoming: Mutex<mpsc::Receiver<Stream>> },
+    Pod { _port: PortLease, incoming: Mutex<mpsc::Receiver<Box<Stream>>> },
     Host { listener: tokio::net::TcpListener, _lease: crate::net::pod::SocketLease },
 }
 
@@ -342,7 +342,7 @@ impl Listener {
             Accepting::Pod { incoming, .. } => match ready!(incoming.lock().poll_recv(cx)) {
                 Some(stream) => {
                     let peer = stream.peer_addr();
-                    Poll::Ready(Ok((stream, peer)))
+                    Poll::Ready(Ok((*stream, peer)))
                 }
                 None => Poll::Ready(Err(NetError::InvalidState("the Pod has ended"))),
             },

@@ -82,8 +82,8 @@ pub struct Config {
     pub log_bytes: u64,
     /// How many log files a container has at most, the current one included.
     pub log_files: u32,
-    /// At most this many Pods; the machine may allow fewer.
-    pub most_pods: u32,
+    /// At most this many Pods; when none, as many as the machine allows.
+    pub most_pods: Option<u32>,
     /// How often the Lease is renewed.
     pub heartbeat: Duration,
     /// Labels of the Node beside the usual ones.
@@ -122,7 +122,7 @@ impl Config {
             image_disk_share: 0.85,
             log_bytes: 10 << 20,
             log_files: 5,
-            most_pods: 11_000,
+            most_pods: None,
             heartbeat: Duration::from_secs(10),
             labels: Vec::new(),
             shutdown: Periods::default(),

@@ -167,7 +167,7 @@ impl Node {
         let reported = report::Machine {
             cpus: machine.cpus,
             memory: machine.memory,
-            pods: machine.pods().min(u64::from(config.most_pods)),
+            pods: config.most_pods.map_or_else(|| machine.pods(), u64::from),
             data_dir: config.data_dir.clone(),
         };
         let registrar = Registrar::new(

@@ -125,6 +125,7 @@ impl Engine {
     pub fn start(&self, code: &Code, spec: ContainerSpec) -> Result<Running, StartError> {
         check_preopens(&spec)?;
         let shared = Arc::clone(&self.0.shared);
+        shared.container_moved();
         let container = Arc::new(Container::new(spec, shared.config.default_memory_limit));
         let (sender, exit) = watch::channel(None);
         let handle = shared.handle.clone();
@@ -134,14 +135,14 @@ impl Engine {
             http = Some(server.handler());
             handle.spawn(async move {
                 let exit = server.ended().await;
-                shared.container_ended();
+                shared.container_moved();
                 sender.send_replace(Some(exit));
             });
         } else {
             let (code, container) = (code.clone(), Arc::clone(&container));
             handle.spawn(async move {
                 let exit = run_process(&shared, &code, &container).await;
-                shared.container_ended();
+                shared.container_moved();
                 sender.send_replace(Some(exit));
             });
         }

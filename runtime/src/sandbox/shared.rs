@@ -17,8 +17,8 @@ use crate::sandbox::ticker::Polls;
 
 /// The number of the engine whose instances are made on demand.
 const ON_DEMAND: usize = usize::MAX;
-/// Containers that must have ended before memory is given back to the kernel.
-const EXITS_PER_TRIM: u64 = 64;
+/// Containers that must have begun or ended before memory is given back to the kernel.
+const MOVES_PER_TRIM: u64 = 64;
 /// How long after the last of them that happens.
 const TRIM_DELAY: Duration = Duration::from_secs(1);
 
@@ -31,7 +31,7 @@ pub(super) struct Shared {
     pools: ArcSwap<Vec<Arc<Pool>>>,
     on_demand: Mutex<Option<Arc<Pool>>>,
     growing: Mutex<()>,
-    exits: AtomicU64,
+    moves: AtomicU64,
     trimming: AtomicBool,
 }
 
@@ -45,7 +45,7 @@ impl Shared {
             pools: ArcSwap::default(),
             on_demand: Mutex::new(None),
             growing: Mutex::new(()),
-            exits: AtomicU64::new(0),
+            moves: AtomicU64::new(0),
             trimming: AtomicBool::new(false),
             config,
         }
@@ -96,16 +96,16 @@ impl Shared {
         Places { shared: self, code, next: if pooled { Some(0) } else { None }, ended: false }
     }
 
-    /// Gives memory back to the kernel some time after many containers have ended.
-    pub(super) fn container_ended(self: &Arc<Self>) {
-        let exits = self.exits.fetch_add(1, Ordering::Relaxed) + 1;
-        if exits < EXITS_PER_TRIM || self.trimming.swap(true, Ordering::Relaxed) {
+    /// Gives memory back to the kernel some time after many containers have begun or ended: both leave much behind.
+    pub(super) fn container_moved(self: &Arc<Self>) {
+        let moves = self.moves.fetch_add(1, Ordering::Relaxed) + 1;
+        if moves < MOVES_PER_TRIM || self.trimming.swap(true, Ordering::Relaxed) {
             return;
         }
         let shared = Arc::clone(self);
         self.handle.spawn(async move {
             tokio::time::sleep(TRIM_DELAY).await;
-            shared.exits.store(0, Ordering::Relaxed);
+            shared.moves.store(0, Ordering::Relaxed);
             shared.trimming.store(false, Ordering::Relaxed);
             // The runtime going down is as good a reason not to.
             let _ = tokio::task::spawn_blocking(native::trim_heap).await;

@@ -28,8 +28,8 @@ use crate::volume::payload;
 /// What comes into a worker.
 #[derive(Debug)]
 pub enum Mail {
-    /// For the machine.
-    Event(Event),
+    /// For the machine. In a box: the queue keeps room for 32, and mostly nothing comes.
+    Event(Box<Event>),
     /// The API may have forgotten the status.
     Report(Arc<Pod>),
 }
@@ -127,7 +127,7 @@ impl Context {
     /// Tells the worker.
     pub fn send(&self, event: Event) {
         // A worker that is gone needs no news.
-        let _ = self.mail.send(Mail::Event(event));
+        let _ = self.mail.send(Mail::Event(Box::new(event)));
     }
 
     /// Records an Event on the Pod, or on one of its containers.

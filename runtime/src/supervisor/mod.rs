@@ -157,7 +157,7 @@ impl Supervisor {
                     self.used.0.lock().insert(entry.uid.clone(), images(&pod));
                 }
                 entry.pod = pod.clone();
-                let _ = entry.mail.send(Mail::Event(Event::Changed(pod)));
+                let _ = entry.mail.send(Mail::Event(Box::new(Event::Changed(pod))));
             }
             Some(_) => {
                 // A namesake: the Pod that was meant before is gone.
@@ -185,7 +185,7 @@ impl Supervisor {
     fn remove(&mut self, key: &Key) {
         if let Some(entry) = self.pods.remove(key) {
             self.used.0.lock().remove(&entry.uid);
-            let _ = entry.mail.send(Mail::Event(Event::Removed));
+            let _ = entry.mail.send(Mail::Event(Box::new(Event::Removed)));
         }
     }
 

@@ -90,7 +90,8 @@ async fn image(context: &Context, container: &Container, again: bool) -> Result<
 
 /// Starts a container's run, says so, waits for its end and says that too.
 pub async fn start(context: Arc<Context>, index: usize, container: Container, run: u32) {
-    let begun = match begin(&context, index, &container, run).await {
+    // In a box: a beginning is large and short, a run is long.
+    let begun = match Box::pin(begin(&context, index, &container, run)).await {
         Ok(begun) => begun,
         Err(failure) => return context.send(Event::Started(index, Err(failure))),
     };
@@ -128,7 +129,7 @@ pub async fn start(context: Arc<Context>, index: usize, container: Container, ru
 /// What goes on beside a run: its `postStart`, and when that is done its probes.
 async fn beside(context: &Arc<Context>, index: usize, container: &Container) -> Infallible {
     if let Some(handler) = post_start(container) {
-        let result = hook::run(context, index, container, handler).await;
+        let result = Box::pin(hook::run(context, index, container, handler)).await;
         let ended = if result.is_ok() { Hook::Done } else { Hook::Failed };
         context.send(Event::PostStart(index, ended));
         if ended == Hook::Failed {

@@ -95,11 +95,11 @@ impl Worker {
                         self.report();
                     }
                     Some(Mail::Event(event)) => {
-                        if let Event::Changed(pod) = &event {
+                        if let Event::Changed(pod) = &*event {
                             self.context.see(pod.clone());
                             self.starting.resize_with(crew::of(pod).count(), || None);
                         }
-                        self.step(event);
+                        self.step(*event);
                     }
                 },
                 () = until(wake) => self.step(Event::Tick),
