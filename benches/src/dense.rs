@@ -60,7 +60,8 @@ fn room() -> u32 {
 
 /// Pods that ask nothing of the API and so need no token.
 fn idle(name: &str, replicas: u32) -> String {
-    deployment(name, replicas).replace("      containers:", "      automountServiceAccountToken: false\n      containers:")
+    deployment(name, replicas)
+        .replace("      containers:", "      automountServiceAccountToken: false\n      containers:")
 }
 
 /// Milliseconds of reads of one Pod or list, each on a new connection.

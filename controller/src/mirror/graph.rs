@@ -60,7 +60,7 @@ impl Graph {
     pub fn put(&mut self, entry: Entry) {
         let uid = entry.meta.uid.clone();
         self.remove(&uid);
-        for owner in &entry.meta.owner_references {
+        for owner in entry.meta.owner_references.iter() {
             self.dependents.entry(owner.uid.as_str().into()).or_default().insert(uid.clone());
         }
         if !entry.meta.namespace.is_empty() {
@@ -75,7 +75,7 @@ impl Graph {
     /// Takes an object out.
     pub fn remove(&mut self, uid: &str) {
         let Some(entry) = self.entries.remove(uid) else { return };
-        for owner in &entry.meta.owner_references {
+        for owner in entry.meta.owner_references.iter() {
             if let Some(set) = self.dependents.get_mut(owner.uid.as_str()) {
                 set.remove(uid);
                 if set.is_empty() {

@@ -117,11 +117,14 @@ impl<T: Shape> Mirror<T> {
 
     /// Puts an object in, and answers the one it replaces.
     pub fn put(&mut self, object: Arc<Object<T>>) -> Option<Arc<Object<T>>> {
-        let before = self.remove(&object.meta.namespace, &object.meta.name);
-        self.index(&object);
         let namespace = self.namespaces.entry(object.meta.namespace.clone()).or_default();
-        namespace.insert(object.meta.name.clone(), object);
-        self.length += 1;
+        let before = namespace.insert(object.meta.name.clone(), object.clone());
+        if let Some(before) = &before {
+            self.unindex(before, Some(&object));
+        } else {
+            self.length += 1;
+        }
+        self.index(&object, before.as_deref());
         before
     }
 
@@ -133,11 +136,12 @@ impl<T: Shape> Mirror<T> {
             self.namespaces.remove(namespace);
         }
         self.length -= 1;
-        self.unindex(&object);
+        self.unindex(&object, None);
         Some(object)
     }
 
-    fn index(&mut self, object: &Arc<Object<T>>) {
+    /// Puts an object where it is looked for, and is not yet because of what it was `before`.
+    fn index(&mut self, object: &Arc<Object<T>>, before: Option<&Object<T>>) {
         if let Some(owner) = object.meta.controller() {
             let own = self.owners.entry(owner.uid.as_str().into()).or_default();
             own.insert(object.key(), object.clone());
@@ -149,17 +153,19 @@ impl<T: Shape> Mirror<T> {
             let orphans = self.orphans.entry(object.meta.namespace.clone()).or_default();
             orphans.insert(object.meta.name.clone());
         }
-        if T::LABELLED {
+        if T::LABELLED && !before.is_some_and(|before| has_labels_of(before, object)) {
             let labels = self.labels.entry(object.meta.namespace.clone()).or_default();
-            for (key, value) in &object.meta.labels {
+            for (key, value) in &*object.meta.labels {
                 labels.entry((key.clone(), value.clone())).or_default().insert(object.meta.name.clone());
             }
         }
     }
 
-    fn unindex(&mut self, object: &Object<T>) {
+    /// Takes an object from where it is looked for, if it is not there as what comes `after`, too.
+    fn unindex(&mut self, object: &Object<T>, after: Option<&Object<T>>) {
         let key = object.key();
         if let Some(owner) = object.meta.controller()
+            && !after.is_some_and(|after| after.meta.controlled_by(&owner.uid))
             && let Some(own) = self.owners.get_mut(owner.uid.as_str())
         {
             own.remove(&key);
@@ -174,9 +180,10 @@ impl<T: Shape> Mirror<T> {
             take(&mut self.orphans, &*object.meta.namespace, &object.meta.name);
         }
         if T::LABELLED
+            && !after.is_some_and(|after| has_labels_of(object, after))
             && let Some(labels) = self.labels.get_mut(&object.meta.namespace)
         {
-            for (label, value) in &object.meta.labels {
+            for (label, value) in &*object.meta.labels {
                 take(labels, &(label.clone(), value.clone()), &object.meta.name);
             }
             if labels.is_empty() {
@@ -184,6 +191,10 @@ impl<T: Shape> Mirror<T> {
             }
         }
     }
+}
+
+fn has_labels_of<T>(one: &Object<T>, other: &Object<T>) -> bool {
+    Arc::ptr_eq(&one.meta.labels, &other.meta.labels)
 }
 
 /// Removes a member of a set in a map of sets, and the set when it is empty.
@@ -210,6 +221,39 @@ mod tests {
 
     use super::*;
     use crate::mirror::World;
+
+    #[test]
+    fn what_is_alike_is_kept_once() {
+        let mut world = World::default();
+        let mut put = |revision: u64, name: &str, app: &str, phase: &str| {
+            let owner = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "r", "uid": "u", "controller": true});
+            let toleration = json!({"key": "lost", "operator": "Exists"});
+            let pod = json!({"apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": name, "namespace": "shop", "uid": name, "labels": {"app": app}, "ownerReferences": [owner]},
+                "spec": {"tolerations": [toleration]}, "status": {"phase": phase}});
+            world.apply(&format!("/core/pods/shop/{name}"), revision, Some(&Bytes::from(pod.to_string())));
+            world.pods.get("shop", name).unwrap().clone()
+        };
+        let first = put(1, "a", "web", "Pending");
+        let second = put(2, "b", "web", "Pending");
+        let changed = put(3, "a", "web", "Running");
+        for other in [&second, &changed] {
+            assert!(Arc::ptr_eq(&first.meta.labels, &other.meta.labels));
+            assert!(Arc::ptr_eq(&first.meta.owner_references, &other.meta.owner_references));
+            assert!(Arc::ptr_eq(&first.body.tolerations, &other.body.tolerations));
+        }
+        assert!(Arc::ptr_eq(&first.meta.uid, &changed.meta.uid));
+        let relabelled = put(4, "a", "shop", "Running");
+        assert_eq!(relabelled.meta.labels["app"], "shop");
+        let selected = |app: &str| {
+            let selector = Selector::of_pairs([("app".to_owned(), app.to_owned())].into());
+            let found = world.pods.selected("shop", &selector);
+            found.into_iter().map(|pod| pod.meta.name.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!((selected("web"), selected("shop")), (vec!["b".to_owned()], vec!["a".to_owned()]));
+        assert_eq!(world.pods.owned_by("u").count(), 2);
+        assert_eq!(world.pods.len(), 2);
+    }
 
     #[test]
     fn orphans_are_those_that_nobody_manages_now() {

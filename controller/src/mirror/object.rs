@@ -69,30 +69,51 @@ pub struct Meta {
     pub creation_timestamp: Option<Timestamp>,
     /// When it is to be gone, if somebody deleted it.
     pub deletion_timestamp: Option<Timestamp>,
-    /// The labels.
-    pub labels: BTreeMap<String, String>,
+    /// The labels; the same allocation for objects that are alike, such as the Pods of a ReplicaSet.
+    pub labels: Arc<BTreeMap<String, String>>,
     /// The annotations, without kubectl's copy of the applied manifest.
     #[serde(deserialize_with = "annotations")]
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Arc<BTreeMap<String, String>>,
     /// What must be done before it goes.
     pub finalizers: Vec<String>,
-    /// Whom it belongs to.
-    pub owner_references: Vec<Owner>,
+    /// Whom it belongs to; shared as the labels are.
+    pub owner_references: Arc<Vec<Owner>>,
 }
 
 /// kubectl's copy of the applied manifest: large, and nobody here reads it.
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-fn annotations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+fn annotations<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Arc<BTreeMap<String, String>>, D::Error> {
     let mut all = Option::<BTreeMap<String, String>>::deserialize(deserializer)?.unwrap_or_default();
     all.remove(LAST_APPLIED);
-    Ok(all)
+    Ok(Arc::new(all))
+}
+
+/// Keeps two equal values once.
+pub fn share<T: PartialEq + ?Sized>(mine: &mut Arc<T>, other: &Arc<T>) {
+    if !Arc::ptr_eq(mine, other) && *mine == *other {
+        *mine = other.clone();
+    }
 }
 
 impl Meta {
     /// Namespace and name.
     pub fn key(&self) -> Name {
         Name { namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+
+    /// Takes from an object that is alike what is the same in both, so that it is kept once.
+    pub fn share(&mut self, other: &Meta) {
+        share(&mut self.namespace, &other.namespace);
+        share(&mut self.labels, &other.labels);
+        share(&mut self.annotations, &other.annotations);
+        share(&mut self.owner_references, &other.owner_references);
+        if self.uid == other.uid {
+            share(&mut self.name, &other.name);
+            share(&mut self.uid, &other.uid);
+        }
     }
 
     /// The owner that manages this object.
@@ -174,6 +195,11 @@ fn strip_nulls(value: &mut Value) {
 pub trait Shape: Sized + Send + Sync + 'static {
     /// Reads the small struct from a stored object.
     fn read(source: &[u8]) -> serde_json::Result<Self>;
+
+    /// Takes from one that is alike what is the same in both, so that it is kept once.
+    fn share(&mut self, other: &Self) {
+        let _ = other;
+    }
 
     /// The node it is bound to, for kinds that are listed by node.
     fn node(&self) -> Option<&str> {

@@ -49,13 +49,13 @@ pub struct Counted {
     /// and meet one of these terms, if there are any,
     pub terms: Option<Vec<NodeTerm>>,
     /// and their taints are put up with, if that matters.
-    pub tolerations: Option<Vec<Toleration>>,
+    pub tolerations: Option<Arc<Vec<Toleration>>>,
 }
 
 impl Counted {
     fn includes(&self, node: &Object<Node>) -> bool {
         let labels = &node.meta.labels;
-        let tolerated = |tolerations: &Vec<Toleration>| {
+        let tolerated = |tolerations: &Arc<Vec<Toleration>>| {
             let mut hard = node.body.taints.iter().filter(|taint| taint.effect != "PreferNoSchedule");
             hard.all(|taint| tolerates(tolerations, taint))
         };

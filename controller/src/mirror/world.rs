@@ -272,7 +272,12 @@ fn follow<T: Shape>(
 ) -> serde_json::Result<(Option<Arc<Meta>>, Detail)> {
     let pair = match seen.now {
         Some((meta, source)) => {
-            let body = read(source, T::read)?;
+            let mut body = read(source, T::read)?;
+            let before = mirror.get(seen.namespace, seen.name);
+            let sibling = || mirror.owned_by(&meta.controller()?.uid).next();
+            if let Some(alike) = before.or_else(sibling) {
+                body.share(&alike.body);
+            }
             let (meta, source) = (meta.clone(), source.clone());
             let object = Arc::new(Object { revision: seen.revision, meta, body, source });
             (mirror.put(object.clone()), Some(object))
@@ -337,7 +342,11 @@ impl World {
         let meta = match after {
             Some(source) => {
                 let form = read(source, |bytes| serde_json::from_slice::<MetaForm>(bytes));
-                Some(Arc::new(form.map_err(unreadable).ok()?.metadata))
+                let mut meta = form.map_err(unreadable).ok()?.metadata;
+                if let Some(alike) = self.alike(&meta) {
+                    meta.share(alike);
+                }
+                Some(Arc::new(meta))
             }
             None => None,
         };
@@ -389,6 +398,13 @@ impl World {
         }
         self.identify(kind, revision, before.as_ref(), meta.as_ref());
         Some(Delta { kind, key: Name::new(namespace, name), before, after: meta, detail })
+    }
+
+    /// The object as it was, or one that has the same owner.
+    fn alike(&self, meta: &Meta) -> Option<&Meta> {
+        let before = self.graph.get(&meta.uid);
+        let sibling = || self.graph.dependents(&meta.controller()?.uid).next();
+        before.or_else(sibling).map(|entry| &*entry.meta)
     }
 
     fn follow(&mut self, kind: &Kind, seen: &Seen<'_>) -> serde_json::Result<(Option<Arc<Meta>>, Detail)> {

@@ -96,7 +96,7 @@ fn judge(entry: &Entry, world: &World) -> Plan {
         return Plan::nothing();
     }
     let (mut solid, mut waiting) = (Vec::new(), false);
-    for owner in owners {
+    for owner in owners.iter() {
         match standing(owner, &entry.meta, world) {
             Standing::Solid => solid.push(owner.clone()),
             Standing::Dangling => {}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use edge_api::kind::Kind;
 use serde_json::{Value, json};
 
-use crate::mirror::{Meta, Mirror, Name, Object, Owner, Selector, Shape};
+use crate::mirror::{Labels, Meta, Mirror, Name, Object, Owner, Selector, Shape};
 use crate::reconcile::plan::Write;
 
 /// The reference by which an object says that `owner` manages it.
@@ -55,8 +55,16 @@ pub fn claim<T: Shape>(
     mirror: &Mirror<T>,
 ) -> Claimed<T> {
     let mut claimed = Claimed { own: Vec::new(), writes: Vec::new() };
+    // Mostly all of them have the same labels, in one place.
+    let mut last: Option<(&Arc<Labels>, bool)> = None;
     for object in mirror.owned_by(&owner.uid).filter(|o| o.meta.namespace == owner.namespace) {
-        if selector.matches(&object.meta.labels) {
+        let labels = &object.meta.labels;
+        let matches = match last {
+            Some((seen, matches)) if Arc::ptr_eq(seen, labels) => matches,
+            _ => selector.matches(labels),
+        };
+        last = Some((labels, matches));
+        if matches {
             claimed.own.push(object.clone());
         } else if !owner.deleting() {
             let rest: Vec<Owner> =

@@ -6,7 +6,7 @@ use edge_api::kind::Kind;
 use edge_api::kinds;
 use serde_json::{Value, json};
 
-use crate::mirror::{LAST_APPLIED, Meta, Name, Object, Revision, Selector, World, fnv};
+use crate::mirror::{Meta, Name, Object, Revision, Selector, World, fnv};
 use crate::reconcile::ownership::{claim, reference, safe_letters};
 use crate::reconcile::plan::Write;
 
@@ -88,11 +88,9 @@ fn create(
 ) -> Write {
     let mut labels = set.pointer("/spec/template/metadata/labels").cloned().unwrap_or(json!({}));
     labels[REVISION_HASH] = json!(hash);
-    let mut annotations = meta.annotations.clone();
-    annotations.remove(LAST_APPLIED);
     let object = json!({
         "apiVersion": KIND.api_version(), "kind": KIND.kind,
-        "metadata": {"name": name, "namespace": &*meta.namespace, "labels": labels, "annotations": annotations,
+        "metadata": {"name": name, "namespace": &*meta.namespace, "labels": labels, "annotations": &*meta.annotations,
             "ownerReferences": [reference(kind, meta)]},
         "data": data, "revision": number,
     });

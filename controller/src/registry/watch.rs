@@ -130,9 +130,9 @@ impl Watch {
             }
             self.set_alarm();
             tokio::select! {
-                changes = self.cursor.next() => {
+                changes = self.cursor.next_of(|change| self.selection.may_mean_any(change)) => {
                     let both = changes?;
-                    let both = both.iter().filter(|change| self.selection.may_mean_any(change)).map(|change| self.both(change));
+                    let both = both.iter().map(|change| self.both(change));
                     if self.kind.custom.is_some() {
                         self.pending = both.collect();
                         continue;

@@ -201,18 +201,19 @@ impl Lane {
         Ok(part.of(&state.objects).count() - still_there + were_there)
     }
 
-    /// The changes of a prefix in `(after, upto]`, at most `limit`.
+    /// The changes of a prefix in `(after, upto]` that are wanted, at most `limit`.
     pub(crate) fn tail(
         &self,
         prefix: &str,
         after: Revision,
         upto: Revision,
         limit: usize,
+        wanted: &dyn Fn(&Change) -> bool,
     ) -> Result<Vec<Arc<Change>>, Gap> {
         let state = self.state.read();
         state.complete(after, after)?;
         let changes = state.since(after).take_while(|change| change.revision <= upto);
-        let mine = changes.filter(|change| change.key.as_str().starts_with(prefix));
+        let mine = changes.filter(|change| change.key.as_str().starts_with(prefix) && wanted(change));
         Ok(mine.take(limit).cloned().collect())
     }
 }

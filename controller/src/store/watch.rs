@@ -41,7 +41,7 @@ impl Cursor {
             None => view.bell(),
         };
         let cursor = Cursor { view, prefix: prefix.into(), position: after, bell };
-        if let Seen::Behind(_) = cursor.look(1)?
+        if let Seen::Behind(_) = cursor.look(1, &|_| true)?
             && after < cursor.view.floor()
         {
             return Err(ReadError::Compacted { asked: after, floor: cursor.view.floor() });
@@ -54,11 +54,21 @@ impl Cursor {
     /// Fails with [`ReadError::Compacted`] when the history after the cursor's position is gone,
     /// with [`ReadError::Closed`] when the store was closed and everything has been handed out.
     pub async fn next(&mut self) -> Result<Vec<Arc<Change>>, ReadError> {
+        self.next_of(|_| true).await
+    }
+
+    /// The same of those changes that are `wanted`; the others are passed by. Asked under the lock of a resource: it has
+    /// to be quick.
+    pub async fn next_of(&mut self, wanted: impl Fn(&Change) -> bool) -> Result<Vec<Arc<Change>>, ReadError> {
         loop {
             let closed = self.view.closed();
             self.bell.borrow_and_update();
-            let changes = match self.look(BATCH)? {
-                Seen::Behind(upto) => self.read_log(upto).await?,
+            let changes = match self.look(BATCH, &wanted)? {
+                Seen::Behind(upto) => {
+                    let mut changes = self.read_log(upto).await?;
+                    changes.retain(|change| wanted(change));
+                    changes
+                }
                 Seen::Changes(changes, position) => {
                     self.position = position;
                     if changes.is_empty() && closed {
@@ -84,7 +94,7 @@ impl Cursor {
     /// Moves the position to the head when no change of the prefix lies between; answers the
     /// position, fit for a bookmark.
     pub fn catch_up(&mut self) -> Revision {
-        if let Ok(Seen::Changes(changes, position)) = self.look(1)
+        if let Ok(Seen::Changes(changes, position)) = self.look(1, &|_| true)
             && changes.is_empty()
         {
             self.position = position;
@@ -93,12 +103,12 @@ impl Cursor {
     }
 
     /// What the lanes' tails tell, and the position after it.
-    fn look(&self, limit: usize) -> Result<Seen, ReadError> {
+    fn look(&self, limit: usize, wanted: &dyn Fn(&Change) -> bool) -> Result<Seen, ReadError> {
         let head = self.view.head();
         let mut found = Vec::new();
         let mut behind = None;
         for lane in self.view.lanes(&self.prefix) {
-            match lane.tail(&self.prefix, self.position, head, limit) {
+            match lane.tail(&self.prefix, self.position, head, limit, wanted) {
                 Ok(changes) => found.push(changes),
                 Err(Gap::Forgotten(upto)) => behind = behind.max(Some(upto.min(head))),
                 Err(Gap::Lost(floor)) => return Err(ReadError::Compacted { asked: self.position, floor }),

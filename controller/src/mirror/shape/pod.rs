@@ -1,9 +1,11 @@
 //! Pods.
 
+use std::sync::Arc;
+
 use edge_api::time::Timestamp;
 use serde::Deserialize;
 
-use crate::mirror::object::{Meta, Name, Object, Shape};
+use crate::mirror::object::{Meta, Name, Object, Shape, share};
 use crate::mirror::selector::{Labels, Requirement};
 use crate::mirror::shape::node::image_name;
 use crate::mirror::shape::resources::{ContainerForm, Load, Resources, effective, load};
@@ -131,7 +133,7 @@ pub struct Pod {
     /// Its addresses, the first one first.
     pub ips: Vec<String>,
     /// Its containers' ports.
-    pub ports: Vec<PodPort>,
+    pub ports: Arc<Vec<PodPort>>,
     /// What it needs of its node.
     pub requests: Resources,
     /// What it counts for where nodes are compared by how full they are.
@@ -143,7 +145,7 @@ pub struct Pod {
     /// What it asks of the Pods around it.
     pub social: Option<Box<Social>>,
     /// Taints it puts up with.
-    pub tolerations: Vec<Toleration>,
+    pub tolerations: Arc<Vec<Toleration>>,
     /// Whether our scheduler is to bind it.
     pub ours: bool,
     /// Whether it waits for its scheduling gates.
@@ -221,7 +223,7 @@ struct Spec {
     overhead: Option<std::collections::BTreeMap<String, serde_json::Value>>,
     node_selector: Labels,
     affinity: AffinityForm,
-    tolerations: Vec<Toleration>,
+    tolerations: Arc<Vec<Toleration>>,
     scheduler_name: String,
     scheduling_gates: Vec<serde::de::IgnoredAny>,
     priority: i64,
@@ -332,7 +334,7 @@ impl Shape for Pod {
             disrupted: disrupted.is_some(),
             given_up: disrupted.is_some_and(|c| c.reason == GIVEN_UP),
             requests: effective(&spec.containers, &spec.init_containers, spec.overhead.as_ref()),
-            ports: ports(&spec.containers, &spec.init_containers, spec.host_network),
+            ports: Arc::new(ports(&spec.containers, &spec.init_containers, spec.host_network)),
             affinity: affinity(spec.affinity),
             node: Some(spec.node_name).filter(|n| !n.is_empty()),
             phase: status.phase,
@@ -350,6 +352,11 @@ impl Shape for Pod {
             subdomain: spec.subdomain,
             started: status.start_time,
         })
+    }
+
+    fn share(&mut self, other: &Pod) {
+        share(&mut self.ports, &other.ports);
+        share(&mut self.tolerations, &other.tolerations);
     }
 
     fn node(&self) -> Option<&str> {

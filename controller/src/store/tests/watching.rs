@@ -77,6 +77,16 @@ async fn watches_equal_the_log(store: Store) {
     let seen = follow(store.clone(), "", head, 9).await;
     let seen: Vec<_> = seen.iter().map(|change| (change.revision, change.key.clone())).collect();
     assert_eq!(seen, acknowledged);
+    let wanted = |key: &Key| key.as_str().ends_with('3');
+    acknowledged.retain(|(_, key)| wanted(key));
+    let (mut cursor, mut some) = (store.watch("", Revision::ZERO).unwrap(), Vec::new());
+    while some.len() < acknowledged.len() {
+        let changes = cursor.next_of(|change| wanted(&change.key)).await.unwrap();
+        some.extend(changes.iter().map(|change| (change.revision, change.key.clone())));
+    }
+    assert_eq!(some, acknowledged);
+    assert!(cursor.next_of(|change| wanted(&change.key)).now_or_never().is_none());
+    assert_eq!(cursor.position(), head, "what is not wanted is passed by");
 }
 
 /// Little in memory, everything in the log.
