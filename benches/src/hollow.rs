@@ -161,8 +161,21 @@ fn mib(bytes: u64) -> String {
     format!("{:.0} MiB", bytes as f64 / 1_048_576.0)
 }
 
+/// Waits until a second has cost less than a twentieth of one: what came before is paid for.
+async fn rest(pid: u32) -> Result<()> {
+    for _ in 0..60 {
+        let before = totals(pid)?.cpu;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if totals(pid)?.cpu - before < 0.05 {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("the control plane does not come to rest")
+}
+
 /// CPU milliseconds of each of some more Pods of Deployment `number`.
 async fn cost_of_more(writer: &mut Connection, fleet: &Fleet, pid: u32, number: usize) -> Result<f64> {
+    rest(pid).await?;
     let (before, all) = (totals(pid)?.cpu, fleet.running.get() + MORE);
     let body = json!({"spec": {"replicas": REPLICAS + MORE}}).to_string();
     writer.call(Method::PATCH, &format!("{DEPLOYED}/web-{number}/scale"), MERGE, body.into()).await?;
