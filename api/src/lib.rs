@@ -13,6 +13,7 @@ pub mod int_or_string;
 pub mod name;
 pub mod quantity;
 pub mod time;
+pub mod uri;
 
 pub mod cron;
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use edge_api::uri::encode_component;
 use futures::{AsyncBufRead, AsyncBufReadExt as _, StreamExt as _};
 use http::{Method, Request};
 use kube::Client;
@@ -125,19 +126,10 @@ pub fn query(pairs: &[(&str, Option<&str>)]) -> String {
             text.push(if text.is_empty() { '?' } else { '&' });
             text.push_str(name);
             text.push('=');
-            encode(value, &mut text);
+            text.push_str(&encode_component(value));
         }
     }
     text
-}
-
-fn encode(value: &str, out: &mut String) {
-    for byte in value.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(byte.into()),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
 }
 
 fn request(

@@ -294,3 +294,43 @@ fn requests_scale_a_service_from_zero_and_back_and_none_is_lost() {
         kubectl.run("delete hpa/web deploy/web ingress/web service/web --timeout=60s");
     });
 }
+
+/// edgectl follows, lists and takes back what other controllers roll out, too.
+#[test]
+fn sets_are_rolled_out_and_back() {
+    let cluster = Cluster::start(Shape::Whole);
+    let edgectl = |line: &str| cluster.edgectl(&line.split(' ').collect::<Vec<_>>());
+    for (kind, spec, done) in [
+        ("StatefulSet", "  replicas: 2\n", "statefulset rolling update complete 2 pods at revision keeper-"),
+        ("DaemonSet", "", "daemon set \"keeper\" successfully rolled out"),
+    ] {
+        let name = format!("{}/keeper", kind.to_lowercase());
+        let with = |colour: &str| {
+            let env = format!("        env: [{{name: COLOUR, value: {colour}}}]\n");
+            workload(kind, "keeper", "echo-tcp", spec, &env)
+        };
+        let colour = || {
+            let path = "jsonpath={.spec.template.spec.containers[0].env[0].value}";
+            cluster.edgectl(&["get", &name, "-o", path]).ok()
+        };
+        let rolled_out = || {
+            let told = edgectl(&format!("rollout status {name} --timeout 60s")).ok();
+            assert!(told.lines().last().unwrap().starts_with(done), "{told}");
+        };
+        cluster.apply(&with("red"));
+        rolled_out();
+        cluster.apply(&with("blue"));
+        rolled_out();
+        let history = edgectl(&format!("rollout history {name}")).ok();
+        assert_eq!(history.lines().filter(|line| line.starts_with(['1', '2'])).count(), 2, "{history}");
+        let first = edgectl(&format!("rollout history {name} --revision 1")).ok();
+        assert!(first.contains("value: red"), "{first}");
+        assert!(edgectl(&format!("rollout undo {name}")).ok().contains("rolled back"));
+        rolled_out();
+        assert_eq!(colour(), "red");
+        assert!(edgectl(&format!("rollout restart {name}")).ok().contains("restarted"));
+        rolled_out();
+        let refused = edgectl(&format!("rollout pause {name}")).refused();
+        assert!(refused.contains("a Deployment was expected"), "{refused}");
+    }
+}

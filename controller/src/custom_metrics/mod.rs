@@ -8,6 +8,7 @@ mod own;
 
 use edge_api::meta::{items, text};
 use edge_api::quantity::Quantity;
+use edge_api::uri::encode_component;
 use serde_json::Value;
 
 pub use own::{METRIC, RESOURCES, Resource};
@@ -85,7 +86,7 @@ impl CustomMetrics {
             return Ok(read(&list));
         };
         let Question { namespace, resource, name, metric, .. } = question;
-        let mut path = format!("namespaces/{namespace}/{resource}/{name}/{}", escape(metric));
+        let mut path = format!("namespaces/{namespace}/{resource}/{name}/{}", encode_component(metric));
         let wishes =
             [("labelSelector", question.selector), ("metricLabelSelector", question.metric_selector)];
         append(&mut path, &wishes);
@@ -102,7 +103,7 @@ impl CustomMetrics {
     ) -> Result<Vec<i64>, String> {
         let remote = self.aggregation.who_serves(EXTERNAL, EXTERNAL_VERSIONS);
         let remote = remote.ok_or_else(|| format!("no external metrics API ({EXTERNAL}) registered"))?;
-        let mut path = format!("namespaces/{namespace}/{}", escape(metric));
+        let mut path = format!("namespaces/{namespace}/{}", encode_component(metric));
         append(&mut path, &[("labelSelector", selector)]);
         let list = self.aggregation.read(&remote, user, &path).await?;
         Ok(items(&list, &["items"]).iter().filter_map(milli).collect())
@@ -131,22 +132,9 @@ fn milli(item: &Value) -> Option<i64> {
 fn append(path: &mut String, parameters: &[(&str, &str)]) {
     let mut sign = '?';
     for (name, value) in parameters.iter().filter(|(_, value)| !value.is_empty()) {
-        path.push_str(&format!("{sign}{name}={}", escape(value)));
+        path.push_str(&format!("{sign}{name}={}", encode_component(value)));
         sign = '&';
     }
-}
-
-/// A text as part of a path or query.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
 }
 
 #[cfg(test)]

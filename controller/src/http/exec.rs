@@ -9,6 +9,7 @@ use std::io;
 use bytes::{BufMut, Bytes, BytesMut};
 use edge_api::frames::{self, Frames};
 use edge_api::meta::text;
+use edge_api::uri::encode_component;
 use futures::StreamExt as _;
 use http::Method;
 use http::request::Parts;
@@ -20,7 +21,7 @@ use tokio::sync::mpsc;
 use crate::http::body::Response;
 use crate::http::connection::Shared;
 use crate::http::duplex::{self, Messages, WAITING};
-use crate::http::logs::{container, escape};
+use crate::http::logs::container;
 use crate::http::query::Query;
 use crate::http::websocket::Handshake;
 use crate::registry::{ApiError, Context, Target};
@@ -79,7 +80,7 @@ fn place(shared: &Shared, target: &Target<'_>, query: &Query<'_>) -> Result<Plac
     }
     for word in query.all("command").filter(|_| verb == "exec") {
         path.push_str("command=");
-        path.push_str(&escape(word));
+        path.push_str(&encode_component(word));
         path.push('&');
     }
     Ok(Place { node: node.to_owned(), path })

@@ -1,6 +1,7 @@
 //! `pods/log`: the container's lines, from the node that has them.
 
 use edge_api::meta::{self, items, text};
+use edge_api::uri::encode_component;
 use futures::TryStreamExt as _;
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
@@ -37,7 +38,7 @@ pub async fn logs(
     let parameters: Vec<String> = FORWARDED
         .iter()
         .filter(|name| !query.get(name).is_empty())
-        .map(|name| format!("{name}={}", escape(query.get(name))))
+        .map(|name| format!("{name}={}", encode_component(query.get(name))))
         .collect();
     let path = format!(
         "http://node/containerLogs/{}/{}/{container}?{}",
@@ -129,19 +130,6 @@ pub async fn refusal(code: StatusCode, body: hyper::body::Incoming) -> ApiError 
         _ => Reason::InternalError,
     };
     ApiError::new(reason, if message.is_empty() { format!("the node answered {code}") } else { message })
-}
-
-/// A text as part of a query.
-pub fn escape(text: &str) -> String {
-    use std::fmt::Write as _;
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
-    })
 }
 
 #[cfg(test)]

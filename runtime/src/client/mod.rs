@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use edge_api::uri::encode_component;
 use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use serde_json::Value;
@@ -246,19 +247,6 @@ async fn refusal(reply: http::Response<Reply>) -> ClientError {
         Ok(bytes) => ClientError::refused(code, &bytes),
         Err(error) => error,
     }
-}
-
-/// Percent-encodes one query component.
-pub fn encode_component(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
 }
 
 /// Whether a status code says that trying again later may help.

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use edge_api::uri::encode_component;
 use http::{StatusCode, header};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use crate::client::{dial, encode_component};
+use crate::client::dial;
 use crate::image::blobs::Blobs;
 use crate::image::credentials::{self, Credential};
 use crate::image::digest::Digest;

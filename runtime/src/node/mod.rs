@@ -37,6 +37,7 @@ use edge_api::kinds::endpoint_slice::EndpointSlice;
 use edge_api::kinds::pod::{Pod, Resources};
 use edge_api::kinds::service::Service;
 use edge_api::quantity::Quantity;
+use edge_api::uri::encode_component;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -44,7 +45,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::join::JoinError;
-use crate::client::{Client, Resource, encode_component, tunnel};
+use crate::client::{Client, Resource, tunnel};
 use crate::code::{CodeCache, CodeError};
 use crate::dns;
 use crate::image::{self, ImageStore};

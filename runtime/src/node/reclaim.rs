@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edge_api::kinds::persistent_volume::{LOCAL_FINALIZER, NODE_LABEL, PROTECTION, PersistentVolume};
+use edge_api::uri::encode_component;
 use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::client::backoff::Backoff;
-use crate::client::{Client, Patch, Resource, encode_component};
+use crate::client::{Client, Patch, Resource};
 use crate::report::Subject;
 use crate::supervisor::host::Host;
 use crate::sync::watcher::{Event, Target, Watcher};

@@ -7,12 +7,13 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
+use edge_api::uri::encode_component;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::client::{Client, Resource, encode_component};
+use crate::client::{Client, Resource};
 use crate::sync::watcher::{Event, Target, Watcher};
 use crate::volume::objects::{Lookup, Source, config_map_entries, secret_entries};
 

@@ -1,0 +1,25 @@
+//! Texts as parts of URIs (RFC 3986).
+
+/// Percent-encodes a text for a segment of a path, or for a name or value of a query.
+pub fn encode_component(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_means_something_in_a_uri_is_encoded() {
+        assert_eq!(encode_component("a-b._~Z9"), "a-b._~Z9");
+        assert_eq!(encode_component("a/b?c=d&e f:\u{e9}%"), "a%2Fb%3Fc%3Dd%26e%20f%3A%C3%A9%25");
+    }
+}
