@@ -15,6 +15,9 @@ use crate::cli::Connection;
 use crate::discovery::{self, Catalogue, Resource};
 use crate::failure::Failure;
 
+/// How often a request is sent to a server that has too much to do, as kubectl does it.
+const TRIES: u32 = 10;
+
 /// What replies a request wants.
 pub const JSON: &str = "application/json";
 /// Replies as the server would show them to a person.
@@ -41,6 +44,8 @@ impl Session {
         // A watch or a followed log may be silent for hours.
         config.read_timeout = None;
         config.connect_timeout = Some(Duration::from_secs(10));
+        // It would try for minutes what cannot be had now, such as the log of a node that is away.
+        config.default_retry = false;
         if let Some(user) = &connection.as_user {
             config.auth_info.impersonate = Some(user.clone());
         }
@@ -71,18 +76,22 @@ impl Session {
 
     /// Gets `path` as JSON.
     pub async fn get(&self, path: &str, accept: &str) -> Result<Value, Failure> {
-        Ok(self.client.request(request(Method::GET, path, accept, None)?).await?)
+        let request = request(Method::GET, path, accept, None)?;
+        patiently(request, async |request| self.client.request(request).await).await
     }
 
     /// Sends `body` with `method` and gives the object the server answers with.
     pub async fn send(&self, method: Method, path: &str, kind: &str, body: &Value) -> Result<Value, Failure> {
         let bytes = serde_json::to_vec(body).context("cannot write JSON")?;
-        Ok(self.client.request(request(method, path, JSON, Some((kind, bytes)))?).await?)
+        let request = request(method, path, JSON, Some((kind, bytes)))?;
+        patiently(request, async |request| self.client.request(request).await).await
     }
 
     /// The bytes of a reply as they come: a followed log.
     pub async fn stream(&self, path: &str) -> Result<impl AsyncBufRead + Unpin + use<>, Failure> {
-        Ok(Box::pin(self.client.request_stream(request(Method::GET, path, "*/*", None)?).await?))
+        let request = request(Method::GET, path, "*/*", None)?;
+        let stream = patiently(request, async |request| self.client.request_stream(request).await).await?;
+        Ok(Box::pin(stream))
     }
 
     /// The events of a watch, one JSON document a line, until the server ends it or `each` says so.
@@ -92,7 +101,8 @@ impl Session {
         accept: &str,
         mut each: impl FnMut(Value) -> Result<Flow, Failure>,
     ) -> Result<Flow, Failure> {
-        let stream = self.client.request_stream(request(Method::GET, path, accept, None)?).await?;
+        let request = request(Method::GET, path, accept, None)?;
+        let stream = patiently(request, async |request| self.client.request_stream(request).await).await?;
         let mut lines = Box::pin(stream).lines();
         while let Some(line) = lines.next().await {
             let event: Value = serde_json::from_str(&line?)
@@ -107,6 +117,32 @@ impl Session {
         }
         Ok(Flow::Continue)
     }
+}
+
+/// Sends a request, again when the server has too much to do and says when to come back.
+async fn patiently<T>(
+    request: Request<Vec<u8>>,
+    send: impl AsyncFn(Request<Vec<u8>>) -> kube::Result<T>,
+) -> Result<T, Failure> {
+    let mut tries = 0;
+    loop {
+        let error = match send(request.clone()).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        tries += 1;
+        match later(&error).filter(|_| tries < TRIES) {
+            Some(later) => tokio::time::sleep(later).await,
+            None => return Err(error.into()),
+        }
+    }
+}
+
+/// When to come back, if that is what the answer is.
+fn later(error: &kube::Error) -> Option<Duration> {
+    let kube::Error::Api(status) = error else { return None };
+    let seconds = status.details.as_ref()?.retry_after_seconds;
+    (status.code == 429 && seconds > 0).then(|| Duration::from_secs(seconds.into()))
 }
 
 /// Whether a watch goes on.
@@ -183,7 +219,22 @@ fn default_places() -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use crate::session::query;
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use crate::session::{later, query};
+
+    #[test]
+    fn only_a_server_with_too_much_to_do_is_asked_again() {
+        let answer = |code: u16, after: u32| {
+            let status = json!({"code": code, "details": {"retryAfterSeconds": after}});
+            later(&kube::Error::Api(serde_json::from_value(status).expect("a Status")))
+        };
+        assert_eq!(answer(429, 2), Some(Duration::from_secs(2)));
+        assert_eq!(answer(429, 0), None, "an eviction that a budget forbids");
+        assert_eq!(answer(503, 2), None, "a node that is away");
+    }
 
     #[test]
     fn queries_are_encoded() {

@@ -34,6 +34,10 @@ fn a_log_can_be_followed_once_its_node_is_back() {
     cluster.edgectl(&["wait", "--for=condition=ready", "pod/far", "--timeout=60s"]).ok();
     drop(agent);
     let away = "the logs of node \"shelf-7\" cannot be reached: the node is not connected";
+    eventually("the server knows that the node is away", || {
+        let said = cluster.edgectl(&["logs", "far"]).stderr;
+        if said.contains(away) { Ok(()) } else { Err(said) }
+    });
     if let Some(old) = Kubectl::at(&cluster, "kubectl-1_32") {
         let said = old.refused("logs -f far -n default");
         assert!(said.contains(away), "{said}");
