@@ -10,6 +10,7 @@ use edge_runtime::node::{Config, Node, Periods, Server};
 
 use crate::config::{AgentCommand, Host, Settings};
 use crate::ready::{NodePorts, Ready};
+use crate::rest::rest;
 use crate::shutdown::StopSignals;
 
 /// How long a node may take to let requests under way finish.
@@ -101,12 +102,12 @@ pub async fn serve(settings: &Settings, host: &Host, upstream: Upstream, started
     let announce = async {
         ready.await;
         Ready { node: Some(serving), ..Ready::default() }.announce(started, host.notify_socket.as_deref());
-        std::future::pending::<()>().await;
+        rest().await
     };
     let outcome = tokio::select! {
         () = stop.next() => Ok(()),
         ended = node.run() => ended.map_err(anyhow::Error::new),
-        () = announce => Ok(()),
+        never = announce => match never {},
     };
     node.drain(DRAIN).await;
     outcome

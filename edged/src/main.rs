@@ -8,6 +8,7 @@ mod agent;
 mod config;
 mod manifests;
 mod ready;
+mod rest;
 mod server;
 mod shutdown;
 mod split;

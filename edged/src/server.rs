@@ -11,6 +11,7 @@ use crate::agent::{self, Upstream};
 use crate::config::{Host, SchedulerScoring, Settings};
 use crate::manifests;
 use crate::ready::{NodePorts, Ready};
+use crate::rest::rest;
 use crate::shutdown::StopSignals;
 use crate::split::Child;
 
@@ -79,9 +80,15 @@ pub async fn serve(settings: &Settings, host: &Host, started: Instant) -> Result
         let node = node_ready.await;
         Ready { api: Some(api), node, kubeconfig: Some(&kubeconfig) }
             .announce(started, host.notify_socket.as_deref());
-        match applier {
-            Some(applier) => applier.run().await,
-            None => std::future::pending().await,
+        let apply = async {
+            match applier {
+                Some(applier) => applier.run().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            ended = apply => ended,
+            never = rest() => match never {},
         }
     };
     let outcome = tokio::select! {

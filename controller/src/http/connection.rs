@@ -28,6 +28,7 @@ use crate::http::objects::{Call, Verb};
 use crate::http::query::Query;
 use crate::http::reconcilers::Reconcilers;
 use crate::http::route::Route;
+use crate::http::seldom::Seldom;
 use crate::http::status::json_response;
 use crate::http::zpages::Zpages;
 use crate::http::{
@@ -127,8 +128,9 @@ where
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
+        biased;
         ended = connection.as_mut() => ended,
-        () = draining.cancelled() => {
+        () = Seldom::new(draining.cancelled()) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

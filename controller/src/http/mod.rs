@@ -46,6 +46,9 @@ mod node_proxy;
 mod objects;
 mod pod_proxy;
 
+mod seldom;
+mod wire;
+
 mod connection;
 mod server;
 

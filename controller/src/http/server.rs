@@ -24,6 +24,8 @@ use crate::http::fairness::Seats;
 use crate::http::health::Checks;
 use crate::http::metrics::Metrics;
 use crate::http::reconcilers::Reconcilers;
+use crate::http::seldom::Seldom;
+use crate::http::wire::Wire;
 use crate::http::zpages::Zpages;
 use crate::identity::{IdentityError, User};
 use crate::registry::Registry;
@@ -279,8 +281,9 @@ fn spawn(
     let cut = cut.clone();
     connections.spawn(async move {
         tokio::select! {
+            biased;
             () = serving => {}
-            () = cut.cancelled() => {}
+            () = Seldom::new(cut.cancelled()) => {}
         }
     });
 }
@@ -289,7 +292,7 @@ async fn serve_tls(shared: Arc<Shared>, tls: TlsAcceptor, stream: TcpStream) {
     let _ = stream.set_nodelay(true);
     let _ = rustix::net::sockopt::set_socket_keepalive(&stream, true);
     let _ = rustix::net::sockopt::set_tcp_keepidle(&stream, Duration::from_secs(KEEPALIVE));
-    let stream = match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+    let stream = match tokio::time::timeout(HANDSHAKE, tls.accept(Wire(stream))).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             tracing::debug!(error = &error as &dyn std::error::Error, "no TLS");
@@ -297,7 +300,7 @@ async fn serve_tls(shared: Arc<Shared>, tls: TlsAcceptor, stream: TcpStream) {
         }
         Err(_) => return,
     };
-    let address = stream.get_ref().0.peer_addr().ok().map(|address| address.ip());
+    let address = stream.get_ref().0.0.peer_addr().ok().map(|address| address.ip());
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let user = certificate.and_then(|leaf| shared.registry.pki().authenticate_certificate(leaf));
     connection::serve(shared, Peer::Remote(address, user), stream).await;

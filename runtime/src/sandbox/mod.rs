@@ -37,5 +37,6 @@ pub use engine::{Engine, EngineError, StartError};
 pub use input::{Feed, Input};
 pub(crate) use loaded::WeakCode;
 pub use loaded::{Code, LoadError};
+pub use native::give_back_memory;
 pub use output::Output;
 pub use shape::Shape;

@@ -47,8 +47,36 @@ fn can_reserve(bytes: u64) -> bool {
     }
 }
 
-/// Gives freed heap memory back to the kernel. Takes milliseconds; call it off the hot path.
-pub(super) fn trim_heap() {
+/// Gives back what a start, or the end of many containers, leaves behind: freed heap memory, and the pages of this
+/// program's code that it mapped. They stay in the page cache; what still runs is mapped again as it is touched. Takes
+/// milliseconds; call it off the hot path.
+pub fn give_back_memory() {
+    trim_heap();
+    forget_code();
+}
+
+fn forget_code() {
+    let Ok(program) = std::env::current_exe() else { return };
+    let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return };
+    let path = program.display().to_string();
+    for (start, length) in maps.lines().filter(|line| line.ends_with(&path)).filter_map(code) {
+        // SAFETY: the range is a mapping of our own program that nobody writes to (no relocation reaches it), private
+        // and backed by its file: a page that is dropped is read again from there, whenever it is touched.
+        let _ = unsafe { rustix::mm::madvise(start as *mut _, length, rustix::mm::Advice::LinuxDontNeed) };
+    }
+}
+
+/// Start and length of a mapping that is executable and not writable, as a line of `/proc/self/maps` tells it.
+fn code(line: &str) -> Option<(usize, usize)> {
+    let mut words = line.split_ascii_whitespace();
+    let (range, rights) = (words.next()?, words.next()?);
+    let (start, end) = range.split_once('-')?;
+    let start = usize::from_str_radix(start, 16).ok()?;
+    let end = usize::from_str_radix(end, 16).ok()?;
+    (rights == "r-xp").then(|| (start, end - start))
+}
+
+fn trim_heap() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         unsafe extern "C" {
@@ -57,6 +85,23 @@ pub(super) fn trim_heap() {
         // SAFETY: glibc documents `malloc_trim` as thread-safe; it has no preconditions.
         unsafe {
             malloc_trim(0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_that_was_given_back_goes_on() {
+        give_back_memory();
+        let line = "5f00-7f00 r-xp 00001000 fe:00 42    /usr/bin/edged";
+        assert_eq!(code(line), Some((0x5f00, 0x2000)));
+        for other in
+            ["5f00-7f00 r--p 0 fe:00 42 /usr/bin/edged", "5f00-7f00 rw-p 0 fe:00 42 /usr/bin/edged", ""]
+        {
+            assert_eq!(code(other), None, "{other}");
         }
     }
 }

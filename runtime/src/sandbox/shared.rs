@@ -108,7 +108,7 @@ impl Shared {
             shared.moves.store(0, Ordering::Relaxed);
             shared.trimming.store(false, Ordering::Relaxed);
             // The runtime going down is as good a reason not to.
-            let _ = tokio::task::spawn_blocking(native::trim_heap).await;
+            let _ = tokio::task::spawn_blocking(native::give_back_memory).await;
         });
     }
 }
