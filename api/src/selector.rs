@@ -216,8 +216,8 @@ impl FieldSelector {
         self.terms.iter().find(|t| t.equal && t.field.name() == field).map(|t| t.value.as_str())
     }
 
-    /// Texts that stand between quotes in the JSON of every object that matches: who has many to look at need not read
-    /// those without.
+    /// Texts that stand between quotes in the JSON of every object that matches, its defaults included: who has many to
+    /// look at need not read those without.
     pub fn words(&self) -> impl Iterator<Item = &str> {
         let told = |term: &&FieldTerm| term.equal && term.value != term.field.absent();
         // Others may be written in more than one way.

@@ -15,8 +15,10 @@ use crate::cli::Connection;
 use crate::discovery::{self, Catalogue, Resource};
 use crate::failure::Failure;
 
-/// How often a request is sent to a server that has too much to do, as kubectl does it.
+/// How often a request is sent to a server that has too much to do.
 const TRIES: u32 = 10;
+/// And how long it waits at most before each.
+const LATER: Duration = Duration::from_secs(30);
 
 /// What replies a request wants.
 pub const JSON: &str = "application/json";
@@ -142,7 +144,7 @@ async fn patiently<T>(
 fn later(error: &kube::Error) -> Option<Duration> {
     let kube::Error::Api(status) = error else { return None };
     let seconds = status.details.as_ref()?.retry_after_seconds;
-    (status.code == 429 && seconds > 0).then(|| Duration::from_secs(seconds.into()))
+    (status.code == 429 && seconds > 0).then(|| Duration::from_secs(seconds.into()).min(LATER))
 }
 
 /// Whether a watch goes on.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use edge_tests::kubectl::{Kubectl, with_each, with_each_at_once};
+use edge_tests::kubectl::{Kubectl, VERSIONS, with_each, with_each_at_once};
 use edge_tests::{Cluster, Shape, eventually, eventually_within, web};
 
 const TOOLBOX: &str = "file:guests/dist/toolbox.wasm";
@@ -301,7 +301,7 @@ fn sets_are_rolled_out_and_back() {
     let cluster = Cluster::start(Shape::Whole);
     let edgectl = |line: &str| cluster.edgectl(&line.split(' ').collect::<Vec<_>>());
     for (kind, spec, done) in [
-        ("StatefulSet", "  replicas: 2\n", "statefulset rolling update complete 2 pods at revision keeper-"),
+        ("StatefulSet", "  replicas: 2\n", "partitioned roll out complete: 2 new pods have been updated..."),
         ("DaemonSet", "", "daemon set \"keeper\" successfully rolled out"),
     ] {
         let name = format!("{}/keeper", kind.to_lowercase());
@@ -315,7 +315,12 @@ fn sets_are_rolled_out_and_back() {
         };
         let rolled_out = || {
             let told = edgectl(&format!("rollout status {name} --timeout 60s")).ok();
-            assert!(told.lines().last().unwrap().starts_with(done), "{told}");
+            assert_eq!(told.lines().last(), Some(done), "{told}");
+            for version in VERSIONS {
+                let Some(kubectl) = Kubectl::at(&cluster, version) else { continue };
+                let same = kubectl.run(&format!("rollout status {name} -n default"));
+                assert_eq!(same.lines().last(), Some(done), "{same}");
+            }
         };
         cluster.apply(&with("red"));
         rolled_out();

@@ -92,6 +92,7 @@ mod tests {
         });
         tokio::task::yield_now().await;
         token.cancel();
-        waiting.await.expect("it ends");
+        let woken = tokio::time::timeout(std::time::Duration::from_secs(30), waiting);
+        woken.await.expect("it is woken").expect("it ends");
     }
 }

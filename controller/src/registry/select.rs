@@ -29,7 +29,8 @@ impl Selection {
         } else {
             FieldSelector::parse(fields, kind).map_err(bad)?
         };
-        let words = if versioned { Vec::new() } else { words(&fields) };
+        // A custom resource may get a value from its definition's defaults, and not have it in its bytes.
+        let words = if kind.custom.is_some() { Vec::new() } else { words(&fields) };
         Ok(Selection {
             versioned: versioned.then_some(kind),
             words,

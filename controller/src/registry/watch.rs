@@ -182,10 +182,16 @@ impl Watch {
 
     /// What was and what is, both told at the revision of the change.
     fn both(&self, change: &Change) -> [Option<Object>; 2] {
-        let at = |bytes: &bytes::Bytes| {
-            present(self.kind, Stored { revision: change.revision, value: bytes.clone() })
-        };
-        [change.before.as_ref().map(|stored| at(&stored.value)), change.after.as_ref().map(at)]
+        let before = change.before.as_ref().map(|stored| {
+            // What its definition has added since then depends on when it was written.
+            let object = present(self.kind, stored.clone());
+            Object { revision: change.revision, ..object }
+        });
+        let after = change
+            .after
+            .as_ref()
+            .map(|bytes| present(self.kind, Stored { revision: change.revision, value: bytes.clone() }));
+        [before, after]
     }
 
     /// The changes that wait, in the version that was asked for.

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use memchr::memchr_iter;
 
 /// A Pod of 150 texts leaves one of fifty others unrefuted.
-const BITS: u64 = 2048;
+const BITS: u64 = 4096;
 const LONGS: usize = (BITS / 64) as usize;
 
 /// A text to ask for, without quotes in it.
@@ -39,11 +39,12 @@ impl Word {
 }
 
 /// The words of some bytes, found when first asked for. Takes no part in comparisons.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Sketch(OnceLock<Box<[u64; LONGS]>>);
 
 impl Sketch {
-    /// Whether a word may stand between quotes in any of `texts`, which are the same at every call.
+    /// Whether a word may stand between quotes in any of `texts`. They are read at the first call only, so they have to
+    /// be the same at every one.
     pub fn may_hold<'a>(&self, word: Word, texts: impl IntoIterator<Item = &'a [u8]>) -> bool {
         let bits = self.0.get_or_init(|| {
             let mut bits = Box::new([0; LONGS]);
@@ -64,6 +65,13 @@ fn draw(text: &[u8], bits: &mut [u64; LONGS]) {
             bits[(bit / 64) as usize] |= 1 << (bit % 64);
         }
         from = to;
+    }
+}
+
+/// Empty, since what it is of may be changed in the copy.
+impl Clone for Sketch {
+    fn clone(&self) -> Sketch {
+        Sketch::default()
     }
 }
 
@@ -100,6 +108,6 @@ mod tests {
         let sketch = Sketch::default();
         let found =
             (0..10_000).filter(|n| sketch.may_hold(Word::of(&format!("node-{n}")), [text.as_bytes()]));
-        assert!(found.count() < 1_000);
+        assert!(found.count() < 400);
     }
 }

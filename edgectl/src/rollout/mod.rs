@@ -19,7 +19,7 @@ use crate::{get, output, wait};
 /// What has rollouts.
 const ALL: &[&str] = &["Deployment", "DaemonSet", "StatefulSet"];
 /// What can be held in the middle of one.
-const HELD: &[&str] = &["Deployment"];
+const PAUSABLE: &[&str] = &["Deployment"];
 
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
@@ -47,10 +47,10 @@ pub async fn rollout(session: &Session, options: &Rollout) -> Result<(), Failure
             change(session, what, ALL, &patch, "restarted").await?;
         }
         RolloutVerb::Pause { what } => {
-            change(session, what, HELD, &json!({"spec": {"paused": true}}), "paused").await?
+            change(session, what, PAUSABLE, &json!({"spec": {"paused": true}}), "paused").await?
         }
         RolloutVerb::Resume { what } => {
-            change(session, what, HELD, &json!({"spec": {"paused": null}}), "resumed").await?
+            change(session, what, PAUSABLE, &json!({"spec": {"paused": null}}), "resumed").await?
         }
     }
     Ok(())

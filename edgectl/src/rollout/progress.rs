@@ -105,8 +105,8 @@ fn stateful_set(object: &Value) -> Progress {
         return Progress::Going(format!("Waiting for {} pods to be ready...", wanted - ready));
     }
     let updated = count(&status["updatedReplicas"]);
-    let partition = count(&spec["updateStrategy"]["rollingUpdate"]["partition"]);
-    if partition > 0 {
+    // What kubectl says of every StatefulSet of a server that fills the partition in, be it zero.
+    if let Some(partition) = spec["updateStrategy"]["rollingUpdate"]["partition"].as_i64() {
         let meant = wanted - partition;
         return if updated < meant {
             Progress::Going(format!(

@@ -45,11 +45,12 @@ pub async fn revisions(session: &Session, owner: &Value) -> Result<Vec<Revision>
         true => ("replicasets", "ReplicaSet"),
         false => ("controllerrevisions", "ControllerRevision"),
     };
-    let selector = get::labels(&owner["spec"]["selector"]["matchLabels"]);
+    let labels = &owner["spec"]["selector"]["matchLabels"];
+    let selector = labels.as_object().filter(|labels| !labels.is_empty()).map(|_| get::labels(labels));
     let path = format!(
         "/apis/apps/v1/namespaces/{}/{plural}{}",
         session.namespace,
-        query(&[("labelSelector", Some(&selector))])
+        query(&[("labelSelector", selector.as_deref())])
     );
     let list = session.get(&path, JSON).await?;
     let uid = &owner["metadata"]["uid"];

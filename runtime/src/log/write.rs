@@ -22,6 +22,8 @@ pub struct LogWriter {
     limits: Limits,
     bell: Arc<watch::Sender<Progress>>,
     progress: Progress,
+    /// Whether the current file is still to be made, after the one before was set aside.
+    rotated: bool,
     healthy: bool,
     audience: Audience,
 }
@@ -34,8 +36,9 @@ impl LogWriter {
     ) -> io::Result<LogWriter> {
         let progress = *bell.borrow();
         // There from the beginning, though empty, for whoever reads the directory.
-        open(&directory.join(current(progress.run)))?;
-        Ok(LogWriter { directory, limits, bell, progress, healthy: true, audience: Audience::default() })
+        open(&directory.join(current(progress.run)), true)?;
+        let audience = Audience::default();
+        Ok(LogWriter { directory, limits, bell, progress, rotated: false, healthy: true, audience })
     }
 
     /// Who listens to the run.
@@ -102,11 +105,17 @@ impl LogWriter {
 
     fn try_append(&mut self, batch: &[u8]) -> io::Result<()> {
         let path = self.directory.join(current(self.progress.run));
-        let mut file = open(&path)?;
+        let mut file = match open(&path, self.rotated) {
+            // The Pod is gone, and its last words with it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            file => file?,
+        };
+        self.rotated = false;
         let length = file.metadata()?.len();
         if length > 0 && length + batch.len() as u64 > self.limits.bytes {
             self.rotate(&path)?;
-            file = open(&path)?;
+            file = open(&path, true)?;
+            self.rotated = false;
         }
         file.write_all(batch)
     }
@@ -114,6 +123,7 @@ impl LogWriter {
     fn rotate(&mut self, path: &Path) -> io::Result<()> {
         let Progress { run, file, .. } = self.progress;
         fs::rename(path, self.directory.join(rotated(run, file)))?;
+        self.rotated = true;
         self.progress.file += 1;
         let old: Vec<_> =
             files(&self.directory)?.into_iter().filter(|found| found.0 == run && found.1.is_some()).collect();
@@ -137,8 +147,8 @@ impl LogWriter {
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
+fn open(path: &Path, new: bool) -> io::Result<File> {
+    OpenOptions::new().create(new).append(true).open(path)
 }
 
 /// Where one stream of a run goes: cut into lines, and to who listens.

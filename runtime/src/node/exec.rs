@@ -68,7 +68,7 @@ struct Mouth {
     body: Incoming,
     feed: Option<Feed>,
     /// Whether the guest's input ends when the caller has no more to say: somebody else may speak to it later.
-    last: bool,
+    ends_input: bool,
     terminal: Option<Terminal>,
     stop: Stop,
     /// For what a terminal shows of what is typed.
@@ -120,7 +120,8 @@ pub async fn answer(
     };
     let (sender, receiver) = mpsc::channel(WAITING);
     let terminal = wish.tty.then(Terminal::default);
-    let mouth = Mouth { body, feed, last: true, terminal, stop: execution.stop(), sender: sender.clone() };
+    let mouth =
+        Mouth { body, feed, ends_input: true, terminal, stop: execution.stop(), sender: sender.clone() };
     streamed(receiver, command_session(execution, out, err, mouth, wish.tty, sender))
 }
 
@@ -140,7 +141,7 @@ pub fn attach(
     let mouth = Mouth {
         body,
         feed: attached.feed.clone().filter(|_| wish.stdin),
-        last: attached.once,
+        ends_input: attached.once,
         terminal: (attached.terminal && wish.stdin).then(Terminal::default),
         stop: attached.stop.clone(),
         sender: sender.clone(),
@@ -256,7 +257,7 @@ fn framed(channel: u8, said: &[u8], terminal: bool) -> Bytes {
 impl Mouth {
     /// Passes on what the caller says, until it is gone or has ended the guest.
     async fn pass(self) -> Silence {
-        let Mouth { body, mut feed, last, mut terminal, stop, sender } = self;
+        let Mouth { body, mut feed, ends_input, mut terminal, stop, sender } = self;
         let mut body = body.into_data_stream();
         let mut messages = Frames::default();
         while let Some(Ok(chunk)) = body.next().await {
@@ -265,7 +266,7 @@ impl Mouth {
                 let said = match messages.next_message() {
                     Ok(Some((frames::STDIN, said))) => said,
                     Ok(Some((frames::CLOSE, said))) if *said == [frames::STDIN] => {
-                        match last {
+                        match ends_input {
                             true => end(&mut feed).await,
                             false => feed = None,
                         }
@@ -287,6 +288,7 @@ impl Mouth {
                 give(&feed, &typed.input).await;
                 match typed.wish {
                     None => {}
+                    // Typed at the container's own terminal, whoever sits there.
                     Some(terminal::Wish::End) => end(&mut feed).await,
                     Some(terminal::Wish::Interrupt) => {
                         stop.now();

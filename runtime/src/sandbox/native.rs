@@ -56,14 +56,22 @@ pub fn give_back_memory() {
 }
 
 fn forget_code() {
-    let Ok(program) = std::env::current_exe() else { return };
-    let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return };
-    let path = program.display().to_string();
-    for (start, length) in maps.lines().filter(|line| line.ends_with(&path)).filter_map(code) {
-        // SAFETY: the range is a mapping of our own program that nobody writes to (no relocation reaches it), private
-        // and backed by its file: a page that is dropped is read again from there, whenever it is touched.
+    for (start, length) in own_code() {
+        // SAFETY: the range is a mapping of our own program that nobody writes to (no relocation reaches it; a debugger
+        // would lose its breakpoints), private and backed by its file: a page that is dropped is read again from there,
+        // whenever it is touched.
         let _ = unsafe { rustix::mm::madvise(start as *mut _, length, rustix::mm::Advice::LinuxDontNeed) };
     }
+}
+
+/// Where this program's code is mapped.
+fn own_code() -> Vec<(usize, usize)> {
+    let (Ok(program), Ok(maps)) = (std::env::current_exe(), std::fs::read_to_string("/proc/self/maps"))
+    else {
+        return Vec::new();
+    };
+    let name = format!(" {}", program.display());
+    maps.lines().filter(|line| line.ends_with(&name)).filter_map(code).collect()
 }
 
 /// Start and length of a mapping that is executable and not writable, as a line of `/proc/self/maps` tells it.
@@ -95,6 +103,7 @@ mod tests {
 
     #[test]
     fn code_that_was_given_back_goes_on() {
+        assert!(!own_code().is_empty());
         give_back_memory();
         let line = "5f00-7f00 r-xp 00001000 fe:00 42    /usr/bin/edged";
         assert_eq!(code(line), Some((0x5f00, 0x2000)));

@@ -21,6 +21,8 @@ const ON_DEMAND: usize = usize::MAX;
 const MOVES_PER_TRIM: u64 = 64;
 /// How long after the last of them that happens.
 const TRIM_DELAY: Duration = Duration::from_secs(1);
+/// How often it is put off while more begin or end.
+const MOST_DELAYS: u32 = 60;
 
 /// What containers need of the engine.
 pub(super) struct Shared {
@@ -104,7 +106,13 @@ impl Shared {
         }
         let shared = Arc::clone(self);
         self.handle.spawn(async move {
-            tokio::time::sleep(TRIM_DELAY).await;
+            for _ in 0..MOST_DELAYS {
+                let seen = shared.moves.load(Ordering::Relaxed);
+                tokio::time::sleep(TRIM_DELAY).await;
+                if shared.moves.load(Ordering::Relaxed) == seen {
+                    break;
+                }
+            }
             shared.moves.store(0, Ordering::Relaxed);
             shared.trimming.store(false, Ordering::Relaxed);
             // The runtime going down is as good a reason not to.

@@ -203,6 +203,41 @@ async fn tables_and_selectors_follow_the_definition() {
 }
 
 #[tokio::test]
+async fn a_watch_selects_by_a_default_that_came_later() {
+    let color = |version: usize| {
+        format!("/spec/versions/{version}/schema/openAPIV3Schema/properties/spec/properties/color")
+    };
+    let mut plain = definition();
+    for version in 0..2 {
+        plain.pointer_mut(&color(version)).unwrap().as_object_mut().unwrap().remove("default");
+    }
+    let api = Api::new().await;
+    api.make(DEFINITIONS, plain).await;
+    api.establish("widgets.example.com").await.expect(200);
+    api.make(WIDGETS, widget("a", 3)).await;
+    let path = format!("{DEFINITIONS}/widgets.example.com");
+    let mut with_default = api.get(&path).await.expect(200);
+    for version in 0..2 {
+        with_default.pointer_mut(&color(version)).unwrap()["default"] = json!("red");
+    }
+    api.call(Method::PUT, &path, with_default).await.expect(200);
+    let red = format!("{WIDGETS}?fieldSelector=spec.color%3Dred");
+    let list = api.get(&red).await.expect(200);
+    assert_eq!(list["items"].as_array().unwrap().len(), 1);
+    let from = list["metadata"]["resourceVersion"].as_str().unwrap();
+    let mut watch = api
+        .client(User::admin("admin"))
+        .await
+        .watch(&format!("{red}&watch=true&resourceVersion={from}"))
+        .await;
+    let mut larger = api.get(&format!("{WIDGETS}/a")).await.expect(200);
+    larger["spec"]["size"] = json!(8);
+    api.call(Method::PUT, &format!("{WIDGETS}/a"), larger).await.expect(200);
+    let event = watch.next().await.unwrap();
+    assert_eq!((&event["type"], &event["object"]["spec"]["color"]), (&json!("MODIFIED"), &json!("red")));
+}
+
+#[tokio::test]
 async fn versions_are_the_same_objects() {
     let api = Api::with_widgets().await;
     api.make(WIDGETS, widget("a", 3)).await;
