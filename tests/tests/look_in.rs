@@ -77,7 +77,8 @@ fn a_toolbox_looks_into_a_pod() {
             if said == "left\n" { Ok(()) } else { Err(said) }
         });
         let mut shell = kubectl.start(&format!("{debug} -c shell -i"));
-        shell.stdin.take().unwrap().write_all(b"echo one two\nls /data\n").unwrap();
+        // kubectl leaves the input open for whoever attaches later (no `stdinOnce`), so the shell is told to end.
+        shell.stdin.take().unwrap().write_all(b"echo one two\nls /data\nexit\n").unwrap();
         let answered = shell.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&answered.stdout);
         assert!(said.contains("one two\n") && said.contains("left\n"), "{answered:?}");
