@@ -1,10 +1,15 @@
-//! Texts as parts of URIs (RFC 3986).
+//! Texts as parts of URIs (RFC 3986), and of what borrows their encoding.
 
 /// Percent-encodes a text for a segment of a path, or for a name or value of a query.
 pub fn encode_component(text: &str) -> String {
+    encode_but(text, b"-._~")
+}
+
+/// Percent-encodes all bytes but letters, digits and `kept`.
+pub fn encode_but(text: &str, kept: &[u8]) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+        if byte.is_ascii_alphanumeric() || kept.contains(&byte) {
             out.push(char::from(byte));
         } else {
             out.push_str(&format!("%{byte:02X}"));

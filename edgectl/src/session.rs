@@ -91,7 +91,11 @@ impl Session {
 
     /// The bytes of a reply as they come: a followed log.
     pub async fn stream(&self, path: &str) -> Result<impl AsyncBufRead + Unpin + use<>, Failure> {
-        let request = request(Method::GET, path, "*/*", None)?;
+        self.opened(path, "*/*").await
+    }
+
+    async fn opened(&self, path: &str, accept: &str) -> Result<impl AsyncBufRead + Unpin + use<>, Failure> {
+        let request = request(Method::GET, path, accept, None)?;
         let stream = patiently(request, async |request| self.client.request_stream(request).await).await?;
         Ok(Box::pin(stream))
     }
@@ -103,9 +107,7 @@ impl Session {
         accept: &str,
         mut each: impl FnMut(Value) -> Result<Flow, Failure>,
     ) -> Result<Flow, Failure> {
-        let request = request(Method::GET, path, accept, None)?;
-        let stream = patiently(request, async |request| self.client.request_stream(request).await).await?;
-        let mut lines = Box::pin(stream).lines();
+        let mut lines = self.opened(path, accept).await?.lines();
         while let Some(line) = lines.next().await {
             let event: Value = serde_json::from_str(&line?)
                 .context("error: the server sent a watch event that is no JSON")?;

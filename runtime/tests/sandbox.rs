@@ -468,9 +468,12 @@ async fn sandbox_opens_directories_for_components_that_ask() {
     assert_eq!(within(world.engine.start(&count, with_volume()).unwrap().exited()).await.code, 0);
     let spin = world.code(&cli("0.2.0", "(loop $l (br $l)) (i32.const 0)")).await;
     let running = world.engine.start(&spin, with_volume()).unwrap();
-    while running.usage().cpu_time.is_zero() {
-        tokio::task::yield_now().await;
-    }
+    within(async {
+        while running.usage().cpu_time.is_zero() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     assert_eq!(open(), 0, "a guest that asked for nothing has its directory open");
 }
 

@@ -8,14 +8,20 @@ use edge_tests::agent::Agent;
 use edge_tests::kubectl::Kubectl;
 use edge_tests::{Cluster, Options, Shape, eventually};
 
-#[test]
-fn an_agent_runs_the_pods_that_are_bound_to_it_and_its_logs_come_back() {
+/// A control plane, its only node in another process, and the Pod `far` that ticks there.
+fn ticking_far() -> (Cluster, Agent) {
     let cluster = Cluster::with(Options::new(Shape::Whole).flag("--no-node", "true"));
-    let _agent = Agent::join(&cluster, "shelf-7");
+    let agent = Agent::join(&cluster, "shelf-7");
     cluster.apply(
         "apiVersion: v1\nkind: Pod\nmetadata: {name: far}\nspec:\n  containers:\n  - name: ticker\n    image: file:guests/dist/ticker.wasm\n",
     );
     cluster.edgectl(&["wait", "--for=condition=ready", "pod/far", "--timeout=60s"]).ok();
+    (cluster, agent)
+}
+
+#[test]
+fn an_agent_runs_the_pods_that_are_bound_to_it_and_its_logs_come_back() {
+    let (cluster, _agent) = ticking_far();
     assert_eq!(cluster.get(&["pod", "far"]).unwrap()["spec"]["nodeName"], "shelf-7");
     eventually("the log comes back over the agent's connection", || {
         let log = cluster.edgectl(&["logs", "far"]).checked()?;
@@ -26,12 +32,7 @@ fn an_agent_runs_the_pods_that_are_bound_to_it_and_its_logs_come_back() {
 /// kubectl 1.37 asks again as long as the node cannot be reached; 1.32 stops.
 #[test]
 fn a_log_can_be_followed_once_its_node_is_back() {
-    let cluster = Cluster::with(Options::new(Shape::Whole).flag("--no-node", "true"));
-    let agent = Agent::join(&cluster, "shelf-7");
-    cluster.apply(
-        "apiVersion: v1\nkind: Pod\nmetadata: {name: far}\nspec:\n  containers:\n  - name: ticker\n    image: file:guests/dist/ticker.wasm\n",
-    );
-    cluster.edgectl(&["wait", "--for=condition=ready", "pod/far", "--timeout=60s"]).ok();
+    let (cluster, agent) = ticking_far();
     drop(agent);
     let away = "the logs of node \"shelf-7\" cannot be reached: the node is not connected";
     eventually("the server knows that the node is away", || {

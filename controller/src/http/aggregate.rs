@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use edge_api::uri::encode_but;
 use futures::TryStreamExt as _;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
@@ -156,15 +157,7 @@ fn introduce(headers: &mut HeaderMap, user: &User) {
 
 /// A key as part of a field's name: what may not be there, and the sign of that, percent-encoded.
 fn escaped(key: &str) -> String {
-    let mut out = String::with_capacity(key.len());
-    for byte in key.bytes() {
-        if byte.is_ascii_alphanumeric() || b"!#$&'*+-.^_`|~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
+    encode_but(key, b"!#$&'*+-.^_`|~")
 }
 
 /// What a request of a group that we know nothing of asks for.

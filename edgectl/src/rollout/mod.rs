@@ -142,11 +142,11 @@ async fn history(session: &Session, resource: &Resource, name: &str, wanted: i64
         let revision = revision
             .ok_or_else(|| Failure::say(format!("unable to find the specified revision {wanted}")))?;
         output::line(&format!("{title} with revision #{wanted}"))?;
-        return output::print(&output::yaml(&revision.template())?);
+        return output::print(&output::yaml(&revision.template)?);
     }
     output::line(&title)?;
     let mut rows = vec![vec!["REVISION".to_owned(), "CHANGE-CAUSE".to_owned()]];
-    rows.extend(revisions.iter().map(|one| vec![one.number.to_string(), one.cause().to_owned()]));
+    rows.extend(revisions.iter().map(|one| vec![one.number.to_string(), one.cause.clone()]));
     output::print(&output::columns(&rows))
 }
 
@@ -171,15 +171,14 @@ async fn undo(session: &Session, resource: &Resource, name: &str, to: i64) -> Re
         };
         return Err(Failure::say(what));
     };
-    let template = revision.template();
-    if template == owner["spec"]["template"] {
+    if revision.template == owner["spec"]["template"] {
         return output::line(&format!(
             "{}/{name} skipped rollback (current template already matches revision {})",
             resource.qualified(),
             revision.number
         ));
     }
-    let patch = json!([{"op": "replace", "path": "/spec/template", "value": template}]);
+    let patch = json!([{"op": "replace", "path": "/spec/template", "value": revision.template}]);
     session.send(Method::PATCH, &path, "application/json-patch+json", &patch).await?;
     output::line(&format!("{}/{name} rolled back", resource.qualified()))
 }

@@ -13,37 +13,41 @@ const CAUSE: &str = "kubernetes.io/change-cause";
 pub struct Revision {
     /// Its number, the highest the newest.
     pub number: i64,
-    object: Value,
+    /// The Pod template, as the owner had it.
+    pub template: Value,
+    /// Why there is such a revision, or `<none>` if nobody said so.
+    pub cause: String,
 }
 
 impl Revision {
-    /// The Pod template, as the owner had it.
-    pub fn template(&self) -> Value {
-        let mut template = match self.object["kind"] == "ControllerRevision" {
-            true => self.object["data"]["spec"]["template"].clone(),
-            false => self.object["spec"]["template"].clone(),
-        };
+    fn of_set(set: &Value) -> Option<Revision> {
+        let number = set["metadata"]["annotations"][REVISION].as_str()?.parse().ok()?;
+        let mut template = set["spec"]["template"].clone();
+        if let Some(labels) = template["metadata"]["labels"].as_object_mut() {
+            labels.remove("pod-template-hash");
+        }
+        Some(Revision { number, template, cause: cause(set) })
+    }
+
+    fn of_controller(revision: &Value) -> Option<Revision> {
+        let mut template = revision["data"]["spec"]["template"].clone();
         if let Some(template) = template.as_object_mut() {
             // For whoever sends it as a patch.
             template.remove("$patch");
         }
-        if let Some(labels) = template["metadata"]["labels"].as_object_mut() {
-            labels.remove("pod-template-hash");
-        }
-        template
+        Some(Revision { number: revision["revision"].as_i64()?, template, cause: cause(revision) })
     }
+}
 
-    /// Why there is such a revision, if somebody said so.
-    pub fn cause(&self) -> &str {
-        self.object["metadata"]["annotations"][CAUSE].as_str().unwrap_or("<none>")
-    }
+fn cause(object: &Value) -> String {
+    object["metadata"]["annotations"][CAUSE].as_str().unwrap_or("<none>").to_owned()
 }
 
 /// The revisions of an owner, oldest first.
 pub async fn revisions(session: &Session, owner: &Value) -> Result<Vec<Revision>, Failure> {
-    let (plural, kind) = match owner["kind"] == "Deployment" {
-        true => ("replicasets", "ReplicaSet"),
-        false => ("controllerrevisions", "ControllerRevision"),
+    let (plural, read): (_, fn(&Value) -> Option<Revision>) = match owner["kind"] == "Deployment" {
+        true => ("replicasets", Revision::of_set),
+        false => ("controllerrevisions", Revision::of_controller),
     };
     let labels = &owner["spec"]["selector"]["matchLabels"];
     let selector = labels.as_object().filter(|labels| !labels.is_empty()).map(|_| get::labels(labels));
@@ -57,16 +61,7 @@ pub async fn revisions(session: &Session, owner: &Value) -> Result<Vec<Revision>
     let owned = |one: &&Value| {
         one["metadata"]["ownerReferences"].as_array().into_iter().flatten().any(|owner| owner["uid"] == *uid)
     };
-    let number = |one: &Value| match kind {
-        "ReplicaSet" => one["metadata"]["annotations"][REVISION].as_str()?.parse().ok(),
-        _ => one["revision"].as_i64(),
-    };
     let all = list["items"].as_array().into_iter().flatten().filter(owned);
-    let read = |one: &Value| {
-        let mut object = one.clone();
-        object["kind"] = kind.into();
-        Some(Revision { number: number(one)?, object })
-    };
     let mut found: Vec<Revision> = all.filter_map(read).collect();
     found.sort_by_key(|revision| revision.number);
     Ok(found)

@@ -226,6 +226,16 @@ fn an_undone_template_gets_the_next_number_and_keeps_its_history() {
     assert_eq!(set["metadata"]["annotations"]["deployment.kubernetes.io/revision-history"], "1");
 }
 
+/// A Pod of the first set beside the Deployment: it was told to go, and runs still.
+fn pod_on_its_way_out() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "status": {"phase": "Running"}, "spec": {"nodeName": "a"},
+        "metadata": {"name": "p", "namespace": "default", "deletionTimestamp": NOW, "labels": {"app": "web"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-old", "uid": "uid-1",
+                "controller": true}]},
+    })
+}
+
 #[test]
 fn recreate_waits_until_the_last_old_pod_is_gone() {
     let recreate = |objects: &[Value]| {
@@ -236,11 +246,7 @@ fn recreate_waits_until_the_last_old_pod_is_gone() {
     let old = set("old", 3, 3, 1, 3, 3);
     assert_eq!(sizes(&recreate(&[deployment(3, 0, 0), old])), [("old".to_owned(), 0)].into());
     let empty = set("old", 0, 0, 1, 3, 3);
-    let mut pod = json!({
-        "apiVersion": "v1", "kind": "Pod", "status": {"phase": "Running"}, "spec": {"nodeName": "a"},
-        "metadata": {"name": "p", "namespace": "default", "deletionTimestamp": NOW, "labels": {"app": "web"},
-            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-old", "uid": "uid-1", "controller": true}]},
-    });
+    let mut pod = pod_on_its_way_out();
     assert_eq!(sizes(&recreate(&[deployment(3, 0, 0), empty.clone(), pod.clone()])), BTreeMap::new());
     pod["status"]["phase"] = json!("Failed");
     let mut unaware = empty.clone();
@@ -287,12 +293,7 @@ fn recreate_paused_half_way_still_waits_for_the_old_pods() {
     let mut paused = deployment(5, 0, 0);
     paused["spec"]["paused"] = json!(true);
     paused["spec"]["strategy"] = json!({"type": "Recreate"});
-    let pod = json!({
-        "apiVersion": "v1", "kind": "Pod", "status": {"phase": "Running"}, "spec": {"nodeName": "a"},
-        "metadata": {"name": "p", "namespace": "default", "deletionTimestamp": NOW, "labels": {"app": "web"},
-            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-old", "uid": "uid-1",
-                "controller": true}]},
-    });
+    let pod = pod_on_its_way_out();
     let (old, new) = (set("old", 0, 0, 1, 3, 3), set("new", 3, 0, 2, 3, 3));
     let sets = [paused.clone(), old.clone(), new.clone()];
     assert_eq!(sizes(&plan(&[&sets[..], std::slice::from_ref(&pod)].concat())), BTreeMap::new());
