@@ -33,6 +33,7 @@ pub mod protobuf;
 
 pub mod kind;
 pub mod selector;
+pub mod sparse;
 
 pub mod pod_resources;
 pub mod quota;

@@ -7,6 +7,7 @@ use crate::custom::Path;
 use crate::kind::{Field, Kind};
 use crate::meta;
 use crate::name;
+use crate::sparse;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -175,10 +176,18 @@ impl Selectable {
         }
     }
 
+    /// Where it is in the object.
+    fn path(&self) -> Cow<'_, [&str]> {
+        match self {
+            Selectable::Field(field) => Cow::Borrowed(field.path),
+            Selectable::Path(path) => path.split('.').collect(),
+        }
+    }
+
     fn value<'a>(&self, object: &'a Value) -> Cow<'a, str> {
         match self {
             Selectable::Field(field) => field.value(object),
-            Selectable::Path(path) => match path.split('.').try_fold(object, |value, name| value.get(name)) {
+            Selectable::Path(_) => match self.path().iter().try_fold(object, |value, name| value.get(name)) {
                 Some(Value::String(text)) => Cow::Borrowed(text),
                 Some(Value::Null) | None => Cow::Borrowed(""),
                 Some(other) => Cow::Owned(other.to_string()),
@@ -234,6 +243,13 @@ impl FieldSelector {
     /// Whether an object matches.
     pub fn matches(&self, object: &Value) -> bool {
         self.terms.iter().all(|term| (term.field.value(object) == term.value.as_str()) == term.equal)
+    }
+
+    /// Whether an object matches, of which only what is asked about is read.
+    pub fn matches_json(&self, object: &[u8]) -> bool {
+        let paths: Vec<_> = self.terms.iter().map(|term| term.field.path()).collect();
+        let paths: Vec<_> = paths.iter().map(AsRef::as_ref).collect();
+        self.matches(&sparse::along(object, &paths))
     }
 }
 
@@ -650,6 +666,11 @@ mod tests {
         ];
         for (text, expected) in cases {
             let selector = FieldSelector::parse(text, &kind).expect(text);
+            assert_eq!(
+                selector.matches_json(object.to_string().as_bytes()),
+                expected,
+                "{text}, as it is written"
+            );
             assert_eq!(selector.matches(&object), expected, "{text}");
             let again = FieldSelector::parse(&selector.to_string(), &kind).expect("what it prints it reads");
             assert_eq!(again, selector);

@@ -23,6 +23,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{CommandLine, Host, Role};
 
+/// Why not the system's: ARCHITECTURE.md, "jemalloc".
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let started = Instant::now();
     // The short-lived child in which modules are compiled is this program, too.

@@ -47,10 +47,17 @@ pub struct Settings {
 /// Why the last plan of the key at hand could not be carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// The write that failed, as conditions name it: `FailedCreate`, `FailedDelete` or `FailedUpdate`.
+    /// The write that failed, as conditions name it: `FailedCreate`, `FailedDelete` or `FailedUpdate`; or `Panicked`.
     pub reason: &'static str,
     /// What the API said.
     pub message: String,
+}
+
+impl Failure {
+    /// Making the plan, or carrying it out, met a bug.
+    pub fn panicked() -> Failure {
+        Failure { reason: "Panicked", message: "the controller panicked".to_owned() }
+    }
 }
 
 /// Everything a plan may look at.

@@ -52,7 +52,8 @@ fn wakes(delta: &Delta, world: &World, wake: &mut dyn FnMut(Name)) {
                 node.as_ref().is_some_and(|node| is_ready(node))
             };
             if ready(before) != ready(after) {
-                world.nodes.all().for_each(|node| wake(node.key()));
+                let others = world.nodes.all().filter(|node| !node.body.taints.is_empty());
+                others.for_each(|node| wake(node.key()));
             }
         }
         // A Lease that goes on being renewed needs no look: the timer finds it in time.

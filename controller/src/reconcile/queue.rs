@@ -1,5 +1,6 @@
 //! Which key is planned next: each once, never twice at a time, not before the mirrors have caught up with what its
-//! last plan wrote, later after failures, and at the time it asked for.
+//! last plan wrote, later after failures, and at the time it asked for. Controllers take turns, and none has more than a
+//! few plans under way: a thousand Pods that are made delay nobody's being scheduled.
 //!
 //! Pure: time and revisions are handed in. Nothing here polls; [`Queue::next_timer`] says when to look again.
 
@@ -51,11 +52,30 @@ enum State {
     Held,
 }
 
+/// What a controller has to do.
+#[derive(Debug, Default)]
+struct Line {
+    keys: VecDeque<Name>,
+    running: usize,
+}
+
+impl Line {
+    fn may_go(&self) -> bool {
+        self.running < AT_A_TIME && !self.keys.is_empty()
+    }
+}
+
+/// How many keys of a controller are planned and carried out at the same time.
+const AT_A_TIME: usize = 8;
+
 /// The queue of all controllers.
 #[derive(Debug, Default)]
 pub struct Queue {
     entries: HashMap<Job, Entry>,
-    ready: VecDeque<Job>,
+    /// One a controller.
+    ready: Vec<Line>,
+    /// Whose turn it is.
+    turn: usize,
     held: BTreeSet<(u64, Job)>,
     timers: BTreeSet<(Timestamp, Job)>,
     rests: BTreeSet<(Timestamp, Job)>,
@@ -86,7 +106,7 @@ impl Queue {
             State::Idle => match entry.rest {
                 None => {
                     entry.state = State::Ready;
-                    self.ready.push_back(job);
+                    self.line(job.controller).keys.push_back(job.key);
                 }
                 Some(rest) if entry.timer.is_none_or(|timer| timer > rest) => self.set_timer(job, rest),
                 Some(_) => {}
@@ -166,7 +186,12 @@ impl Queue {
 
     /// The next key to plan, and why its last plan failed if it did.
     pub fn take(&mut self) -> Option<(Job, Option<Failure>)> {
-        let job = self.ready.pop_front()?;
+        let lines = self.ready.len();
+        let turn = (self.turn..lines).chain(0..self.turn.min(lines)).find(|at| self.ready[*at].may_go())?;
+        self.turn = turn + 1;
+        let line = &mut self.ready[turn];
+        line.running += 1;
+        let job = Job { controller: turn, key: line.keys.pop_front()? };
         let entry = self.entries.entry(job.clone()).or_default();
         entry.state = State::Running;
         entry.again = false;
@@ -196,6 +221,7 @@ impl Queue {
         wake_at: Option<Timestamp>,
         now: Timestamp,
     ) {
+        self.line(job.controller).running -= 1;
         let entry = self.entries.entry(job.clone()).or_default();
         entry.state = State::Idle;
         entry.barrier = entry.barrier.max(barrier);
@@ -252,10 +278,22 @@ impl Queue {
         }
     }
 
+    /// Whether [`Queue::take`] has a key.
+    pub fn has_next(&self) -> bool {
+        self.ready.iter().any(Line::may_go)
+    }
+
+    fn line(&mut self, controller: usize) -> &mut Line {
+        if self.ready.len() <= controller {
+            self.ready.resize_with(controller + 1, Line::default);
+        }
+        &mut self.ready[controller]
+    }
+
     /// How many keys wait for what.
     pub fn lengths(&self) -> Lengths {
         Lengths {
-            ready: self.ready.len(),
+            ready: self.ready.iter().map(|line| line.keys.len()).sum(),
             held: self.held.len(),
             timers: self.timers.len(),
             known: self.entries.len(),
@@ -265,7 +303,7 @@ impl Queue {
     /// Whether nothing is ready, running, held or to be tried again; timers may be set.
     pub fn is_quiet(&self) -> bool {
         let rests = |entry: &Entry| entry.state == State::Idle && entry.attempts == 0;
-        self.ready.is_empty() && self.held.is_empty() && self.entries.values().all(rests)
+        self.lengths().ready == 0 && self.held.is_empty() && self.entries.values().all(rests)
     }
 }
 
@@ -311,6 +349,26 @@ mod tests {
         queue.wake(job("a"));
         assert_eq!(taken(&mut queue).as_deref(), Some("a"));
         assert_eq!(taken(&mut queue), None);
+    }
+
+    #[test]
+    fn controllers_take_turns_and_none_takes_all() {
+        let mut queue = Queue::default();
+        let of = |controller: usize, name: usize| Job { controller, key: Name::new("", &name.to_string()) };
+        (0..2 * AT_A_TIME).for_each(|name| queue.wake(of(1, name)));
+        (0..2).for_each(|name| queue.wake(of(3, name)));
+        let mut order = Vec::new();
+        while let Some((job, _)) = queue.take() {
+            order.push(job);
+        }
+        assert_eq!(order[..4], [of(1, 0), of(3, 0), of(1, 1), of(3, 1)]);
+        assert_eq!(order.len(), AT_A_TIME + 2);
+        assert!(!queue.has_next() && queue.lengths().ready == AT_A_TIME);
+        queue.finish(of(3, 0), Outcome::Done, 0, None, at(0));
+        assert!(!queue.has_next(), "another's end makes no room");
+        queue.finish(of(1, 0), Outcome::Done, 0, None, at(0));
+        assert!(queue.has_next());
+        assert_eq!(queue.take().unwrap().0, of(1, AT_A_TIME));
     }
 
     #[test]

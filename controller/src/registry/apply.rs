@@ -74,7 +74,9 @@ impl Registry {
             let live = current.value();
             preconditions(target, &live, &config)?;
             let wished = self.applied(cx, target, Some(&live), &config)?;
-            if let Outcome::Done(done) = self.replace(cx, target, &current, wished, Owners::Settled).await? {
+            if let Outcome::Done(done) =
+                self.replace(cx, target, &current, &live, wished, Owners::Settled).await?
+            {
                 return Ok(Patched::Changed(done));
             }
         }
@@ -107,7 +109,9 @@ impl Registry {
             let live = current.value();
             preconditions(target, &live, &sent)?;
             let wished = self.applied(cx, target, Some(&live), &config)?;
-            if let Outcome::Done(done) = self.replace(cx, target, &current, wished, Owners::Settled).await? {
+            if let Outcome::Done(done) =
+                self.replace(cx, target, &current, &live, wished, Owners::Settled).await?
+            {
                 return as_asked(target, done).map(Patched::Changed);
             }
         }

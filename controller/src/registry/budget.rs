@@ -38,7 +38,7 @@ impl Registry {
             let spent = spend(object, pod.name, &self.now().seconds())?;
             let name = meta::name(&spent).to_owned();
             let target = Target::one(BUDGET, pod.namespace, &name).sub("status");
-            match self.replace(cx, &target, budget, spent, Owners::Settled).await? {
+            match self.replace(cx, &target, budget, &budget.value(), spent, Owners::Settled).await? {
                 Outcome::Done(_) => return Ok(()),
                 Outcome::Raced => {}
             }

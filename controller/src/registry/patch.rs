@@ -46,8 +46,11 @@ impl Registry {
         }
         for _ in 0..ATTEMPTS {
             let current = self.current_version(target).await?;
-            let wished = self.patched(cx, target, &current, kind, patch)?;
-            if let Outcome::Done(done) = self.replace(cx, target, &current, wished, Owners::Recorded).await? {
+            let old = current.value();
+            let wished = self.patched(cx, target, &current, &old, kind, patch)?;
+            if let Outcome::Done(done) =
+                self.replace(cx, target, &current, &old, wished, Owners::Recorded).await?
+            {
                 return as_asked(target, done).map(Patched::Changed);
             }
         }
@@ -60,6 +63,7 @@ impl Registry {
         cx: &Context,
         target: &Target<'_>,
         current: &Object,
+        old: &Value,
         kind: PatchKind,
         patch: &Value,
     ) -> Result<Value, ApiError> {
@@ -70,7 +74,7 @@ impl Registry {
         let (mut document, schema) = if is_scale {
             (as_asked(target, current.clone())?.value(), SCALE)
         } else {
-            (current.value(), target.kind.schema)
+            (old.clone(), target.kind.schema)
         };
         let applied = match kind {
             PatchKind::Json => patch::json(&mut document, patch),

@@ -5,7 +5,6 @@ use edge_api::selector::{FieldSelector, LabelSelector};
 use memchr::memmem::Finder;
 
 use crate::registry::{ApiError, Object};
-use crate::store::{Change, Word};
 
 /// Label and field selectors of a request. Empty ones cost nothing.
 #[derive(Clone, Debug)]
@@ -14,7 +13,7 @@ pub struct Selection {
     fields: FieldSelector,
     /// What the bytes of every object that is meant contain, so that most others need not be read: each node watches
     /// the Pods of all for its own.
-    words: Vec<(Finder<'static>, Word)>,
+    words: Vec<Finder<'static>>,
     /// The kind, if it is one whose versions only a webhook knows.
     versioned: Option<&'static Kind>,
 }
@@ -30,7 +29,10 @@ impl Selection {
             FieldSelector::parse(fields, kind).map_err(bad)?
         };
         // A custom resource may get a value from its definition's defaults, and not have it in its bytes.
-        let words = if kind.custom.is_some() { Vec::new() } else { words(&fields) };
+        let words = match kind.custom {
+            Some(_) => Vec::new(),
+            None => fields.words().map(|word| Finder::new(word).into_owned()).collect(),
+        };
         Ok(Selection {
             versioned: versioned.then_some(kind),
             words,
@@ -63,12 +65,14 @@ impl Selection {
 
     /// Whether it can mean an object stored as these bytes; quick, for who has many to ask about.
     pub fn may_mean(&self, stored: &[u8]) -> bool {
-        self.words.iter().all(|(finder, _)| finder.find(stored).is_some())
+        self.words.iter().all(|word| word.find(stored).is_some())
     }
 
-    /// Whether it can mean what was or what is; quicker, for one of many who ask about the same change.
-    pub fn may_mean_any(&self, change: &Change) -> bool {
-        self.words.iter().all(|(_, word)| change.may_hold(*word))
+    /// What stands between quotes in everything it means, if that is known.
+    pub fn word(&self) -> Option<&str> {
+        // The longest is likely to be the rarest.
+        let longest = self.words.iter().map(Finder::needle).max_by_key(|word| word.len())?;
+        std::str::from_utf8(longest).ok()
     }
 
     fn is_foreign(&self, object: &Object) -> bool {
@@ -84,10 +88,6 @@ impl Selection {
     }
 
     fn matches_fields(&self, object: &Object) -> bool {
-        self.fields.is_empty() || self.fields.matches(&object.value())
+        self.fields.is_empty() || self.fields.matches_json(&object.stored)
     }
-}
-
-fn words(fields: &FieldSelector) -> Vec<(Finder<'static>, Word)> {
-    fields.words().map(|word| (Finder::new(word).into_owned(), Word::of(word))).collect()
 }

@@ -3,6 +3,7 @@
 use edge_api::kind::{Kind, Subresource, Target as Part};
 use edge_api::{meta, scale};
 use serde_json::Value;
+use std::borrow::Cow;
 
 use crate::registry::admit::{Fate, Request, release};
 use crate::registry::apply::Owners;
@@ -44,26 +45,28 @@ impl Registry {
                 "scale" => scaled(target, &current, &object)?,
                 _ => object.clone(),
             };
-            if let Outcome::Done(done) = self.replace(cx, target, &current, wished, Owners::Recorded).await? {
+            if let Outcome::Done(done) =
+                self.replace(cx, target, &current, &current.value(), wished, Owners::Recorded).await?
+            {
                 return as_asked(target, done);
             }
         }
         Err(ApiError::modified(target.kind, target.name))
     }
 
-    /// Writes `wished` in place of `current`, as the subresource allows.
+    /// Writes `wished` in place of `current`, which is `old` when read, as the subresource allows.
     pub(crate) async fn replace(
         &self,
         cx: &Context,
         target: &Target<'_>,
         current: &Object,
+        old: &Value,
         mut wished: Value,
         owners: Owners,
     ) -> Result<Outcome, ApiError> {
         let kind = target.kind;
-        let old = current.value();
-        preconditions(target, &old, &wished)?;
-        keep_identity(&mut wished, &old);
+        preconditions(target, old, &wished)?;
+        keep_identity(&mut wished, old);
         let part = match target.subresource {
             "status" => Part::Status,
             "finalize" => Part::Finalize,
@@ -73,33 +76,33 @@ impl Registry {
             _ => Part::Main,
         };
         if target.subresource == "finalize" {
-            wished = finalized(&old, &wished);
+            wished = finalized(old, &wished);
         } else {
             kind.default(&mut wished);
-            kind.prepare_update(&mut wished, &old, part);
+            kind.prepare_update(&mut wished, old, part);
             kind.default(&mut wished);
         }
-        self.authorise_grant(&cx.user, target, Some(&old), &wished)?;
+        self.authorise_grant(&cx.user, target, Some(old), &wished)?;
         if owners == Owners::Recorded {
-            self.record_owners(cx, target, Some(&old), &mut wished)?;
+            self.record_owners(cx, target, Some(old), &mut wished)?;
         }
-        let request = Request::update(self, cx, target, &old);
+        let request = Request::update(self, cx, target, old);
         if request.mutate(&mut wished).await? {
-            keep_identity(&mut wished, &old);
+            keep_identity(&mut wished, old);
             kind.default(&mut wished);
-            kind.prepare_update(&mut wished, &old, part);
+            kind.prepare_update(&mut wished, old, part);
         }
-        let reservation = self.services().admit(kind, &mut wished, Some(&old))?;
-        self.authorise_signer(cx, kind, part, &old)?;
+        let reservation = self.services().admit(kind, &mut wished, Some(old))?;
+        self.authorise_signer(cx, kind, part, old)?;
         self.issue(kind, part, &mut wished);
-        let errors = kind.validate_update(&wished, &old, part);
+        let errors = kind.validate_update(&wished, old, part);
         if !errors.is_empty() {
             return Err(ApiError::invalid(kind, target.name, &errors));
         }
         request.validate(&wished).await?;
-        let gone = may_go(kind, &old, &wished);
-        let durability = check::durability(cx, kind, &old, &wished);
-        let bytes = self.stored_form(kind, wished).await?;
+        let gone = may_go(kind, old, &wished);
+        let durability = check::durability(cx, kind, old, &wished);
+        let bytes = self.stored_form(kind, Cow::Owned(wished)).await?;
         let unchanged = !gone && self.store().get(&target.key()).is_some_and(|stored| stored.value == bytes);
         if unchanged {
             request.settle(Fate::Undone).await;
@@ -123,8 +126,8 @@ impl Registry {
             Ok(revision) => {
                 reservation.keep();
                 if gone {
-                    self.services().release(kind, &old);
-                    release(self, kind, &old).await;
+                    self.services().release(kind, old);
+                    release(self, kind, old).await;
                 }
                 Ok(Outcome::Done(Object { revision, ..answer }))
             }

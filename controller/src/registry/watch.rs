@@ -78,14 +78,18 @@ impl Registry {
         if after.max(asked) > head {
             return Err(ApiError::too_large_version(asked, head));
         }
-        let now = Instant::now();
+        let (now, prefix) = (Instant::now(), target.prefix());
+        let cursor = match selection.word() {
+            Some(word) => self.store().watch_for(word, &prefix, after)?,
+            None => self.store().watch(&prefix, after)?,
+        };
         Ok(Watch {
             registry: self.clone(),
             pending: Vec::new(),
             kinds: target.kind.custom.map(|_| self.definitions().changes()),
             kind: target.kind,
             selection,
-            cursor: self.store().watch(&target.prefix(), after)?,
+            cursor,
             ready,
             bookmarks: options.bookmarks.then_some(now + BOOKMARK),
             told: after,
@@ -130,7 +134,7 @@ impl Watch {
             }
             self.set_alarm();
             tokio::select! {
-                changes = self.cursor.next_of(|change| self.selection.may_mean_any(change)) => {
+                changes = self.cursor.next() => {
                     let both = changes?;
                     let both = both.iter().map(|change| self.both(change));
                     if self.kind.custom.is_some() {

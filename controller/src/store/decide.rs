@@ -8,7 +8,6 @@ use bytes::Bytes;
 use crate::store::engine::Current;
 use crate::store::error::WriteError;
 use crate::store::record::{Change, Condition, Durability, Key, Op, Revision, Stored, Verb, Write};
-use crate::store::sketch::Sketch;
 
 /// A batch, decided but not yet kept.
 #[derive(Debug, Default)]
@@ -76,7 +75,7 @@ fn decide_one(seen: &Seen<'_>, revision: Revision, write: &Write) -> Result<Chan
         Op::Delete if before.is_some() => (Verb::Delete, None),
         Op::Delete => return Err(WriteError::Conflict { key: write.key.clone(), found: None }),
     };
-    Ok(Change { revision, key: write.key.clone(), verb, after, before, sketch: Sketch::default() })
+    Ok(Change { revision, key: write.key.clone(), verb, after, before })
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
+use crate::store::ears::{Ears, Word};
 use crate::store::record::{Change, Key, Revision, Stored};
 
 /// The name of the lane a key or a prefix lies in; none when it does not name a whole resource.
@@ -91,12 +92,25 @@ struct State {
     evicted: Revision,
     /// The newest revision that is in no log.
     lost: Revision,
+    ears: Ears,
+    /// How many changes have left the tail that the ears may still have.
+    remembered: usize,
 }
+
+/// How many changes that left the tail the ears may still have.
+const REMEMBERED: usize = 16;
 
 impl Lane {
     /// An empty lane that remembers nothing up to `evicted`.
     pub(crate) fn new(name: Arc<str>, evicted: Revision, lost: Revision) -> Lane {
-        let state = State { objects: BTreeMap::new(), tail: VecDeque::new(), evicted, lost };
+        let state = State {
+            objects: BTreeMap::new(),
+            tail: VecDeque::new(),
+            evicted,
+            lost,
+            ears: Ears::default(),
+            remembered: 0,
+        };
         Lane { name, state: RwLock::new(state), moved: watch::Sender::new(Revision::ZERO) }
     }
 
@@ -115,8 +129,9 @@ impl Lane {
         self.state.write().objects.insert(key, stored);
     }
 
-    /// Takes in changes.
-    pub(crate) fn apply(&self, changes: &[&Arc<Change>]) {
+    /// Takes in changes. Answers the words in them that somebody waits for.
+    pub(crate) fn apply(&self, changes: &[&Arc<Change>]) -> Vec<Word> {
+        let mut heard = Vec::new();
         let mut state = self.state.write();
         for change in changes {
             match &change.after {
@@ -128,15 +143,22 @@ impl Lane {
                     state.objects.remove(change.key.as_str());
                 }
             }
+            state.ears.hear(change, &mut heard);
             state.tail.push_back(Arc::clone(change));
         }
+        heard
     }
 
     /// Drops the oldest change of the tail.
     pub(crate) fn evict(&self) {
         let mut state = self.state.write();
-        if let Some(change) = state.tail.pop_front() {
-            state.evicted = change.revision;
+        let Some(change) = state.tail.pop_front() else { return };
+        let state = &mut *state;
+        state.evicted = change.revision;
+        state.remembered += 1;
+        if state.remembered > REMEMBERED {
+            state.remembered = 0;
+            state.ears.forget(state.evicted);
         }
     }
 
@@ -146,9 +168,45 @@ impl Lane {
         state.lost = state.lost.max(revision);
     }
 
-    /// Wakes the cursors.
-    pub(crate) fn wake(&self, head: Revision) {
+    /// Wakes the cursors, and of those that wait for a word the ones whose word was heard.
+    pub(crate) fn wake(&self, head: Revision, heard: &[Word]) {
         self.moved.send_replace(head);
+        if !heard.is_empty() {
+            let state = self.state.read();
+            heard.iter().for_each(|word| state.ears.ring(word, head));
+        }
+    }
+
+    /// Wakes all of them.
+    pub(crate) fn wake_all(&self, head: Revision) {
+        self.moved.send_replace(head);
+        self.state.read().ears.ring_all(head);
+    }
+
+    /// A bell that rings when a change holds this word, until [`deafen`](Lane::deafen).
+    pub(crate) fn listen(&self, word: &Word) -> watch::Receiver<Revision> {
+        let mut state = self.state.write();
+        let newest = state.tail.back().map_or(state.evicted, |change| change.revision);
+        state.ears.open(word, newest)
+    }
+
+    /// Nobody listens any more whom [`listen`](Lane::listen) gave a bell.
+    pub(crate) fn deafen(&self, word: &Word) {
+        self.state.write().ears.close(word);
+    }
+
+    /// The changes of a prefix in `(after, upto]` that hold a word, at most `limit`; none if that is not known.
+    pub(crate) fn heard(
+        &self,
+        word: &Word,
+        prefix: &str,
+        after: Revision,
+        upto: Revision,
+        limit: usize,
+    ) -> Option<Vec<Arc<Change>>> {
+        let state = self.state.read();
+        let changes = state.ears.heard(word, after)?;
+        Some(chosen(changes, prefix, upto, limit))
     }
 
     /// A bell that rings when the lane has changed.
@@ -201,21 +259,29 @@ impl Lane {
         Ok(part.of(&state.objects).count() - still_there + were_there)
     }
 
-    /// The changes of a prefix in `(after, upto]` that are wanted, at most `limit`.
+    /// The changes of a prefix in `(after, upto]`, at most `limit`.
     pub(crate) fn tail(
         &self,
         prefix: &str,
         after: Revision,
         upto: Revision,
         limit: usize,
-        wanted: &dyn Fn(&Change) -> bool,
     ) -> Result<Vec<Arc<Change>>, Gap> {
         let state = self.state.read();
         state.complete(after, after)?;
-        let changes = state.since(after).take_while(|change| change.revision <= upto);
-        let mine = changes.filter(|change| change.key.as_str().starts_with(prefix) && wanted(change));
-        Ok(mine.take(limit).cloned().collect())
+        Ok(chosen(state.since(after), prefix, upto, limit))
     }
+}
+
+/// Those of a prefix up to a revision, at most `limit`.
+fn chosen<'a>(
+    changes: impl Iterator<Item = &'a Arc<Change>>,
+    prefix: &str,
+    upto: Revision,
+    limit: usize,
+) -> Vec<Arc<Change>> {
+    let changes = changes.take_while(|change| change.revision <= upto);
+    changes.filter(|change| change.key.as_str().starts_with(prefix)).take(limit).cloned().collect()
 }
 
 impl State {

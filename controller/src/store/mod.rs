@@ -9,11 +9,9 @@
 //! What it deliberately does not do: know kinds, JSON or HTTP, expire anything, or decide what may
 //! be volatile beyond asking its configuration.
 //!
-//! Reading order: `sketch` and `record` (the words), `engine` (the seam below) with its two sides `redb` and
-//! `memory`, `lane` and `view` (the memory everyone reads), `watch`, `writer` (the one thread that
+//! Reading order: `record` (the words), `engine` (the seam below) with its two sides `redb` and
+//! `memory`, `ears`, `lane` and `view` (the memory everyone reads), `watch`, `writer` (the one thread that
 //! changes anything).
-
-mod sketch;
 
 mod record;
 
@@ -28,6 +26,8 @@ mod retention;
 mod memory;
 
 mod redb;
+
+mod ears;
 
 mod lane;
 
@@ -63,7 +63,6 @@ pub use crate::store::record::{
     Change, Condition, Durability, Key, Op, Page, RangeOptions, Revision, Stored, Verb, Write,
 };
 pub use crate::store::retention::Retain;
-pub use crate::store::sketch::{Sketch, Word};
 pub use crate::store::watch::Cursor;
 
 /// The most bytes of writes that wait for the writer, in units of [`ROOM_UNIT`].
@@ -91,7 +90,7 @@ pub struct Config {
 impl Config {
     /// The usual sizes, in a directory.
     pub fn new(directory: PathBuf, volatile_prefix: fn(&str) -> bool) -> Config {
-        let (tail_bytes, journal_bytes) = (8 << 20, 1 << 20);
+        let (tail_bytes, journal_bytes) = (8 << 20, 4 << 20);
         Config { directory, volatile_prefix, tail_bytes, journal_bytes, retain: Retain::default() }
     }
 }
@@ -261,6 +260,12 @@ impl Store {
         self.view.any(prefix, wanted)
     }
 
+    /// Whether a prefix has no object; quick, for who asks at every write. Between a change and its becoming visible,
+    /// the answer is already the later one.
+    pub fn is_empty(&self, prefix: &str) -> bool {
+        self.view.lanes(prefix).iter().all(|lane| lane.len() == 0)
+    }
+
     /// The revision of the newest change of a resource, named by what its keys begin with; zero if there was none since
     /// the start. Whoever was told of a change finds it here.
     pub fn moved(&self, prefix: &str) -> Revision {
@@ -275,6 +280,12 @@ impl Store {
     /// A cursor over the changes of a prefix after a revision.
     pub fn watch(&self, prefix: &str, after: Revision) -> Result<Cursor, ReadError> {
         Cursor::new(self.view.clone(), prefix, after)
+    }
+
+    /// The same for those changes in whose bytes, before or after, `word` stands between two quotes. Others may come
+    /// along; but mostly they wake nobody. Made for the many who each watch one resource for a few objects.
+    pub fn watch_for(&self, word: &str, prefix: &str, after: Revision) -> Result<Cursor, ReadError> {
+        Ok(self.watch(prefix, after)?.listening(word))
     }
 
     /// How the store is doing.

@@ -9,8 +9,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::store::sketch::{Sketch, Word};
-
 /// A point in the store's one history: the number of a change, counted over all keys.
 ///
 /// A revision that left the process is never used for another change, crashes included.
@@ -170,16 +168,6 @@ pub struct Change {
     pub after: Option<Bytes>,
     /// The object before; none before a create.
     pub before: Option<Stored>,
-    /// The words of both.
-    pub sketch: Sketch,
-}
-
-impl Change {
-    /// Whether a word may stand between quotes in the object before or after; quick, for one of many who ask.
-    pub fn may_hold(&self, word: Word) -> bool {
-        let before = self.before.as_ref().map(|stored| &*stored.value);
-        self.sketch.may_hold(word, before.into_iter().chain(self.after.as_deref()))
-    }
 }
 
 /// Which part of a prefix a [`range`](crate::store::Store::range) answers.

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
+use crate::store::ears::Word;
 use crate::store::engine::{Loaded, Log, Outcome};
 use crate::store::error::ReadError;
 use crate::store::lane::{Earlier, Gap, Lane, Part, lane_of};
@@ -94,7 +95,7 @@ impl View {
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         let head = self.head();
-        self.lanes.read().values().for_each(|lane| lane.wake(head));
+        self.lanes.read().values().for_each(|lane| lane.wake_all(head));
         self.moved.send_replace(head);
     }
 
@@ -296,11 +297,12 @@ impl Publisher {
         let Some(newest) = outcome.changes.last() else { return };
         self.view.head.store(newest.revision.0, Ordering::Release);
         self.evict();
-        touched.iter().for_each(|lane| lane.wake(newest.revision));
+        touched.iter().for_each(|(lane, heard)| lane.wake(newest.revision, heard));
         self.view.moved.send_replace(newest.revision);
     }
 
-    fn apply(&mut self, changes: &[Arc<Change>]) -> Vec<Arc<Lane>> {
+    /// Hands changes to their lanes. Answers those, and the words that somebody waits for there.
+    fn apply(&mut self, changes: &[Arc<Change>]) -> Vec<(Arc<Lane>, Vec<Word>)> {
         let mut by_lane: BTreeMap<&str, Vec<&Arc<Change>>> = BTreeMap::new();
         for change in changes {
             by_lane.entry(lane_of(change.key.as_str()).unwrap_or_default()).or_default().push(change);
@@ -313,10 +315,8 @@ impl Publisher {
             self.tail.push_back((lane.clone(), weight));
             self.bytes += weight;
         }
-        for (name, changes) in &by_lane {
-            lanes[name].apply(changes);
-        }
-        lanes.into_values().collect()
+        let hear = |(lane, changes): (Arc<Lane>, Vec<_>)| (lane.clone(), lane.apply(&changes));
+        lanes.into_values().zip(by_lane.into_values()).map(hear).collect()
     }
 
     fn evict(&mut self) {

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, watch};
 
+use crate::store::ears::Word;
 use crate::store::error::ReadError;
-use crate::store::lane::{Gap, lane_of};
+use crate::store::lane::{Gap, Lane, lane_of};
 use crate::store::record::{Change, Revision};
 use crate::store::view::View;
 
@@ -27,6 +28,21 @@ pub struct Cursor {
     prefix: Arc<str>,
     position: Revision,
     bell: watch::Receiver<Revision>,
+    ear: Option<Ear>,
+}
+
+/// A word that a cursor waits for, in the one lane it reads.
+#[derive(Debug)]
+struct Ear {
+    lane: Arc<Lane>,
+    word: Word,
+    bell: watch::Receiver<Revision>,
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        self.lane.deafen(&self.word);
+    }
 }
 
 impl Cursor {
@@ -40,8 +56,8 @@ impl Cursor {
             Some(name) => view.lane(name).bell(),
             None => view.bell(),
         };
-        let cursor = Cursor { view, prefix: prefix.into(), position: after, bell };
-        if let Seen::Behind(_) = cursor.look(1, &|_| true)?
+        let cursor = Cursor { view, prefix: prefix.into(), position: after, bell, ear: None };
+        if let Seen::Behind(_) = cursor.look(1)?
             && after < cursor.view.floor()
         {
             return Err(ReadError::Compacted { asked: after, floor: cursor.view.floor() });
@@ -49,39 +65,49 @@ impl Cursor {
         Ok(cursor)
     }
 
+    /// The same cursor, which from now on mostly passes by what does not hold a word. One of more than a resource stays
+    /// as it is.
+    pub(crate) fn listening(mut self, word: &str) -> Cursor {
+        if let Some(name) = lane_of(&self.prefix) {
+            let (lane, word) = (self.view.lane(name), Word::from(word.as_bytes()));
+            let bell = lane.listen(&word);
+            self.ear = Some(Ear { lane, word, bell });
+        }
+        self
+    }
+
     /// The next changes, at least one, in order. Waits when there are none. Cancel safe.
     ///
     /// Fails with [`ReadError::Compacted`] when the history after the cursor's position is gone,
     /// with [`ReadError::Closed`] when the store was closed and everything has been handed out.
     pub async fn next(&mut self) -> Result<Vec<Arc<Change>>, ReadError> {
-        self.next_of(|_| true).await
-    }
-
-    /// The same of those changes that are `wanted`; the others are passed by. Asked under the lock of a resource: it has
-    /// to be quick.
-    pub async fn next_of(&mut self, wanted: impl Fn(&Change) -> bool) -> Result<Vec<Arc<Change>>, ReadError> {
         loop {
             let closed = self.view.closed();
             self.bell.borrow_and_update();
-            let changes = match self.look(BATCH, &wanted)? {
+            if let Some(ear) = &mut self.ear {
+                ear.bell.borrow_and_update();
+            }
+            match self.look(BATCH)? {
                 Seen::Behind(upto) => {
-                    let mut changes = self.read_log(upto).await?;
-                    changes.retain(|change| wanted(change));
-                    changes
+                    let changes = self.read_log(upto).await?;
+                    if !changes.is_empty() {
+                        return Ok(changes);
+                    }
                 }
-                Seen::Changes(changes, position) => {
+                Seen::Changes { changes, position, heard } => {
                     self.position = position;
-                    if changes.is_empty() && closed {
+                    if !changes.is_empty() {
+                        return Ok(changes);
+                    }
+                    if closed {
                         return Err(ReadError::Closed);
                     }
-                    if changes.is_empty() {
-                        self.bell.changed().await.map_err(|_| ReadError::Closed)?;
-                    }
-                    changes
+                    let bell = match &mut self.ear {
+                        Some(ear) if heard => &mut ear.bell,
+                        _ => &mut self.bell,
+                    };
+                    bell.changed().await.map_err(|_| ReadError::Closed)?;
                 }
-            };
-            if !changes.is_empty() {
-                return Ok(changes);
             }
         }
     }
@@ -94,7 +120,7 @@ impl Cursor {
     /// Moves the position to the head when no change of the prefix lies between; answers the
     /// position, fit for a bookmark.
     pub fn catch_up(&mut self) -> Revision {
-        if let Ok(Seen::Changes(changes, position)) = self.look(1, &|_| true)
+        if let Ok(Seen::Changes { changes, position, .. }) = self.look(1)
             && changes.is_empty()
         {
             self.position = position;
@@ -102,13 +128,17 @@ impl Cursor {
         self.position
     }
 
-    /// What the lanes' tails tell, and the position after it.
-    fn look(&self, limit: usize, wanted: &dyn Fn(&Change) -> bool) -> Result<Seen, ReadError> {
+    /// What is known in memory, and the position after it.
+    fn look(&self, limit: usize) -> Result<Seen, ReadError> {
         let head = self.view.head();
+        let heard = |ear: &Ear| ear.lane.heard(&ear.word, &self.prefix, self.position, head, limit);
+        if let Some(changes) = self.ear.as_ref().and_then(heard) {
+            return Ok(Seen::upto(head, limit, changes, true));
+        }
         let mut found = Vec::new();
         let mut behind = None;
         for lane in self.view.lanes(&self.prefix) {
-            match lane.tail(&self.prefix, self.position, head, limit, wanted) {
+            match lane.tail(&self.prefix, self.position, head, limit) {
                 Ok(changes) => found.push(changes),
                 Err(Gap::Forgotten(upto)) => behind = behind.max(Some(upto.min(head))),
                 Err(Gap::Lost(floor)) => return Err(ReadError::Compacted { asked: self.position, floor }),
@@ -127,11 +157,7 @@ impl Cursor {
         };
         // Each lane gave its oldest; so the oldest of all are complete up to the last of them.
         changes.truncate(limit);
-        let position = match changes.last() {
-            Some(newest) if changes.len() == limit => newest.revision,
-            _ => head,
-        };
-        Ok(Seen::Changes(changes, position))
+        Ok(Seen::upto(head, limit, changes, false))
     }
 
     /// The next changes up to a revision, from the engine's log.
@@ -158,8 +184,19 @@ impl Cursor {
 }
 
 enum Seen {
-    /// Changes, and the position once they are handed out.
-    Changes(Vec<Arc<Change>>, Revision),
+    /// Changes, the position once they are handed out, and whether they are those of the cursor's word.
+    Changes { changes: Vec<Arc<Change>>, position: Revision, heard: bool },
     /// The log has to be read up to this revision first.
     Behind(Revision),
+}
+
+impl Seen {
+    /// At most `limit` changes up to the head: if there were no more, the cursor is there.
+    fn upto(head: Revision, limit: usize, changes: Vec<Arc<Change>>, heard: bool) -> Seen {
+        let position = match changes.last() {
+            Some(newest) if changes.len() == limit => newest.revision,
+            _ => head,
+        };
+        Seen::Changes { changes, position, heard }
+    }
 }

@@ -84,16 +84,20 @@ fn code(line: &str) -> Option<(usize, usize)> {
     (rights == "r-xp").then(|| (start, end - start))
 }
 
+/// Empties the allocator's own stores: what this thread keeps for itself, and every page that holds nothing.
 fn trim_heap() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    {
-        unsafe extern "C" {
-            fn malloc_trim(pad: usize) -> i32;
-        }
-        // SAFETY: glibc documents `malloc_trim` as thread-safe; it has no preconditions.
-        unsafe {
-            malloc_trim(0);
-        }
+    for what in [c"thread.tcache.flush", c"arena.4096.purge"] {
+        // SAFETY: jemalloc documents both as callable from any thread, without a value either way; 4096 is its
+        // MALLCTL_ARENAS_ALL. An error (a jemalloc that knows neither) leaves all as it was.
+        let _ = unsafe {
+            tikv_jemalloc_sys::mallctl(
+                what.as_ptr(),
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                0,
+            )
+        };
     }
 }
 

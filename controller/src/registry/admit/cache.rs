@@ -31,8 +31,7 @@ impl<T> Cache<T> {
 
     /// Whether there is no such object.
     pub(super) fn is_empty(&self, store: &Store) -> bool {
-        let one = RangeOptions { limit: Some(1), ..RangeOptions::default() };
-        store.range(self.prefix, &one).is_ok_and(|page| page.items.is_empty())
+        store.is_empty(self.prefix)
     }
 
     /// What the objects mean now, by name.

@@ -21,7 +21,6 @@ use crate::store::error::{OpenError, ReadError};
 use crate::store::record::{Change, Key, Revision, Stored};
 use crate::store::redb::format::{self, FORMAT, FORMAT_KEY, LOG, META, Meta, OBJECTS};
 use crate::store::redb::migrate;
-use crate::store::sketch::Sketch;
 
 /// What redb may keep in memory: the store's own memory answers the reads.
 const CACHE: usize = 8 << 20;
@@ -296,7 +295,6 @@ fn read_log(
                 revision: Revision(revision),
                 value: Bytes::copy_from_slice(value),
             }),
-            sketch: Sketch::default(),
         };
         if visit(change).is_break() {
             break;

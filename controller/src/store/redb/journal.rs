@@ -209,7 +209,6 @@ mod tests {
     use super::*;
     use crate::store::record::Verb;
     use crate::store::redb::crash_disk::CrashDisk;
-    use crate::store::sketch::Sketch;
 
     fn change(revision: u64, value: Option<&str>) -> Change {
         let after = value.map(|value| Bytes::copy_from_slice(value.as_bytes()));
@@ -219,7 +218,6 @@ mod tests {
             verb: Verb::Update,
             after,
             before: None,
-            sketch: Sketch::default(),
         }
     }
 

@@ -37,7 +37,6 @@ use crate::store::redb::disk::{Batch, Disk, engine_error};
 use crate::store::redb::format::Meta;
 use crate::store::redb::journal::{Entry, Journal};
 use crate::store::retention::{Retention, weight};
-use crate::store::sketch::Sketch;
 
 pub(crate) use crate::store::redb::disk::Place;
 
@@ -350,7 +349,7 @@ fn replay(
             (Some(_), Some(_)) => Verb::Update,
         };
         meta.head = revision;
-        changes.push(Arc::new(Change { revision, key, verb, after, before, sketch: Sketch::default() }));
+        changes.push(Arc::new(Change { revision, key, verb, after, before }));
     }
     tracing::info!(changes = changes.len(), revision = meta.head.0, "the journal was brought into the store");
     let forgotten = BTreeMap::new();

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use fastrand::Rng;
 use futures::future::join_all;
 
-use crate::store::sketch::Sketch;
 use crate::store::tests::*;
 
 /// What a store must be like.
@@ -47,14 +46,7 @@ impl Model {
             }
             None => drop(self.objects.remove(&write.key)),
         }
-        self.log.push(Change {
-            revision,
-            key: write.key.clone(),
-            verb,
-            after,
-            before,
-            sketch: Sketch::default(),
-        });
+        self.log.push(Change { revision, key: write.key.clone(), verb, after, before });
         self.head = revision;
         Ok(revision)
     }

@@ -7,13 +7,18 @@ use futures::FutureExt;
 
 use crate::store::tests::*;
 
+/// One of them is in every value that is written.
+const WORDS: [&str; 3] = ["one", "two", "three"];
+/// The last key that is written; its value holds all words.
+const END: &str = "/a/r//~end";
+
 /// Writes to random keys until told to stop; answers what was acknowledged.
 async fn write_some(store: Store, seed: u64, count: usize) -> Vec<(Revision, Key)> {
     let mut rng = Rng::with_seed(seed);
     let mut acknowledged = Vec::new();
     for _ in 0..count {
         let key = format!("/{}/r//{}", rng.choice(&["a", "b", "v"]).unwrap(), rng.u8(0..20));
-        let value: Vec<u8> = vec![b'x'; rng.usize(0..200)];
+        let value = format!("{{\"{}\":{}}}", rng.choice(&WORDS).unwrap(), "x".repeat(rng.usize(0..200)));
         let mut write = if rng.bool() { put(&key, value) } else { put_volatile(&key, value) };
         if rng.u8(0..4) == 0 {
             write.op = Op::Delete;
@@ -53,6 +58,26 @@ async fn follow(store: Store, prefix: &'static str, upto: Revision, seed: u64) -
     seen
 }
 
+fn holds(change: &Change, word: &str) -> bool {
+    let word = format!("\"{word}\"");
+    let before = change.before.as_ref().map(|stored| &stored.value);
+    before.into_iter().chain(&change.after).any(|text| String::from_utf8_lossy(text).contains(&word))
+}
+
+/// Waits for a word from a revision to the end, sleeping now and then. Answers what it saw that holds the word.
+async fn listen(store: Store, word: &'static str, from: Revision, seed: u64) -> Vec<Arc<Change>> {
+    let mut rng = Rng::with_seed(seed);
+    let mut cursor = store.watch_for(word, "/a/r/", from).unwrap();
+    let mut seen: Vec<Arc<Change>> = Vec::new();
+    while seen.last().is_none_or(|change| change.key.as_str() != END) {
+        seen.extend(cursor.next().await.unwrap().into_iter().filter(|change| holds(change, word)));
+        for _ in 0..rng.u8(0..40) {
+            tokio::task::yield_now().await;
+        }
+    }
+    seen
+}
+
 async fn watches_equal_the_log(store: Store) {
     const WRITERS: u64 = 4;
     const EACH: usize = 250;
@@ -65,10 +90,18 @@ async fn watches_equal_the_log(store: Store) {
             tokio::spawn(follow(store.clone(), prefix, Revision(300), seed))
         })
         .collect();
+    let listening = |seed: u64, from: Revision| {
+        let word = WORDS[seed as usize % 3];
+        (word, from, tokio::spawn(listen(store.clone(), word, from, seed)))
+    };
+    let mut listeners: Vec<_> = (0..6).map(|seed| listening(seed, Revision::ZERO)).collect();
     let mut acknowledged = Vec::new();
-    for writer in writers {
+    for (seed, writer) in (6..).zip(writers) {
         acknowledged.extend(writer.await.unwrap());
+        listeners.push(listening(seed, store.head()));
     }
+    let all = WORDS.map(|word| format!("\"{word}\"")).join(",");
+    acknowledged.push((store.write(put(END, all)).await.unwrap(), END.into()));
     for follower in early {
         follower.await.unwrap();
     }
@@ -77,16 +110,12 @@ async fn watches_equal_the_log(store: Store) {
     let seen = follow(store.clone(), "", head, 9).await;
     let seen: Vec<_> = seen.iter().map(|change| (change.revision, change.key.clone())).collect();
     assert_eq!(seen, acknowledged);
-    let wanted = |key: &Key| key.as_str().ends_with('3');
-    acknowledged.retain(|(_, key)| wanted(key));
-    let (mut cursor, mut some) = (store.watch("", Revision::ZERO).unwrap(), Vec::new());
-    while some.len() < acknowledged.len() {
-        let changes = cursor.next_of(|change| wanted(&change.key)).await.unwrap();
-        some.extend(changes.iter().map(|change| (change.revision, change.key.clone())));
+    let log = follow(store.clone(), "/a/r/", head, 9).await;
+    for (word, from, listener) in listeners {
+        let expected: Vec<_> =
+            log.iter().filter(|change| change.revision > from && holds(change, word)).cloned().collect();
+        assert_eq!(listener.await.unwrap(), expected, "{word} after {from}");
     }
-    assert_eq!(some, acknowledged);
-    assert!(cursor.next_of(|change| wanted(&change.key)).now_or_never().is_none());
-    assert_eq!(cursor.position(), head, "what is not wanted is passed by");
 }
 
 /// Little in memory, everything in the log.
@@ -117,6 +146,32 @@ async fn a_cursor_waits_for_its_own_prefix_only() {
     let changes = cursor.next().await.unwrap();
     assert_eq!((changes.len(), changes[0].revision), (1, wrote));
     assert_eq!(cursor.position(), wrote);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_word_is_woken_by_no_other() {
+    let (store, task) = on(&CrashDisk::default(), &deep()).unwrap();
+    let old = store.write(put("/a/r//0", r#"{"one":0}"#)).await.unwrap();
+    let mut cursor = store.watch_for("one", "/a/r/", Revision::ZERO).unwrap();
+    assert_eq!(cursor.next().await.unwrap()[0].revision, old, "what was there before");
+    assert!(cursor.next().now_or_never().is_none());
+    let waiting = tokio::spawn(async move {
+        let changes = cursor.next().await.unwrap();
+        (cursor, changes)
+    });
+    for number in 0..200 {
+        store.write(put("/a/r//1", format!("{{\"two\":{number},\"one \":1}}"))).await.unwrap();
+    }
+    let wrote = store.write(put("/a/r//1", r#"{"one":1}"#)).await.unwrap();
+    let (mut cursor, changes) = waiting.await.unwrap();
+    assert_eq!((changes.len(), changes[0].revision), (1, wrote), "of two hundred, the one");
+    store.write(put("/a/r//1", r#"{"two":1}"#)).await.unwrap();
+    assert_eq!(cursor.next().await.unwrap().len(), 1, "it was there before");
+    let newest = store.write(put("/a/r//1", r#"{"two":2}"#)).await.unwrap();
+    assert!(cursor.next().now_or_never().is_none());
+    assert_eq!(cursor.catch_up(), newest, "a bookmark passes by what others wait for");
+    task.close().await;
+    assert_eq!(cursor.next().await, Err(ReadError::Closed));
 }
 
 #[tokio::test]

@@ -1,0 +1,145 @@
+//! Who waits for a word, and what was said of it: of a lane's recent changes, those in whose bytes it stands between two
+//! quotes.
+//!
+//! With a thousand nodes that each watch for the Pods of their own, waking all of them for every Pod costs more than
+//! everything else that is done with it. So a change is read once for its words, and reaches only those who wait for
+//! one of them. A word is heard whatever it means there; whoever waits looks himself.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use memchr::memchr_iter;
+use tokio::sync::watch;
+
+use crate::store::record::{Change, Revision};
+
+/// A text to wait for, without quotes in it.
+pub(crate) type Word = Arc<[u8]>;
+
+/// The words of one lane that somebody waits for.
+#[derive(Debug, Default)]
+pub(crate) struct Ears {
+    by_word: HashMap<Word, Ear>,
+    /// How long their words are, one bit a length: most texts of an object have another.
+    lengths: u64,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Ear {
+    /// The changes that hold the word, oldest first.
+    heard: VecDeque<Arc<Change>>,
+    /// After this revision there are no others.
+    since: Revision,
+    /// Rung when there are more.
+    bell: watch::Sender<Revision>,
+    listeners: usize,
+}
+
+impl Ears {
+    /// Begins to listen for a word, in changes after `newest`.
+    pub(crate) fn open(&mut self, word: &Word, newest: Revision) -> watch::Receiver<Revision> {
+        self.lengths |= bit(word.len());
+        let ear = self.by_word.entry(word.clone()).or_insert_with(|| Ear {
+            heard: VecDeque::new(),
+            since: newest,
+            bell: watch::Sender::new(Revision::ZERO),
+            listeners: 0,
+        });
+        ear.listeners += 1;
+        ear.bell.subscribe()
+    }
+
+    /// Ends what [`open`](Ears::open) began.
+    pub(crate) fn close(&mut self, word: &Word) {
+        let Some(ear) = self.by_word.get_mut(word) else { return };
+        ear.listeners -= 1;
+        if ear.listeners == 0 {
+            self.by_word.remove(word);
+            self.lengths = self.by_word.keys().fold(0, |lengths, word| lengths | bit(word.len()));
+        }
+    }
+
+    /// Takes in a change; adds to `heard` the words in it that somebody waits for.
+    pub(crate) fn hear(&mut self, change: &Arc<Change>, heard: &mut Vec<Word>) {
+        if self.by_word.is_empty() {
+            return;
+        }
+        let before = change.before.as_ref().map(|stored| &*stored.value);
+        for text in before.into_iter().chain(change.after.as_deref()) {
+            for word in words(text).filter(|word| self.lengths & bit(word.len()) != 0) {
+                let Some((word, _)) = self.by_word.get_key_value(word) else { continue };
+                let word = word.clone();
+                let Some(ear) = self.by_word.get_mut(&word) else { continue };
+                if ear.heard.back().is_none_or(|last| last.revision < change.revision) {
+                    ear.heard.push_back(change.clone());
+                    heard.push(word);
+                }
+            }
+        }
+    }
+
+    /// Rings for those who wait for a word.
+    pub(crate) fn ring(&self, word: &Word, head: Revision) {
+        if let Some(ear) = self.by_word.get(word) {
+            ear.bell.send_replace(head);
+        }
+    }
+
+    /// Rings for all.
+    pub(crate) fn ring_all(&self, head: Revision) {
+        for ear in self.by_word.values() {
+            ear.bell.send_replace(head);
+        }
+    }
+
+    /// Forgets changes up to a revision.
+    pub(crate) fn forget(&mut self, upto: Revision) {
+        for ear in self.by_word.values_mut() {
+            while let Some(change) = ear.heard.pop_front_if(|change| change.revision <= upto) {
+                ear.since = change.revision;
+            }
+        }
+    }
+
+    /// The changes after a revision that hold a word; none if it is not known of all whether they do.
+    pub(crate) fn heard(&self, word: &Word, after: Revision) -> Option<impl Iterator<Item = &Arc<Change>>> {
+        let ear = self.by_word.get(word).filter(|ear| ear.since <= after)?;
+        let start = ear.heard.partition_point(|change| change.revision <= after);
+        Some(ear.heard.range(start..))
+    }
+}
+
+/// The bit of a length; all that are long share one.
+fn bit(length: usize) -> u64 {
+    1 << length.min(63)
+}
+
+/// Every text between one quote and the next, be it in a string or between two: so escaped quotes need no care.
+fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut quotes = memchr_iter(b'"', text);
+    let first = quotes.next().unwrap_or(text.len());
+    quotes.scan(first, move |from, to| {
+        let word = &text[*from + 1..to];
+        *from = to;
+        Some(word)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_between_two_quotes_is_a_word() {
+        let text = br#"{"spec":{"nodeName":"node-1","note":"a \"quoted\" b\\","empty":""}}"#;
+        let words: Vec<&[u8]> = words(text).collect();
+        for word in ["spec", "nodeName", "node-1", "quoted\\", " b\\\\", ""] {
+            assert!(words.contains(&word.as_bytes()), "{word:?}");
+        }
+        for word in ["node", "ode-1", "note\""] {
+            assert!(!words.contains(&word.as_bytes()), "{word:?}");
+        }
+        assert_eq!(super::words(b"none").count() + super::words(b"on\"e").count(), 0);
+    }
+}
