@@ -1,6 +1,6 @@
 //! Label and field selectors: read from a query or an object, matched against one.
 //!
-//! Matching is pure and does not allocate. Who may select by what, and over which objects, is
+//! Matching is pure. Who may select by what, and over which objects, is
 //! not known here.
 
 use crate::custom::Path;

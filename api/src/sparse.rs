@@ -157,6 +157,13 @@ mod tests {
         for (paths, expected) in cases {
             assert_eq!(along(text, paths), expected, "{paths:?}");
         }
+        let twice = br#"{"a":{"b":1},"a":{"\u0062":2,"c":3}}"#;
+        assert_eq!(
+            along(twice, &[&["a", "b"]]),
+            json!({"a": {"b": 2}}),
+            "the last one counts; names may be escaped"
+        );
+        assert_eq!(along(twice, &[&["a"], &["a", "b"]]), json!({"a": {"b": 2, "c": 3}}));
         assert_eq!(along(b"no JSON", &[&["kind"]]), Value::Null);
         let many = [["kind"].as_slice(); 65];
         assert_eq!(along(text, &many)["n"], 1);

@@ -328,8 +328,14 @@ fn failure_reason(act: &Act) -> &'static str {
 
 /// Why the controllers stopped.
 #[derive(Debug, thiserror::Error)]
-#[error("controllers cannot follow the store")]
-pub struct RunError(#[source] pub ReadError);
+pub enum RunError {
+    /// They cannot know any more what changes.
+    #[error("controllers cannot follow the store")]
+    Read(#[from] ReadError),
+    /// It is not known what became of a plan: whoever carried it out is gone.
+    #[error("a plan was lost")]
+    Lost,
+}
 
 /// Follows the store and runs the controllers until `stop`, then lets the plans under way finish. What is to be told
 /// goes to `notes`; when nobody takes it fast enough it is lost, as Events may be.
@@ -350,6 +356,11 @@ pub async fn run<W: Writer>(
             while running.join_next().await.is_some() {}
             return Ok(());
         }
+        // Those that have ended make room for others.
+        while let Some(ended) = running.try_join_next() {
+            let (job, outcome, barrier, wake_at) = ended.map_err(|_| RunError::Lost)?;
+            driver.finish(job, outcome, barrier, wake_at, now());
+        }
         let mut budget = KEYS_AT_A_TIME;
         while running.len() < PLANS_AT_A_TIME && budget > 0 {
             budget -= 1;
@@ -364,13 +375,11 @@ pub async fn run<W: Writer>(
             changes = cursor.next() => match changes {
                 Ok(changes) => driver.observe(&changes, now()),
                 Err(ReadError::Compacted { .. }) => cursor = follow(&mut driver, &store, now())?,
-                Err(error) => return Err(RunError(error)),
+                Err(error) => return Err(RunError::Read(error)),
             },
             Some(ended) = running.join_next(), if !running.is_empty() => {
-                // Nobody aborts one, and none panics.
-                if let Ok((job, outcome, barrier, wake_at)) = ended {
-                    driver.finish(job, outcome, barrier, wake_at, now());
-                }
+                let (job, outcome, barrier, wake_at) = ended.map_err(|_| RunError::Lost)?;
+                driver.finish(job, outcome, barrier, wake_at, now());
             }
             () = stop.cancelled() => {}
             () = tokio::task::yield_now(), if busy => {}
@@ -386,11 +395,11 @@ fn driver_is_done(driver: &Driver, running: usize) -> bool {
 
 fn follow(driver: &mut Driver, store: &Store, now: Timestamp) -> Result<Cursor, RunError> {
     loop {
-        let revision = driver.list(store, now).map_err(RunError)?;
+        let revision = driver.list(store, now).map_err(RunError::Read)?;
         match store.watch("/", revision) {
             Ok(cursor) => return Ok(cursor),
             Err(ReadError::Compacted { .. }) => {}
-            Err(error) => return Err(RunError(error)),
+            Err(error) => return Err(RunError::Read(error)),
         }
     }
 }

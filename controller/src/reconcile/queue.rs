@@ -221,7 +221,8 @@ impl Queue {
         wake_at: Option<Timestamp>,
         now: Timestamp,
     ) {
-        self.line(job.controller).running -= 1;
+        let line = self.line(job.controller);
+        line.running = line.running.saturating_sub(1);
         let entry = self.entries.entry(job.clone()).or_default();
         entry.state = State::Idle;
         entry.barrier = entry.barrier.max(barrier);

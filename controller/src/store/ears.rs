@@ -16,12 +16,21 @@ use crate::store::record::{Change, Revision};
 /// A text to wait for, without quotes in it.
 pub(crate) type Word = Arc<[u8]>;
 
+/// How many revisions of forgotten changes are kept for a word.
+const FORGOTTEN: usize = 64;
+
+impl Default for Ears {
+    fn default() -> Ears {
+        Ears { by_word: HashMap::new(), lengths: [0; 64] }
+    }
+}
+
 /// The words of one lane that somebody waits for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Ears {
     by_word: HashMap<Word, Ear>,
-    /// How long their words are, one bit a length: most texts of an object have another.
-    lengths: u64,
+    /// How many of them have which length; all that are long share one. Most texts of an object have another.
+    lengths: [u32; 64],
 }
 
 /// One of them.
@@ -31,6 +40,9 @@ struct Ear {
     heard: VecDeque<Arc<Change>>,
     /// After this revision there are no others.
     since: Revision,
+    /// The newest that were forgotten, and the revision after which these are all.
+    forgotten: VecDeque<Revision>,
+    known: Revision,
     /// Rung when there are more.
     bell: watch::Sender<Revision>,
     listeners: usize,
@@ -39,12 +51,17 @@ struct Ear {
 impl Ears {
     /// Begins to listen for a word, in changes after `newest`.
     pub(crate) fn open(&mut self, word: &Word, newest: Revision) -> watch::Receiver<Revision> {
-        self.lengths |= bit(word.len());
-        let ear = self.by_word.entry(word.clone()).or_insert_with(|| Ear {
-            heard: VecDeque::new(),
-            since: newest,
-            bell: watch::Sender::new(Revision::ZERO),
-            listeners: 0,
+        let lengths = &mut self.lengths;
+        let ear = self.by_word.entry(word.clone()).or_insert_with(|| {
+            lengths[class(word)] += 1;
+            Ear {
+                heard: VecDeque::new(),
+                since: newest,
+                forgotten: VecDeque::new(),
+                known: newest,
+                bell: watch::Sender::new(Revision::ZERO),
+                listeners: 0,
+            }
         });
         ear.listeners += 1;
         ear.bell.subscribe()
@@ -56,7 +73,7 @@ impl Ears {
         ear.listeners -= 1;
         if ear.listeners == 0 {
             self.by_word.remove(word);
-            self.lengths = self.by_word.keys().fold(0, |lengths, word| lengths | bit(word.len()));
+            self.lengths[class(word)] -= 1;
         }
     }
 
@@ -67,7 +84,7 @@ impl Ears {
         }
         let before = change.before.as_ref().map(|stored| &*stored.value);
         for text in before.into_iter().chain(change.after.as_deref()) {
-            for word in words(text).filter(|word| self.lengths & bit(word.len()) != 0) {
+            for word in words(text).filter(|word| self.lengths[class(word)] > 0) {
                 let Some((word, _)) = self.by_word.get_key_value(word) else { continue };
                 let word = word.clone();
                 let Some(ear) = self.by_word.get_mut(&word) else { continue };
@@ -98,8 +115,19 @@ impl Ears {
         for ear in self.by_word.values_mut() {
             while let Some(change) = ear.heard.pop_front_if(|change| change.revision <= upto) {
                 ear.since = change.revision;
+                ear.forgotten.push_back(change.revision);
+                if ear.forgotten.len() > FORGOTTEN {
+                    ear.known = ear.forgotten.pop_front().unwrap_or(ear.known);
+                }
             }
         }
+    }
+
+    /// Up to where nobody missed anything who has heard a word up to a revision.
+    pub(crate) fn quiet_until(&self, word: &Word, after: Revision) -> Revision {
+        let Some(ear) = self.by_word.get(word).filter(|ear| ear.known <= after) else { return after };
+        let missed = ear.forgotten.iter().find(|revision| **revision > after);
+        missed.map_or(after, |missed| Revision(missed.0 - 1))
     }
 
     /// The changes after a revision that hold a word; none if it is not known of all whether they do.
@@ -110,9 +138,15 @@ impl Ears {
     }
 }
 
-/// The bit of a length; all that are long share one.
-fn bit(length: usize) -> u64 {
-    1 << length.min(63)
+/// The class of a length.
+fn class(word: &[u8]) -> usize {
+    word.len().min(63)
+}
+
+/// Whether a word is in a change.
+pub(crate) fn holds(change: &Change, word: &Word) -> bool {
+    let before = change.before.as_ref().map(|stored| &*stored.value);
+    before.into_iter().chain(change.after.as_deref()).any(|text| words(text).any(|one| *one == **word))
 }
 
 /// Every text between one quote and the next, be it in a string or between two: so escaped quotes need no care.

@@ -146,6 +146,8 @@ impl Lane {
             state.ears.hear(change, &mut heard);
             state.tail.push_back(Arc::clone(change));
         }
+        heard.sort_unstable();
+        heard.dedup();
         heard
     }
 
@@ -193,6 +195,11 @@ impl Lane {
     /// Nobody listens any more whom [`listen`](Lane::listen) gave a bell.
     pub(crate) fn deafen(&self, word: &Word) {
         self.state.write().ears.close(word);
+    }
+
+    /// Up to where nobody missed anything who has heard a word up to a revision.
+    pub(crate) fn quiet_until(&self, word: &Word, after: Revision) -> Revision {
+        self.state.read().ears.quiet_until(word, after)
     }
 
     /// The changes of a prefix in `(after, upto]` that hold a word, at most `limit`; none if that is not known.

@@ -260,7 +260,7 @@ impl Store {
         self.view.any(prefix, wanted)
     }
 
-    /// Whether a prefix has no object; quick, for who asks at every write. Between a change and its becoming visible,
+    /// Whether a resource, named by what its keys begin with, has no object; quick, for who asks at every write. Between a change and its becoming visible,
     /// the answer is already the later one.
     pub fn is_empty(&self, prefix: &str) -> bool {
         self.view.lanes(prefix).iter().all(|lane| lane.len() == 0)

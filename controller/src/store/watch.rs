@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, watch};
 
-use crate::store::ears::Word;
+use crate::store::ears::{Word, holds};
 use crate::store::error::ReadError;
 use crate::store::lane::{Gap, Lane, lane_of};
 use crate::store::record::{Change, Revision};
@@ -86,10 +86,15 @@ impl Cursor {
             self.bell.borrow_and_update();
             if let Some(ear) = &mut self.ear {
                 ear.bell.borrow_and_update();
+                // Who was not woken for long has not missed what did not concern him.
+                self.position = ear.lane.quiet_until(&ear.word, self.position);
             }
             match self.look(BATCH)? {
                 Seen::Behind(upto) => {
-                    let changes = self.read_log(upto).await?;
+                    let mut changes = self.read_log(upto).await?;
+                    if let Some(ear) = &self.ear {
+                        changes.retain(|change| holds(change, &ear.word));
+                    }
                     if !changes.is_empty() {
                         return Ok(changes);
                     }
