@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::store::ears::{Ears, Word};
 use crate::store::record::{Change, Key, Revision, Stored};
+use crate::store::retention::weight;
 
 /// The name of the lane a key or a prefix lies in; none when it does not name a whole resource.
 pub(crate) fn lane_of(text: &str) -> Option<&str> {
@@ -93,12 +94,12 @@ struct State {
     /// The newest revision that is in no log.
     lost: Revision,
     ears: Ears,
-    /// How many changes have left the tail that the ears may still have.
-    remembered: usize,
+    /// The bytes of changes that have left the tail and that the ears may still have.
+    remembered: u64,
 }
 
-/// How many changes that left the tail the ears may still have.
-const REMEMBERED: usize = 16;
+/// How many of these bytes there may be: looking through all ears for each change would be dear.
+const REMEMBERED: u64 = 64 << 10;
 
 impl Lane {
     /// An empty lane that remembers nothing up to `evicted`.
@@ -157,7 +158,7 @@ impl Lane {
         let Some(change) = state.tail.pop_front() else { return };
         let state = &mut *state;
         state.evicted = change.revision;
-        state.remembered += 1;
+        state.remembered += weight(&change);
         if state.remembered > REMEMBERED {
             state.remembered = 0;
             state.ears.forget(state.evicted);

@@ -162,7 +162,8 @@ impl Wake for Woken {
 
 #[tokio::test]
 async fn who_waits_for_a_word_misses_only_what_holds_it() {
-    let store = Store::forgetful();
+    let retain = Retain { age: Duration::ZERO, bytes: 200_000 };
+    let store = in_memory(&Config { retain, ..small(PathBuf::new()) });
     store.write(put("/a/r//0", r#"{"one":0}"#)).await.unwrap();
     let mut cursor = store.watch_for("one", "/a/r/", store.head()).unwrap();
     let others = async |count: usize| {
@@ -173,7 +174,7 @@ async fn who_waits_for_a_word_misses_only_what_holds_it() {
     others(200).await;
     let wrote = store.write(put("/a/r//2", r#"{"one":1}"#)).await.unwrap();
     // Out of memory, and not yet out of the log: whoever began at the beginning would be too late.
-    others(20).await;
+    others(60).await;
     let changes = cursor.next().await.unwrap();
     assert_eq!((changes.len(), changes[0].revision), (1, wrote), "what nobody waited for is no history");
     others(200).await;
