@@ -14,8 +14,7 @@ pub fn along(text: &[u8], paths: &[&[&str]]) -> Value {
     if paths.len() > 64 {
         return serde_json::from_slice(text).unwrap_or(Value::Null);
     }
-    let all = (0..paths.len()).fold(0, |all, at| all | 1 << at);
-    Along { paths, on: all, depth: 0 }
+    Along { paths, on: u64::MAX, depth: 0 }
         .deserialize(&mut serde_json::Deserializer::from_slice(text))
         .unwrap_or(Value::Null)
 }

@@ -12,7 +12,7 @@ use futures::FutureExt;
 use futures::stream::StreamExt;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::mirror::{Delta, Failure, Name, World};
@@ -358,8 +358,7 @@ pub async fn run<W: Writer>(
         }
         // Those that have ended make room for others.
         while let Some(ended) = running.try_join_next() {
-            let (job, outcome, barrier, wake_at) = ended.map_err(|_| RunError::Lost)?;
-            driver.finish(job, outcome, barrier, wake_at, now());
+            finish(&mut driver, ended, now())?;
         }
         let mut budget = KEYS_AT_A_TIME;
         while running.len() < PLANS_AT_A_TIME && budget > 0 {
@@ -377,10 +376,7 @@ pub async fn run<W: Writer>(
                 Err(ReadError::Compacted { .. }) => cursor = follow(&mut driver, &store, now())?,
                 Err(error) => return Err(RunError::Read(error)),
             },
-            Some(ended) = running.join_next(), if !running.is_empty() => {
-                let (job, outcome, barrier, wake_at) = ended.map_err(|_| RunError::Lost)?;
-                driver.finish(job, outcome, barrier, wake_at, now());
-            }
+            Some(ended) = running.join_next(), if !running.is_empty() => finish(&mut driver, ended, now())?,
             () = stop.cancelled() => {}
             () = tokio::task::yield_now(), if busy => {}
             () = tokio::time::sleep(sleep.unwrap_or_default()), if sleep.is_some() => {}
@@ -404,11 +400,16 @@ fn follow(driver: &mut Driver, store: &Store, now: Timestamp) -> Result<Cursor, 
     }
 }
 
-async fn execute<W: Writer>(
-    writer: Arc<W>,
-    task: Task,
-    notes: mpsc::Sender<(&'static str, Note)>,
-) -> (Job, Outcome, u64, Option<Timestamp>) {
+/// A plan that was carried out: whose, how it ended, the newest revision then, and when to plan again.
+type Ended = (Job, Outcome, u64, Option<Timestamp>);
+
+fn finish(driver: &mut Driver, ended: Result<Ended, JoinError>, now: Timestamp) -> Result<(), RunError> {
+    let (job, outcome, barrier, wake_at) = ended.map_err(|_| RunError::Lost)?;
+    driver.finish(job, outcome, barrier, wake_at, now);
+    Ok(())
+}
+
+async fn execute<W: Writer>(writer: Arc<W>, task: Task, notes: mpsc::Sender<(&'static str, Note)>) -> Ended {
     let carried = AssertUnwindSafe(carry_out(&*writer, task.account, &task.plan)).catch_unwind().await;
     let (outcome, said) = carried.unwrap_or_else(|_| (Outcome::Failed(Failure::panicked()), Vec::new()));
     let barrier = if task.plan.stages.is_empty() { 0 } else { writer.head() };

@@ -4,7 +4,6 @@
 //! which only labels and annotations of the metadata may differ, and with the fields that the schema knows. A definition
 //! without a webhook says that its versions differ in name alone; then nobody is asked.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -56,15 +55,15 @@ impl Registry {
     }
 
     /// What is stored for an object of `kind`: its form in the version in which objects are stored.
-    pub(crate) async fn stored_form(&self, kind: &Kind, object: Cow<'_, Value>) -> Result<Bytes, ApiError> {
+    pub(crate) async fn stored_form(&self, kind: &Kind, object: &Value) -> Result<Bytes, ApiError> {
         let version = kind.version_of_definition();
         let storage = version.as_deref().filter(|version| version.storage != kind.api_version());
         match storage.and_then(|version| Some((version, version.conversion.as_ref()?))) {
             Some((Version { storage, .. }, webhook)) => {
-                let mut answered = self.ask(webhook, vec![object.into_owned()], storage).await?;
+                let mut answered = self.ask(webhook, vec![object.clone()], storage).await?;
                 check::stored(kind, answered.pop().unwrap_or_default())
             }
-            None => check::stored(kind, &*object),
+            None => check::stored(kind, object),
         }
     }
 

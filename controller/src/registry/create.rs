@@ -1,7 +1,5 @@
 //! create.
 
-use std::borrow::Cow;
-
 use edge_api::meta;
 use serde_json::Value;
 
@@ -165,7 +163,7 @@ impl Registry {
         let key = target.key();
         when.push((key.clone(), Condition::Absent));
         let durability = check::durability(cx, kind, &Value::Null, object);
-        let bytes = self.stored_form(kind, Cow::Borrowed(object)).await?;
+        let bytes = self.stored_form(kind, object).await?;
         if self.store().get(&key).is_some() {
             return Err(ApiError::already_exists(kind, target.name));
         }

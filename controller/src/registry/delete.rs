@@ -1,6 +1,5 @@
 //! delete and deletecollection.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use edge_api::kind::Kind;
@@ -117,7 +116,7 @@ impl Registry {
                 Step::Nothing => return Ok(Deleted::Waiting(current)),
                 Step::Remove => Op::Delete,
                 Step::Mark(marked) => {
-                    let bytes = self.stored_form(target.kind, Cow::Owned(marked)).await?;
+                    let bytes = self.stored_form(target.kind, &marked).await?;
                     let marked = Stored { revision: current.revision, value: bytes.clone() };
                     answer = self.answer(target.kind, marked).await?;
                     Op::Put(bytes)

@@ -3,7 +3,6 @@
 use edge_api::kind::{Kind, Subresource, Target as Part};
 use edge_api::{meta, scale};
 use serde_json::Value;
-use std::borrow::Cow;
 
 use crate::registry::admit::{Fate, Request, release};
 use crate::registry::apply::Owners;
@@ -102,7 +101,7 @@ impl Registry {
         request.validate(&wished).await?;
         let gone = may_go(kind, old, &wished);
         let durability = check::durability(cx, kind, old, &wished);
-        let bytes = self.stored_form(kind, Cow::Owned(wished)).await?;
+        let bytes = self.stored_form(kind, &wished).await?;
         let unchanged = !gone && self.store().get(&target.key()).is_some_and(|stored| stored.value == bytes);
         if unchanged {
             request.settle(Fate::Undone).await;

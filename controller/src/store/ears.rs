@@ -19,12 +19,6 @@ pub(crate) type Word = Arc<[u8]>;
 /// How many revisions of forgotten changes are kept for a word.
 const FORGOTTEN: usize = 64;
 
-impl Default for Ears {
-    fn default() -> Ears {
-        Ears { by_word: HashMap::new(), lengths: [0; 64] }
-    }
-}
-
 /// The words of one lane that somebody waits for.
 #[derive(Debug)]
 pub(crate) struct Ears {
@@ -46,6 +40,12 @@ struct Ear {
     /// Rung when there are more.
     bell: watch::Sender<Revision>,
     listeners: usize,
+}
+
+impl Default for Ears {
+    fn default() -> Ears {
+        Ears { by_word: HashMap::new(), lengths: [0; 64] }
+    }
 }
 
 impl Ears {
@@ -82,16 +82,13 @@ impl Ears {
         if self.by_word.is_empty() {
             return;
         }
-        let before = change.before.as_ref().map(|stored| &*stored.value);
-        for text in before.into_iter().chain(change.after.as_deref()) {
-            for word in words(text).filter(|word| self.lengths[class(word)] > 0) {
-                let Some((word, _)) = self.by_word.get_key_value(word) else { continue };
-                let word = word.clone();
-                let Some(ear) = self.by_word.get_mut(&word) else { continue };
-                if ear.heard.back().is_none_or(|last| last.revision < change.revision) {
-                    ear.heard.push_back(change.clone());
-                    heard.push(word);
-                }
+        for word in words_of(change).filter(|word| self.lengths[class(word)] > 0) {
+            let Some((word, _)) = self.by_word.get_key_value(word) else { continue };
+            let word = word.clone();
+            let Some(ear) = self.by_word.get_mut(&word) else { continue };
+            if ear.heard.back().is_none_or(|last| last.revision < change.revision) {
+                ear.heard.push_back(change.clone());
+                heard.push(word);
             }
         }
     }
@@ -123,18 +120,20 @@ impl Ears {
         }
     }
 
-    /// Up to where nobody missed anything who has heard a word up to a revision.
-    pub(crate) fn quiet_until(&self, word: &Word, after: Revision) -> Revision {
-        let Some(ear) = self.by_word.get(word).filter(|ear| ear.known <= after) else { return after };
-        let missed = ear.forgotten.iter().find(|revision| **revision > after);
-        missed.map_or(after, |missed| Revision(missed.0 - 1))
-    }
-
-    /// The changes after a revision that hold a word; none if it is not known of all whether they do.
-    pub(crate) fn heard(&self, word: &Word, after: Revision) -> Option<impl Iterator<Item = &Arc<Change>>> {
-        let ear = self.by_word.get(word).filter(|ear| ear.since <= after)?;
+    /// The changes after a revision that hold a word. If it is not known of all whether they do: up to where there was
+    /// none.
+    pub(crate) fn heard(
+        &self,
+        word: &Word,
+        after: Revision,
+    ) -> Result<impl Iterator<Item = &Arc<Change>>, Revision> {
+        let ear = self.by_word.get(word).ok_or(after)?;
+        if ear.since > after {
+            let missed = ear.forgotten.iter().find(|revision| ear.known <= after && **revision > after);
+            return Err(missed.map_or(after, |missed| Revision(missed.0 - 1)));
+        }
         let start = ear.heard.partition_point(|change| change.revision <= after);
-        Some(ear.heard.range(start..))
+        Ok(ear.heard.range(start..))
     }
 }
 
@@ -145,8 +144,13 @@ fn class(word: &[u8]) -> usize {
 
 /// Whether a word is in a change.
 pub(crate) fn holds(change: &Change, word: &Word) -> bool {
+    words_of(change).any(|one| *one == **word)
+}
+
+/// The words of the object before and of the one after.
+fn words_of(change: &Change) -> impl Iterator<Item = &[u8]> {
     let before = change.before.as_ref().map(|stored| &*stored.value);
-    before.into_iter().chain(change.after.as_deref()).any(|text| words(text).any(|one| *one == **word))
+    before.into_iter().chain(change.after.as_deref()).flat_map(words)
 }
 
 /// Every text between one quote and the next, be it in a string or between two: so escaped quotes need no care.

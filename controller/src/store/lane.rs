@@ -198,12 +198,8 @@ impl Lane {
         self.state.write().ears.close(word);
     }
 
-    /// Up to where nobody missed anything who has heard a word up to a revision.
-    pub(crate) fn quiet_until(&self, word: &Word, after: Revision) -> Revision {
-        self.state.read().ears.quiet_until(word, after)
-    }
-
-    /// The changes of a prefix in `(after, upto]` that hold a word, at most `limit`; none if that is not known.
+    /// The changes of a prefix in `(after, upto]` that hold a word, at most `limit`. If that is not known: up to where
+    /// there was none.
     pub(crate) fn heard(
         &self,
         word: &Word,
@@ -211,10 +207,10 @@ impl Lane {
         after: Revision,
         upto: Revision,
         limit: usize,
-    ) -> Option<Vec<Arc<Change>>> {
+    ) -> Result<Vec<Arc<Change>>, Revision> {
         let state = self.state.read();
         let changes = state.ears.heard(word, after)?;
-        Some(chosen(changes, prefix, upto, limit))
+        Ok(chosen(changes, prefix, upto, limit))
     }
 
     /// A bell that rings when the lane has changed.

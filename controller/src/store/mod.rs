@@ -260,8 +260,8 @@ impl Store {
         self.view.any(prefix, wanted)
     }
 
-    /// Whether a resource, named by what its keys begin with, has no object; quick, for who asks at every write. Between a change and its becoming visible,
-    /// the answer is already the later one.
+    /// Whether a resource, named by what its keys begin with, has no object; quick, for who asks at every write. Between
+    /// a change and its becoming visible, the answer is already the later one.
     pub fn is_empty(&self, prefix: &str) -> bool {
         self.view.lanes(prefix).iter().all(|lane| lane.len() == 0)
     }

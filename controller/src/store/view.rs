@@ -315,7 +315,10 @@ impl Publisher {
             self.tail.push_back((lane.clone(), weight));
             self.bytes += weight;
         }
-        let hear = |(lane, changes): (Arc<Lane>, Vec<_>)| (lane.clone(), lane.apply(&changes));
+        let hear = |(lane, changes): (Arc<Lane>, Vec<_>)| {
+            let heard = lane.apply(&changes);
+            (lane, heard)
+        };
         lanes.into_values().zip(by_lane.into_values()).map(hear).collect()
     }
 

@@ -57,7 +57,7 @@ impl Cursor {
             None => view.bell(),
         };
         let cursor = Cursor { view, prefix: prefix.into(), position: after, bell, ear: None };
-        if let Seen::Behind(_) = cursor.look(1)?
+        if let Seen::Behind { .. } = cursor.look(1)?
             && after < cursor.view.floor()
         {
             return Err(ReadError::Compacted { asked: after, floor: cursor.view.floor() });
@@ -86,11 +86,10 @@ impl Cursor {
             self.bell.borrow_and_update();
             if let Some(ear) = &mut self.ear {
                 ear.bell.borrow_and_update();
-                // Who was not woken for long has not missed what did not concern him.
-                self.position = ear.lane.quiet_until(&ear.word, self.position);
             }
             match self.look(BATCH)? {
-                Seen::Behind(upto) => {
+                Seen::Behind { after, upto } => {
+                    self.position = after;
                     let mut changes = self.read_log(upto).await?;
                     if let Some(ear) = &self.ear {
                         changes.retain(|change| holds(change, &ear.word));
@@ -136,21 +135,25 @@ impl Cursor {
     /// What is known in memory, and the position after it.
     fn look(&self, limit: usize) -> Result<Seen, ReadError> {
         let head = self.view.head();
-        let heard = |ear: &Ear| ear.lane.heard(&ear.word, &self.prefix, self.position, head, limit);
-        if let Some(changes) = self.ear.as_ref().and_then(heard) {
-            return Ok(Seen::upto(head, limit, changes, true));
+        let mut after = self.position;
+        if let Some(ear) = &self.ear {
+            match ear.lane.heard(&ear.word, &self.prefix, after, head, limit) {
+                Ok(changes) => return Ok(Seen::upto(head, limit, changes, true)),
+                // Who was not woken for long has not missed what did not concern him.
+                Err(quiet) => after = quiet,
+            }
         }
         let mut found = Vec::new();
         let mut behind = None;
         for lane in self.view.lanes(&self.prefix) {
-            match lane.tail(&self.prefix, self.position, head, limit) {
+            match lane.tail(&self.prefix, after, head, limit) {
                 Ok(changes) => found.push(changes),
                 Err(Gap::Forgotten(upto)) => behind = behind.max(Some(upto.min(head))),
-                Err(Gap::Lost(floor)) => return Err(ReadError::Compacted { asked: self.position, floor }),
+                Err(Gap::Lost(floor)) => return Err(ReadError::Compacted { asked: after, floor }),
             }
         }
         if let Some(upto) = behind {
-            return Ok(Seen::Behind(upto));
+            return Ok(Seen::Behind { after, upto });
         }
         let mut changes = match found.len() {
             1 => found.remove(0),
@@ -191,8 +194,8 @@ impl Cursor {
 enum Seen {
     /// Changes, the position once they are handed out, and whether they are those of the cursor's word.
     Changes { changes: Vec<Arc<Change>>, position: Revision, heard: bool },
-    /// The log has to be read up to this revision first.
-    Behind(Revision),
+    /// The log has to be read between these revisions first.
+    Behind { after: Revision, upto: Revision },
 }
 
 impl Seen {
