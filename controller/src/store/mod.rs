@@ -100,7 +100,7 @@ impl Config {
 pub struct Status {
     /// The newest revision.
     pub head: Revision,
-    /// The oldest revision that can be read.
+    /// The oldest revision that could be read at the newest write; history may have been dropped since.
     pub floor: Revision,
     /// How many objects there are.
     pub objects: usize,

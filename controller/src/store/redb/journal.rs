@@ -4,6 +4,8 @@
 //! file; a record here is one write in place and one sync. So acknowledged batches go here, and into the tables
 //! many at a time: when the journal is full, at a clean end, and when a store that was killed is opened.
 //!
+//! It has two sections. While the tables follow one, the other is written: nobody waits for them.
+//!
 //! A record is a whole batch or nothing: it carries its length and a checksum. It counts only if it continues the
 //! history where the tables, or the record before it, end; revisions are never used twice, so what is left of an
 //! earlier round in the same place is never taken for news, and nothing has to be erased.
@@ -20,7 +22,7 @@ use crate::store::redb::disk::Place;
 /// Length and checksum of what follows.
 const HEADER: usize = 8;
 
-/// The steps in which the file grows, so that most syncs find its length unchanged.
+/// The steps in which the file grows, so that most syncs find its length unchanged; sections begin at such a step.
 const STEP: u64 = 256 << 10;
 
 /// A change as it is written: what was before is known from the tables.
@@ -36,6 +38,8 @@ pub(crate) struct Journal {
     place: Arc<Place>,
     /// None until there is something to write.
     file: Option<Box<dyn StorageBackend>>,
+    /// Whether the second section is written.
+    second: bool,
     /// Where the next record goes.
     end: u64,
     length: u64,
@@ -50,7 +54,7 @@ impl Journal {
     pub(crate) fn open(place: Arc<Place>, limit: u64) -> io::Result<Journal> {
         let file = place.find_journal()?;
         let length = file.as_ref().map_or(Ok(0), |file| file.len())?;
-        Ok(Journal { place, file, end: 0, length, limit, torn: false, record: Vec::new() })
+        Ok(Journal { place, file, second: false, end: 0, length, limit, torn: false, record: Vec::new() })
     }
 
     /// How far it may grow.
@@ -58,25 +62,48 @@ impl Journal {
         self.limit
     }
 
-    /// What the records say that continue the history after a revision.
+    /// What the records say that continue the history after a revision. They may begin in either section, and where
+    /// that is depends on the limit there was when they were written.
     pub(crate) fn read(&self, after: Revision) -> io::Result<Vec<Entry>> {
         let Some(file) = &self.file else { return Ok(Vec::new()) };
         let length = usize::try_from(self.length).map_err(io::Error::other)?;
         let mut bytes = vec![0; length];
         file.read(0, &mut bytes)?;
-        let (mut rest, mut entries, mut last) = (&bytes[..], Vec::new(), after);
-        while let Some((batch, next)) = record(rest, last.next()) {
-            last = batch.last().map_or(last, |entry: &Entry| entry.revision);
-            entries.extend(batch);
-            rest = next;
+        let (mut entries, mut last) = (Vec::new(), after);
+        let starts = || (0..self.length).step_by(STEP as usize).chain([self.section()]);
+        let rest =
+            |start| usize::try_from(start).ok().and_then(|start| bytes.get(start..)).unwrap_or_default();
+        while let Some(start) = starts().find(|start| record(rest(*start), last.next()).is_some()) {
+            let mut rest = rest(start);
+            while let Some((batch, next)) = record(rest, last.next()) {
+                last = batch.last().map_or(last, |entry: &Entry| entry.revision);
+                entries.extend(batch);
+                rest = next;
+            }
         }
         Ok(entries)
     }
 
-    /// Whether these changes fit.
-    pub(crate) fn fits<'a>(&self, changes: impl Iterator<Item = &'a Change>) -> bool {
-        let size: usize = HEADER + changes.map(size).sum::<usize>();
-        self.end + size as u64 <= self.limit
+    /// The length of a section.
+    fn section(&self) -> u64 {
+        let half = self.limit / 2;
+        if half < STEP { half } else { half - half % STEP }
+    }
+
+    /// Whether a record of this size fits into the section that is written.
+    pub(crate) fn fits(&self, record: u64) -> bool {
+        self.end + record <= self.section() * if self.second { 2 } else { 1 }
+    }
+
+    /// Whether it fits into one that is empty.
+    pub(crate) fn fits_anew(&self, record: u64) -> bool {
+        record <= self.section()
+    }
+
+    /// Goes on in the other section: the tables have what is there.
+    pub(crate) fn turn(&mut self) {
+        self.second = !self.second;
+        self.end = if self.second { self.section() } else { 0 };
     }
 
     /// Writes changes, the next ones of the history, and syncs them.
@@ -111,6 +138,7 @@ impl Journal {
 
     /// Begins anew: the tables have everything.
     pub(crate) fn restart(&mut self) {
+        self.second = false;
         self.end = 0;
         self.torn = false;
     }
@@ -140,6 +168,11 @@ impl Journal {
     }
 }
 
+/// The size of the record of these changes.
+pub(crate) fn record_size<'a>(changes: impl Iterator<Item = &'a Change>) -> u64 {
+    (HEADER + changes.map(size).sum::<usize>()) as u64
+}
+
 /// The size of a change in a record: revision, kind, lengths of key and value, and these.
 fn size(change: &Change) -> usize {
     17 + change.key.as_str().len() + change.after.as_ref().map_or(0, Bytes::len)
@@ -163,7 +196,8 @@ fn record(bytes: &[u8], first: Revision) -> Option<(Vec<Entry>, &[u8])> {
     let (sum, rest) = rest.split_first_chunk()?;
     let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
     let (mut body, next) = rest.split_at_checked(length)?;
-    if length == 0 || checksum(body) != u32::from_le_bytes(*sum) {
+    // The revision first: of two sections full of records there may be none that counts.
+    if body.first_chunk() != Some(&first.0.to_le_bytes()) || checksum(body) != u32::from_le_bytes(*sum) {
         return None;
     }
     let (mut entries, mut wanted) = (Vec::new(), first);
@@ -226,7 +260,12 @@ mod tests {
     }
 
     fn read(disk: &CrashDisk, after: u64) -> Vec<(u64, Option<Bytes>)> {
-        let entries = journal(disk).read(Revision(after)).unwrap();
+        read_with(disk, 1 << 20, after)
+    }
+
+    fn read_with(disk: &CrashDisk, limit: u64, after: u64) -> Vec<(u64, Option<Bytes>)> {
+        let journal = Journal::open(Arc::new(disk.place()), limit).unwrap();
+        let entries = journal.read(Revision(after)).unwrap();
         entries.into_iter().map(|entry| (entry.revision.0, entry.after)).collect()
     }
 
@@ -290,15 +329,45 @@ mod tests {
     }
 
     #[test]
-    fn it_is_full_at_its_limit() {
+    fn a_section_is_full_at_half_of_the_limit_and_the_other_goes_on() {
         let disk = CrashDisk::default();
         let mut writing = Journal::open(Arc::new(disk.place()), 1000).unwrap();
         let value = "x".repeat(200);
         let mut revision = 1;
-        while writing.fits([change(revision, Some(&value))].iter()) {
-            writing.append([change(revision, Some(&value))].iter()).unwrap();
-            revision += 1;
+        let mut fill = |writing: &mut Journal| {
+            while writing.fits(record_size([change(revision, Some(&value))].iter())) {
+                writing.append([change(revision, Some(&value))].iter()).unwrap();
+                revision += 1;
+            }
+        };
+        fill(&mut writing);
+        assert_eq!(read_with(&disk, 1000, 0).len(), 2);
+        writing.turn();
+        fill(&mut writing);
+        assert_eq!(
+            (read_with(&disk, 1000, 0).len(), disk.len()),
+            (4, 1000),
+            "both sections, first and second"
+        );
+        writing.turn();
+        fill(&mut writing);
+        let revisions = |after| -> Vec<u64> {
+            read_with(&disk, 1000, after).into_iter().map(|(revision, _)| revision).collect()
+        };
+        assert!(revisions(0).is_empty(), "the tables have followed the first two");
+        assert_eq!(revisions(2), [3, 4, 5, 6], "second and first");
+        assert_eq!(revisions(4), [5, 6]);
+    }
+
+    #[test]
+    fn sections_are_found_whatever_the_limit_was() {
+        let disk = CrashDisk::default();
+        let mut writing = Journal::open(Arc::new(disk.place()), 4 * STEP).unwrap();
+        writing.append([change(1, Some("a"))].iter()).unwrap();
+        writing.turn();
+        writing.append([change(2, Some("b"))].iter()).unwrap();
+        for limit in [2 * STEP, 4 * STEP, 10 * STEP] {
+            assert_eq!(read_with(&disk, limit, 0).len(), 2);
         }
-        assert_eq!((read(&disk, 0).len(), disk.len()), (4, 1000));
     }
 }

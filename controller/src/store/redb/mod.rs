@@ -1,8 +1,9 @@
 //! The engine on a disk: the only module that names redb.
 //!
 //! A batch with a durable write is one record of the journal, acknowledged after its sync; the tables
-//! follow many records at a time. Volatile writes wait, within bounds, for the next record that
-//! happens anyway, or for the end.
+//! follow many records at a time, on a thread of their own: a transaction of thousands of pages takes
+//! a slow disk seconds, and no write waits for it as long as the journal has room. Volatile writes
+//! wait, within bounds, for the next record that happens anyway, or for the end.
 //!
 //! Revisions above `meta.ceiling` are never handed out, and the ceiling is raised in the same
 //! transaction, or an earlier one, than the revision it allows. At a clean end the ceiling comes
@@ -24,6 +25,7 @@ pub(crate) mod older;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use parking_lot::RwLock;
@@ -35,7 +37,7 @@ use crate::store::error::{OpenError, ReadError};
 use crate::store::record::{Change, Key, Revision, Stored, Verb, Write};
 use crate::store::redb::disk::{Batch, Disk, engine_error};
 use crate::store::redb::format::Meta;
-use crate::store::redb::journal::{Entry, Journal};
+use crate::store::redb::journal::{Entry, Journal, record_size};
 use crate::store::retention::{Retention, weight};
 
 pub(crate) use crate::store::redb::disk::Place;
@@ -57,6 +59,10 @@ pub(crate) struct RedbEngine {
     /// With what is unsaved.
     head: Revision,
     unsaved: Unsaved,
+    /// The tables following the journal.
+    following: Option<Following>,
+    /// Whether they could not, so that both sections of the journal are in use.
+    behind: bool,
     /// A transaction whose fate is unknown.
     doubt: Option<Attempt>,
     commits: u64,
@@ -85,6 +91,21 @@ struct Unsaved {
 struct Attempt {
     meta: Meta,
     changes: Vec<Arc<Change>>,
+    /// How many of the unsaved changes are in it.
+    saves: Saves,
+}
+
+#[derive(Clone, Copy)]
+enum Saves {
+    All,
+    First(usize),
+}
+
+/// A transaction that brings the first of the unsaved changes into the tables.
+struct Following {
+    thread: JoinHandle<(Result<(), EngineError>, Meta)>,
+    count: usize,
+    bytes: u64,
 }
 
 impl RedbEngine {
@@ -122,24 +143,27 @@ impl RedbEngine {
             head: meta.head,
             meta,
             unsaved,
+            following: None,
+            behind: false,
             doubt: None,
             commits: 0,
         };
         Ok((engine, loaded, Arc::new(log)))
     }
 
-    /// Makes changes durable: in the journal, or, when that is full or is not to be used, in the tables.
+    /// Makes changes durable: in the journal, or, when that cannot be used, in the tables.
     fn keep(&mut self, changes: &[Arc<Change>]) -> Result<(), EngineError> {
+        if self.following.as_ref().is_some_and(|following| following.thread.is_finished()) {
+            self.settle();
+        }
         let newest = changes.last().map_or(self.head, |change| change.revision);
-        let recent = self.unsaved.recent.read();
-        let mut batch = recent.iter().skip(self.unsaved.journaled).chain(changes).map(AsRef::as_ref);
         let usable = newest <= self.meta.ceiling && self.unsaved.forgotten.is_empty();
-        let light = self.unsaved.bytes <= 2 * self.journal.limit();
-        if !(usable && light && self.journal.fits(batch.clone())) {
-            drop(recent);
+        if !(usable && self.make_room(changes)) {
             return self.commit(changes, End::No).map(drop);
         }
         self.commits += 1;
+        let recent = self.unsaved.recent.read();
+        let mut batch = recent.iter().skip(self.unsaved.journaled).chain(changes).map(AsRef::as_ref);
         let appended = self.journal.append(&mut batch);
         drop(batch);
         drop(recent);
@@ -154,8 +178,70 @@ impl RedbEngine {
         Ok(())
     }
 
+    /// Makes room in the journal for these changes and those that nothing has; false if there cannot be enough.
+    fn make_room(&mut self, changes: &[Arc<Change>]) -> bool {
+        let record = {
+            let recent = self.unsaved.recent.read();
+            record_size(recent.iter().skip(self.unsaved.journaled).chain(changes).map(AsRef::as_ref))
+        };
+        let followed = self.following.as_ref().map_or(0, |following| following.bytes);
+        // What is only in the journal is kept in memory, too, with what was before it.
+        let light = self.unsaved.bytes - followed <= 2 * self.journal.limit();
+        if light && self.journal.fits(record) {
+            return true;
+        }
+        self.journal.fits_anew(record) && self.settle() && self.follow()
+    }
+
+    /// Lets the tables follow what the journal has, and goes on in its other section; false if that is not possible.
+    fn follow(&mut self) -> bool {
+        let changes: Vec<Arc<Change>> =
+            self.unsaved.recent.read().iter().take(self.unsaved.journaled).cloned().collect();
+        let Some(head) = changes.last().map(|change| change.revision) else { return false };
+        let bytes = changes.iter().map(|change| weight(change)).sum();
+        let mut meta = self.meta.clone();
+        meta.head = head;
+        meta.ceiling = meta.raised(head);
+        let due = self.retention.due(Instant::now(), head, meta.log_bytes + bytes);
+        let (disk, retain, count) = (self.disk.clone(), self.retention.bytes(), changes.len());
+        let work = move || {
+            let forgotten = BTreeMap::new();
+            let batch = Batch { forgotten: &forgotten, unsaved: &changes, changes: &[], due, retain };
+            (disk.commit(&batch, &mut meta), meta)
+        };
+        // Without a thread it is done at once.
+        let Ok(thread) = thread::Builder::new().name("tables".to_owned()).spawn(work) else { return false };
+        self.following = Some(Following { thread, count, bytes });
+        self.commits += 1;
+        self.journal.turn();
+        true
+    }
+
+    /// Waits until the tables have followed; false if they could not.
+    fn settle(&mut self) -> bool {
+        let Some(Following { thread, count, .. }) = self.following.take() else { return !self.behind };
+        let (result, meta) = thread.join().expect("a transaction that panics is an error");
+        let saves = Saves::First(count);
+        match result {
+            Ok(()) => self.kept(meta, saves),
+            Err(error) => {
+                tracing::warn!(%error, revision = meta.head.0, "the store's disk refused a transaction");
+                self.behind = true;
+                self.doubt = Some(Attempt { meta, changes: Vec::new(), saves });
+                if let Err(error) = self.recover() {
+                    tracing::warn!(%error, "the store's tables cannot be opened again");
+                }
+            }
+        }
+        !self.behind
+    }
+
     /// Writes everything that is unsaved, and these changes, into the tables.
     fn commit(&mut self, changes: &[Arc<Change>], end: End) -> Result<Revision, EngineError> {
+        self.settle();
+        if self.doubt.is_some() {
+            return Err(EngineError::Failed("the store's tables cannot be opened".to_owned()));
+        }
         let now = Instant::now();
         let head = changes.last().map_or(self.head, |change| change.revision);
         let mut meta = self.meta.clone();
@@ -163,8 +249,7 @@ impl RedbEngine {
         meta.volatile_floor = meta.volatile_floor.max(self.unsaved.floor);
         meta.ceiling = match end {
             End::Of => head,
-            End::No if head.0 + RAISE / 2 > meta.ceiling.0 => Revision(head.0 + RAISE),
-            End::No => meta.ceiling,
+            End::No => meta.raised(head),
         };
         let bytes = meta.log_bytes + self.unsaved.bytes + changes.iter().map(|c| weight(c)).sum::<u64>();
         let unsaved: Vec<Arc<Change>> = self.unsaved.recent.read().iter().cloned().collect();
@@ -178,12 +263,12 @@ impl RedbEngine {
         self.commits += 1;
         match self.disk.commit(&batch, &mut meta) {
             Ok(()) => {
-                self.kept(meta);
+                self.kept(meta, Saves::All);
                 Ok(head)
             }
             Err(error) => {
                 tracing::warn!(%error, revision = head.0, "the store's disk refused a transaction");
-                self.doubt = Some(Attempt { meta, changes: changes.to_vec() });
+                self.doubt = Some(Attempt { meta, changes: changes.to_vec(), saves: Saves::All });
                 match self.recover() {
                     Ok(kept) if !changes.is_empty() && kept.len() == changes.len() => Ok(head),
                     _ => Err(error),
@@ -192,11 +277,18 @@ impl RedbEngine {
         }
     }
 
-    fn kept(&mut self, meta: Meta) {
-        self.head = meta.head;
+    /// Takes note that the tables have followed.
+    fn kept(&mut self, meta: Meta, saves: Saves) {
+        match saves {
+            Saves::All => {
+                self.head = meta.head;
+                self.unsaved.clear();
+                self.journal.restart();
+            }
+            Saves::First(count) => self.unsaved.saved(count),
+        }
+        self.behind = false;
         self.meta = meta;
-        self.unsaved.clear();
-        self.journal.restart();
     }
 }
 
@@ -232,11 +324,12 @@ impl Engine for RedbEngine {
                 return Ok(Vec::new());
             }
         };
-        self.kept(attempt.meta);
+        self.kept(attempt.meta, attempt.saves);
         Ok(attempt.changes)
     }
 
     fn close(&mut self) -> Result<(), EngineError> {
+        self.settle();
         self.recover()?;
         if self.meta.ceiling != self.head || !self.unsaved.is_empty() {
             self.commit(&[], End::Of)?;
@@ -260,6 +353,13 @@ impl Unsaved {
     fn clear(&mut self) {
         self.recent.write().clear();
         *self = Unsaved { recent: self.recent.clone(), ..Unsaved::default() };
+    }
+
+    /// The tables have the first of them.
+    fn saved(&mut self, count: usize) {
+        let mut recent = self.recent.write();
+        self.bytes -= recent.drain(..count).map(|change| weight(&change)).sum::<u64>();
+        self.journaled -= count;
     }
 
     /// The journal has everything, and these changes.
@@ -289,6 +389,13 @@ impl Unsaved {
             dropped.push(change);
         }
         dropped
+    }
+}
+
+impl Meta {
+    /// The ceiling for this head.
+    fn raised(&self, head: Revision) -> Revision {
+        if head.0 + RAISE / 2 > self.ceiling.0 { Revision(head.0 + RAISE) } else { self.ceiling }
     }
 }
 
