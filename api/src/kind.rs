@@ -11,7 +11,7 @@ use crate::name::NameRule;
 use crate::schema::{self, Problem};
 use crate::time::Timestamp;
 use crate::validate::{self, At, Errors};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -709,22 +709,21 @@ fn copy_field(new: &mut Value, old: &Value, field: &str) {
 
 /// A status write changes the status, and of the metadata only what Kubernetes lets it.
 fn keep_all_but_status(new: &mut Value, old: &Value) {
-    let status = new.get("status").cloned();
-    let annotations = meta::at(new, &["metadata", "annotations"]).cloned();
-    let managed = meta::at(new, &["metadata", "managedFields"]).cloned();
-    let version = meta::at(new, &["metadata", "resourceVersion"]).cloned();
-    *new = old.clone();
-    let Some(object) = new.as_object_mut() else { return };
-    match status {
-        Some(status) => drop(object.insert("status".to_owned(), status)),
-        None => drop(object.remove("status")),
+    const CHANGEABLE: &[&str] = &["annotations", "managedFields", "resourceVersion"];
+    if let (Some(new), Some(old)) = (new.as_object_mut(), old.as_object()) {
+        keep_all_but(&["status", "metadata"], new, old);
     }
-    for (field, value) in
-        [("annotations", annotations), ("managedFields", managed), ("resourceVersion", version)]
-    {
-        match value {
-            Some(value) => meta::set(new, field, value),
-            None => drop(meta::unset(new, field)),
+    if let Some(old) = old.get("metadata").and_then(Value::as_object) {
+        keep_all_but(CHANGEABLE, meta::object_mut(new, "metadata"), old);
+    }
+}
+
+/// Takes all other fields of an object over from another. Mostly they are equal: then nothing is copied.
+fn keep_all_but(fields: &[&str], new: &mut Map<String, Value>, old: &Map<String, Value>) {
+    new.retain(|name, _| fields.contains(&name.as_str()) || old.contains_key(name));
+    for (name, value) in old.iter().filter(|(name, _)| !fields.contains(&name.as_str())) {
+        if new.get(name) != Some(value) {
+            new.insert(name.clone(), value.clone());
         }
     }
 }

@@ -19,7 +19,7 @@ fn spec(net: &PodNet, reuse: bool) -> ContainerSpec {
         core_dump: None,
         name: "cost".into(),
         args: vec!["guest".into()],
-        env: Vec::new(),
+        env: Default::default(),
         preopens: Vec::new(),
         stdin: edge_runtime::sandbox::Input::empty(),
         stdout: Output::discard(),

@@ -94,7 +94,7 @@ fn compiles() {
         core_dump: None,
         name: "test".into(),
         args: vec!["guest".into()],
-        env: Vec::new(),
+        env: Default::default(),
         preopens: Vec::new(),
         stdin: edge_runtime::sandbox::Input::empty(),
         stdout: Output::discard(),

@@ -51,14 +51,14 @@ impl World {
         self.try_code(wat).await.unwrap()
     }
 
-    fn spec(&self) -> (ContainerSpec, mpsc::Receiver<Bytes>, mpsc::Receiver<Bytes>) {
+    fn spec(&self) -> (ContainerSpec, mpsc::Receiver<Box<Bytes>>, mpsc::Receiver<Box<Bytes>>) {
         let (stdout, out) = Output::channel(64);
         let (stderr, err) = Output::channel(64);
         let spec = ContainerSpec {
             core_dump: None,
             name: "test".into(),
             args: vec!["guest".into()],
-            env: Vec::new(),
+            env: Default::default(),
             preopens: Vec::new(),
             stdin: edge_runtime::sandbox::Input::empty(),
             stdout,
@@ -90,7 +90,7 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), future).await.expect("it ends in time")
 }
 
-async fn text(mut queue: mpsc::Receiver<Bytes>) -> String {
+async fn text(mut queue: mpsc::Receiver<Box<Bytes>>) -> String {
     let mut all = Vec::new();
     while let Some(chunk) = within(queue.recv()).await {
         all.extend_from_slice(&chunk);
@@ -166,7 +166,7 @@ async fn sandbox_passes_arguments_and_environment() {
     let world = World::new();
     let (mut spec, out, _err) = world.spec();
     spec.args = vec!["guest".into(), "-v".into()];
-    spec.env = vec![("A".into(), "1".into()), ("B".into(), "two".into())];
+    spec.env = vec![("A".into(), "1".into()), ("B".into(), "two".into())].into();
     let running = world.engine.start(&world.code(PRINT).await, spec).unwrap();
     assert_eq!(within(running.exited()).await.code, 0);
     drop(running);

@@ -13,14 +13,14 @@ struct Fixture {
 }
 
 struct Run {
-    stdout: mpsc::Sender<Bytes>,
-    stderr: mpsc::Sender<Bytes>,
+    stdout: mpsc::Sender<Box<Bytes>>,
+    stderr: mpsc::Sender<Box<Bytes>>,
     task: JoinHandle<()>,
 }
 
 impl Run {
     async fn say(&self, text: &str) {
-        self.stdout.send(Bytes::copy_from_slice(text.as_bytes())).await.expect("the writer runs");
+        self.stdout.send(Box::new(Bytes::copy_from_slice(text.as_bytes()))).await.expect("the writer runs");
     }
 
     async fn end(self) {
@@ -59,7 +59,7 @@ async fn lines_tails_and_limits() {
     let run = fixture.run(0);
     run.say("one\ntwo\nthr").await;
     run.say("ee\n").await;
-    run.stderr.send(Bytes::from_static(b"oops")).await.expect("the writer runs");
+    run.stderr.send(Box::new(Bytes::from_static(b"oops"))).await.expect("the writer runs");
     run.end().await;
     let whole = fixture.read(ReadOptions::default()).await.expect("there");
     assert_eq!(whole.lines().count(), 4);

@@ -47,7 +47,11 @@ impl LogWriter {
     }
 
     /// Writes what the two streams bring until both have ended.
-    pub async fn run(mut self, mut stdout: mpsc::Receiver<Bytes>, mut stderr: mpsc::Receiver<Bytes>) {
+    pub async fn run(
+        mut self,
+        mut stdout: mpsc::Receiver<Box<Bytes>>,
+        mut stderr: mpsc::Receiver<Box<Bytes>>,
+    ) {
         let mut out = Ear::new(Stream::Stdout, &self.audience);
         let mut err = Ear::new(Stream::Stderr, &self.audience);
         let (mut out_open, mut err_open) = (true, true);
@@ -169,7 +173,7 @@ impl Ear {
     }
 }
 
-fn drain(queue: &mut mpsc::Receiver<Bytes>, ear: &mut Ear, batch: &mut Vec<u8>) {
+fn drain(queue: &mut mpsc::Receiver<Box<Bytes>>, ear: &mut Ear, batch: &mut Vec<u8>) {
     while batch.len() < BATCH {
         let Ok(chunk) = queue.try_recv() else { return };
         ear.hear(&chunk, batch);

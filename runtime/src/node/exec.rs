@@ -20,7 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::client::tunnel::{Body, text};
 use crate::log::Stream;
 use crate::node::terminal::{self, Terminal};
-use crate::sandbox::{Feed, Input, Output, Stop};
+use crate::sandbox::{Chunk, Feed, Input, Output, Stop};
 use crate::supervisor::exec::{Attached, Command, ExecError, Execution, Residents};
 
 /// Chunks of output that wait for the caller before the guest does.
@@ -172,8 +172,8 @@ fn streamed(
 
 async fn command_session(
     execution: Execution,
-    stdout: Option<mpsc::Receiver<Bytes>>,
-    stderr: Option<mpsc::Receiver<Bytes>>,
+    stdout: Option<mpsc::Receiver<Chunk>>,
+    stderr: Option<mpsc::Receiver<Chunk>>,
     mouth: Mouth,
     terminal: bool,
     sender: mpsc::Sender<Bytes>,
@@ -234,7 +234,7 @@ async fn attached_session(mut attached: Attached, wish: Wish, mouth: Mouth, send
 }
 
 async fn tell(
-    output: Option<mpsc::Receiver<Bytes>>,
+    output: Option<mpsc::Receiver<Chunk>>,
     channel: u8,
     terminal: bool,
     sender: &mpsc::Sender<Bytes>,

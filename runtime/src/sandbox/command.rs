@@ -30,7 +30,8 @@ pub(super) async fn run(engine: &Shared, code: &Code, container: &Arc<Container>
         let exit = match &*ready {
             Ready::Core(pre) => core(pre, container, &pool).await,
             Ready::Cli(pre) => cli(pre, container, &pool).await,
-            Ready::CliP3(pre) => cli_p3(pre, container, &pool).await,
+            // In a box: it is larger than the others, which would take as much.
+            Ready::CliP3(pre) => Box::pin(cli_p3(pre, container, &pool)).await,
             Ready::Http(_) | Ready::HttpP3(_) => {
                 return failed(NOT_BEGUN, "a handler is no process".into());
             }

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use wasmtime_wasi_config::WasiConfigVariables;
 
 use crate::http::SharedHandler;
 use crate::net::PodNet;
@@ -29,7 +28,7 @@ pub struct ContainerSpec {
     /// `argv`, the program's name first.
     pub args: Vec<String>,
     /// Environment variables in order; also what `wasi:config` shows at first.
-    pub env: Vec<(String, String)>,
+    pub env: Arc<Vec<(String, String)>>,
     /// Directories it sees.
     pub preopens: Vec<Preopen>,
     /// Its standard input.
@@ -128,7 +127,7 @@ pub(super) struct Container {
     pub(super) core_dumps: Option<CoreDumps>,
     pub(super) directories: Directories,
     /// What `wasi:config` shows now.
-    pub(super) config: ArcSwap<WasiConfigVariables>,
+    pub(super) config: ArcSwap<Vec<(String, String)>>,
     default_memory_limit: u64,
     pub(super) killed: CancellationToken,
     pub(super) requests: AtomicU64,
@@ -147,7 +146,7 @@ impl Container {
             memory: Arc::new(MemoryAccount::new(limit)),
             core_dumps: spec.core_dump.clone().map(CoreDumps::new),
             directories: Directories::default(),
-            config: ArcSwap::from_pointee(spec.env.iter().cloned().collect()),
+            config: ArcSwap::new(Arc::clone(&spec.env)),
             killed: CancellationToken::new(),
             requests: AtomicU64::new(0),
             failed_requests: AtomicU64::new(0),
@@ -208,8 +207,8 @@ impl Running {
     }
 
     /// Lets `wasi:config` show this from now on. The variables of the environment stay what they were.
-    pub fn configure(&self, pairs: Vec<(String, String)>) {
-        self.container.config.store(Arc::new(pairs.into_iter().collect()));
+    pub fn configure(&self, pairs: Arc<Vec<(String, String)>>) {
+        self.container.config.store(pairs);
     }
 
     /// The handler, if the container is a server.

@@ -33,7 +33,7 @@ pub(super) fn add_p3<T: 'static>(
 
 impl p2::bindings::cli::environment::Host for EnvironmentView<'_> {
     fn get_environment(&mut self) -> wasmtime::Result<Vec<(String, String)>> {
-        Ok(self.0.env.clone())
+        Ok(self.0.env.to_vec())
     }
 
     fn get_arguments(&mut self) -> wasmtime::Result<Vec<String>> {
@@ -47,7 +47,7 @@ impl p2::bindings::cli::environment::Host for EnvironmentView<'_> {
 
 impl p3::bindings::cli::environment::Host for EnvironmentView<'_> {
     fn get_environment(&mut self) -> wasmtime::Result<Vec<(String, String)>> {
-        Ok(self.0.env.clone())
+        Ok(self.0.env.to_vec())
     }
 
     fn get_arguments(&mut self) -> wasmtime::Result<Vec<String>> {

@@ -48,8 +48,8 @@ pub(super) struct Host {
     http: WasiHttpCtx,
     outgoing: Outgoing,
     memory: MemoryShare,
-    /// What `wasi:config` showed last.
-    config: Arc<WasiConfigVariables>,
+    /// What `wasi:config` showed last, and what it was made of.
+    config: Option<(Arc<Vec<(String, String)>>, WasiConfigVariables)>,
     lease: Lease,
 }
 
@@ -66,7 +66,7 @@ impl Host {
             http: WasiHttpCtx::new(),
             outgoing: Outgoing::new(container.spec.net.clone()),
             memory: MemoryShare::new(Arc::clone(&container.memory)),
-            config: container.config.load_full(),
+            config: None,
             lease: Lease::new(container, room),
         };
         let mut store = Store::new(engine, host);
@@ -97,8 +97,14 @@ impl Host {
 
     /// What `wasi:config` shows.
     pub(super) fn config(&mut self) -> WasiConfig<'_> {
-        self.config = self.lease.container.config.load_full();
-        WasiConfig::new(&self.config)
+        let pairs = self.lease.container.config.load_full();
+        let known = self.config.take().filter(|(of, _)| Arc::ptr_eq(of, &pairs));
+        let new = || {
+            let shown = pairs.iter().cloned().collect();
+            (pairs, shown)
+        };
+        let (_, shown) = self.config.insert(known.unwrap_or_else(new));
+        WasiConfig::new(shown)
     }
 }
 
@@ -133,7 +139,7 @@ impl CoreHost {
             p1.preopened_dir(&preopen.host, &preopen.guest, preopen.permissions())?;
         }
         let host = CoreHost {
-            p1: p1.args(&container.spec.args).envs(&container.spec.env).build_p1(),
+            p1: p1.args(&container.spec.args).envs(container.spec.env.as_slice()).build_p1(),
             memory: MemoryShare::new(Arc::clone(&container.memory)),
             _lease: Lease::new(container, room),
         };

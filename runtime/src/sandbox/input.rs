@@ -8,6 +8,8 @@ use std::task::{Context, Poll};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWriteExt as _, DuplexStream, ReadBuf};
 use wasmtime_wasi::cli::{IsTerminal, StdinStream};
+use wasmtime_wasi::p2::InputStream;
+use wasmtime_wasi::p2::pipe::{AsyncReadStream, ClosedInputStream};
 
 /// Bytes that wait for the guest before the writer does.
 const WAITING: usize = 64 * 1024;
@@ -81,6 +83,14 @@ impl IsTerminal for Input {
 impl StdinStream for Input {
     fn async_stream(&self) -> Box<dyn AsyncRead + Send + Sync> {
         Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn InputStream> {
+        match &self.stream {
+            // A task that reads is for those who have something to read.
+            Some(_) => Box::new(AsyncReadStream::new(self.clone())),
+            None => Box::new(ClosedInputStream),
+        }
     }
 }
 

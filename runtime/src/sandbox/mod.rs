@@ -38,5 +38,5 @@ pub use input::{Feed, Input};
 pub(crate) use loaded::WeakCode;
 pub use loaded::{Code, LoadError};
 pub use native::give_back_memory;
-pub use output::Output;
+pub use output::{Chunk, Output};
 pub use shape::Shape;

@@ -18,16 +18,19 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 /// The largest chunk a guest writes at once.
 const CHUNK: usize = 16 * 1024;
 
+/// What was written at once. In a box: a queue keeps room for 32 of them, and most containers are silent.
+pub type Chunk = Box<Bytes>;
+
 /// The guest's end. Clones write to the same queue; chunks of one write stay together.
 #[derive(Debug, Clone)]
 pub struct Output {
-    queue: Option<mpsc::Sender<Bytes>>,
+    queue: Option<mpsc::Sender<Chunk>>,
     terminal: bool,
 }
 
 impl Output {
     /// A queue of at most `chunks` chunks of up to 16 KiB, and its reader.
-    pub fn channel(chunks: usize) -> (Output, mpsc::Receiver<Bytes>) {
+    pub fn channel(chunks: usize) -> (Output, mpsc::Receiver<Chunk>) {
         let (sender, receiver) = mpsc::channel(chunks.max(1));
         (Output { queue: Some(sender), terminal: false }, receiver)
     }
@@ -46,7 +49,7 @@ impl Output {
     pub(super) async fn say(&self, text: String) {
         if let Some(queue) = &self.queue {
             // A reader that is gone has no use for the message.
-            let _ = queue.send(Bytes::from(text)).await;
+            let _ = queue.send(Box::new(Bytes::from(text))).await;
         }
     }
 }
@@ -72,13 +75,13 @@ impl StdoutStream for Output {
 
 /// WASI 0.2's and preview 1's view: write what was permitted, then wait to be permitted again.
 struct Stream {
-    queue: Option<mpsc::Sender<Bytes>>,
+    queue: Option<mpsc::Sender<Chunk>>,
     /// A permitted chunk that another writer of the container left no room for.
-    waiting: Option<Bytes>,
+    waiting: Option<Chunk>,
 }
 
 impl Stream {
-    fn send(&mut self, chunk: Bytes) {
+    fn send(&mut self, chunk: Chunk) {
         let Some(queue) = &self.queue else { return };
         match queue.try_send(chunk) {
             Ok(()) => {}
@@ -101,7 +104,7 @@ impl OutputStream for Stream {
             return Err(StreamError::Trap(wasmtime::Error::msg("write without permission")));
         }
         if !bytes.is_empty() {
-            self.send(bytes);
+            self.send(Box::new(bytes));
         }
         Ok(())
     }
@@ -141,7 +144,7 @@ impl Pollable for Stream {
 
 /// WASI 0.3's view.
 struct Writer {
-    queue: PollSender<Bytes>,
+    queue: PollSender<Chunk>,
 }
 
 impl AsyncWrite for Writer {
@@ -149,7 +152,7 @@ impl AsyncWrite for Writer {
         let chunk = &bytes[..bytes.len().min(CHUNK)];
         if ready!(self.queue.poll_reserve(cx)).is_ok() {
             // Closed between the two calls: dropped, like everything after it.
-            let _ = self.queue.send_item(Bytes::copy_from_slice(chunk));
+            let _ = self.queue.send_item(Box::new(Bytes::copy_from_slice(chunk)));
         }
         Poll::Ready(Ok(chunk.len()))
     }

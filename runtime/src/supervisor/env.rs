@@ -1,6 +1,7 @@
 //! What a container finds in its environment and arguments: pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use edge_api::kinds::pod::{Container, EnvVar, KeySelector};
 use edge_api::kinds::service::Service;
@@ -9,16 +10,18 @@ use crate::image::RunConfig;
 use crate::volume::facts::{FactError, Facts};
 use crate::volume::objects::{Lookup, Objects, Source};
 
-/// Variables in the order they were defined; a later definition of a name keeps the place of the first.
+/// Variables in the order they were defined; a later definition of a name keeps the place of the first. Clones share
+/// them until one is changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Variables(Vec<(String, String)>);
+pub struct Variables(Arc<Vec<(String, String)>>);
 
 impl Variables {
     /// Defines a variable.
     pub fn set(&mut self, name: &str, value: String) {
-        match self.0.iter_mut().find(|(found, _)| found == name) {
+        let all = Arc::make_mut(&mut self.0);
+        match all.iter_mut().find(|(found, _)| found == name) {
             Some((_, old)) => *old = value,
-            None => self.0.push((name.to_owned(), value)),
+            None => all.push((name.to_owned(), value)),
         }
     }
 
@@ -28,7 +31,7 @@ impl Variables {
     }
 
     /// All of them.
-    pub fn into_pairs(self) -> Vec<(String, String)> {
+    pub fn into_pairs(self) -> Arc<Vec<(String, String)>> {
         self.0
     }
 
@@ -318,7 +321,7 @@ mod tests {
     }
 
     fn pairs(container: Value) -> Result<Vec<(String, String)>, EnvError> {
-        build(container, RunConfig::default()).map(Variables::into_pairs)
+        build(container, RunConfig::default()).map(|variables| variables.into_pairs().to_vec())
     }
 
     fn pair(name: &str, value: &str) -> (String, String) {

@@ -76,6 +76,7 @@ pub struct Host {
 impl Host {
     /// This moment, by both clocks.
     pub fn now(&self) -> Now {
-        Now { mono: self.epoch.elapsed(), wall: Timestamp::from(std::time::SystemTime::now()) }
+        let wall = Timestamp::from(std::time::SystemTime::now());
+        Now { mono: self.epoch.elapsed(), wall: Timestamp::from_seconds(wall.as_seconds()) }
     }
 }

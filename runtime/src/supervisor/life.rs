@@ -20,7 +20,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 pub struct Now {
     /// Since the node's process began.
     pub mono: Duration,
-    /// The wall clock.
+    /// The wall clock, in whole seconds as statuses tell them.
     pub wall: Timestamp,
 }
 

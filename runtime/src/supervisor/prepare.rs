@@ -38,7 +38,8 @@ type Wanted = (String, i64);
 /// Prepares the Pod, says so, and goes on to keep its volumes up to date.
 pub async fn run(context: Arc<Context>) {
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(60));
-    while let Err(error) = network(&context).await {
+    // What is long in code and short in time is in boxes: this goes on for as long as the Pod.
+    while let Err(error) = Box::pin(network(&context)).await {
         context.tell(None, true, "FailedCreatePodSandBox", &format!("Failed to create pod sandbox: {error}"));
         backoff.wait().await;
     }
@@ -46,7 +47,7 @@ pub async fn run(context: Arc<Context>) {
     let mut prepared = false;
     backoff.reset();
     loop {
-        let next = match refresh(&context, &mut tokens).await {
+        let next = match Box::pin(refresh(&context, &mut tokens)).await {
             Ok(changed) => {
                 backoff.reset();
                 if !prepared {

@@ -16,18 +16,18 @@ use crate::supervisor::machine::{Event, Probed};
 const AGENT: &str = "kube-probe/1.37";
 
 /// Runs all probes of a container for as long as it is polled.
-pub async fn all(context: Arc<Context>, index: usize, container: Container) -> Infallible {
+pub async fn all(context: &Arc<Context>, index: usize, container: &Container) -> Infallible {
     if let Some(probe) = &container.startup_probe {
-        Box::pin(startup(&context, index, &container, probe)).await;
+        Box::pin(startup(context, index, container, probe)).await;
     }
     let liveness = async {
         if let Some(probe) = &container.liveness_probe {
-            Box::pin(liveness(&context, index, &container, probe)).await;
+            Box::pin(liveness(context, index, container, probe)).await;
         }
     };
     let readiness = async {
         if let Some(probe) = &container.readiness_probe {
-            Box::pin(readiness(&context, index, &container, probe)).await;
+            Box::pin(readiness(context, index, container, probe)).await;
         }
     };
     tokio::join!(liveness, readiness);

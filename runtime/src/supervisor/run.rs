@@ -89,7 +89,7 @@ async fn image(context: &Context, container: &Container, again: bool) -> Result<
 }
 
 /// Starts a container's run, says so, waits for its end and says that too.
-pub async fn start(context: Arc<Context>, index: usize, container: Container, run: u32) {
+pub async fn start(context: Arc<Context>, index: usize, container: Arc<Container>, run: u32) {
     // In a box: a beginning is large and short, a run is long.
     let begun = match Box::pin(begin(&context, index, &container, run)).await {
         Ok(begun) => begun,
@@ -113,56 +113,80 @@ pub async fn start(context: Arc<Context>, index: usize, container: Container, ru
             has_readiness: container.readiness_probe.is_some(),
         }),
     ));
-    let mut exit = tokio::select! {
-        exit = active.running.exited() => exit,
-        never = beside(&context, index, &container) => match never {},
+    let words = LastWords::new(&context, &container, run, begun.message);
+    // Most have no company, and most of what a node keeps in memory are containers that run.
+    let company =
+        has_company(&container).then(|| Box::pin(beside(context.clone(), index, container.clone())));
+    drop(container);
+    let mut exit = match company {
+        None => active.running.exited().await,
+        Some(company) => tokio::select! {
+            exit = active.running.exited() => exit,
+            never = company => match never {},
+        },
     };
     context.active.lock()[index] = None;
     drop(enrolled);
     drop(active);
     // The log is complete when the last handle on the container's output is gone.
     let _ = tokio::time::timeout(Duration::from_secs(1), begun.log).await;
-    exit.message = last_words(&context, &container, run, begun.message.as_ref(), &exit);
+    exit.message = words.of(&exit, &context);
     context.send(Event::Exited(index, exit));
 }
 
+/// Whether anything goes on beside a container's run.
+fn has_company(container: &Container) -> bool {
+    let probes = [&container.startup_probe, &container.liveness_probe, &container.readiness_probe];
+    post_start(container).is_some() || probes.iter().any(|probe| probe.is_some())
+}
+
 /// What goes on beside a run: its `postStart`, and when that is done its probes.
-async fn beside(context: &Arc<Context>, index: usize, container: &Container) -> Infallible {
-    if let Some(handler) = post_start(container) {
-        let result = Box::pin(hook::run(context, index, container, handler)).await;
+async fn beside(context: Arc<Context>, index: usize, container: Arc<Container>) -> Infallible {
+    if let Some(handler) = post_start(&container) {
+        let result = Box::pin(hook::run(&context, index, &container, handler)).await;
         let ended = if result.is_ok() { Hook::Done } else { Hook::Failed };
         context.send(Event::PostStart(index, ended));
         if ended == Hook::Failed {
             return std::future::pending().await;
         }
     }
-    probe::all(context.clone(), index, container.clone()).await
+    probe::all(&context, index, &container).await
 }
 
 fn post_start(container: &Container) -> Option<&LifecycleHandler> {
     container.lifecycle.as_ref()?.post_start.as_ref()
 }
 
-/// The message of a run's end: what the container left, why it trapped, or else, if wanted, the end of its log.
-fn last_words(
-    context: &Context,
-    container: &Container,
-    run: u32,
-    file: Option<&MessageFile>,
-    exit: &Exit,
-) -> String {
-    let mut words = file.map(MessageFile::read).unwrap_or_default();
-    if !exit.message.is_empty() {
-        if !words.is_empty() && !words.ends_with('\n') {
-            words.push('\n');
+/// Where the message of a run's end comes from.
+struct LastWords {
+    file: Option<MessageFile>,
+    /// The run whose log's end serves for want of another message, if that is wanted.
+    log: Option<(LogKey, u32)>,
+}
+
+impl LastWords {
+    fn new(context: &Context, container: &Container, run: u32, file: Option<MessageFile>) -> LastWords {
+        let wants_log = container.termination_message_policy == "FallbackToLogsOnError";
+        LastWords { file, log: wants_log.then(|| (log_key(context, container), run)) }
+    }
+
+    /// What the container left, why it trapped, or else the end of its log.
+    fn of(&self, exit: &Exit, context: &Context) -> String {
+        let mut words = self.file.as_ref().map(MessageFile::read).unwrap_or_default();
+        if !exit.message.is_empty() {
+            if !words.is_empty() && !words.ends_with('\n') {
+                words.push('\n');
+            }
+            words.push_str(&exit.message);
         }
-        words.push_str(&exit.message);
+        if let Some((key, run)) = &self.log
+            && words.is_empty()
+            && exit.code != 0
+        {
+            words = context.host.logs.last_words(key, *run, LAST_LINES, LAST_BYTES);
+        }
+        message::shortened(words)
     }
-    let wants_log = container.termination_message_policy == "FallbackToLogsOnError" && exit.code != 0;
-    if words.is_empty() && wants_log {
-        words = context.host.logs.last_words(&log_key(context, container), run, LAST_LINES, LAST_BYTES);
-    }
-    message::shortened(words)
 }
 
 struct Begun {

@@ -1,7 +1,9 @@
 //! One Pod's task: feeds its machine with what happens and carries out what it answers.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hasher};
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use edge_api::kinds::pod::{Pod, PodStatus, RESIZE_IN_PROGRESS, RESIZE_PENDING};
@@ -25,6 +27,34 @@ struct Kept {
     record: PodRecord,
 }
 
+/// The status that the API has, or will have when it is told.
+enum Reported {
+    /// The Pod as the API has it says the same: kept once.
+    Seen(Arc<Pod>),
+    /// On its way there.
+    Sent(Box<PodStatus>),
+}
+
+impl Deref for Reported {
+    type Target = PodStatus;
+
+    fn deref(&self) -> &PodStatus {
+        match self {
+            Reported::Seen(pod) => &pod.status,
+            Reported::Sent(status) => status,
+        }
+    }
+}
+
+impl Reported {
+    /// Takes the Pod as the API has it now.
+    fn see(&mut self, pod: &Arc<Pod>) {
+        if same(self, &pod.status, 0) {
+            *self = Reported::Seen(pod.clone());
+        }
+    }
+}
+
 /// A Pod's task in the making.
 pub struct Worker {
     context: Arc<Context>,
@@ -32,12 +62,13 @@ pub struct Worker {
     inbox: mpsc::UnboundedReceiver<Mail>,
     tasks: JoinSet<()>,
     starting: Vec<Option<AbortHandle>>,
-    reported: PodStatus,
+    reported: Reported,
     /// Conditions of a resize that there were, which have to be taken back when that is done.
     retracts: Vec<&'static str>,
     /// Rings when other Pods have less than before.
     freed: watch::Receiver<u64>,
-    kept: Vec<u8>,
+    /// Tells whether the record on disk is still right.
+    kept: u64,
 }
 
 impl Worker {
@@ -70,10 +101,10 @@ impl Worker {
             inbox,
             tasks: JoinSet::new(),
             starting: (0..count).map(|_| None).collect(),
-            reported: pod.status.clone(),
+            reported: Reported::Seen(pod),
             retracts: Vec::new(),
             freed: context_freed,
-            kept: bytes,
+            kept: mark(&bytes),
         }
     }
 
@@ -91,12 +122,13 @@ impl Worker {
                 mail = self.inbox.recv() => match mail {
                     None => return,
                     Some(Mail::Report(pod)) => {
-                        self.reported = pod.status.clone();
+                        self.reported = Reported::Seen(pod);
                         self.report();
                     }
                     Some(Mail::Event(event)) => {
                         if let Event::Changed(pod) = &*event {
                             self.context.see(pod.clone());
+                            self.reported.see(pod);
                             self.starting.resize_with(crew::of(pod).count(), || None);
                         }
                         self.step(*event);
@@ -132,7 +164,7 @@ impl Worker {
             }
             Effect::Start(index) => {
                 let number = self.machine.slots()[index].restarts;
-                let container = self.machine.container(index).into_owned();
+                let container = Arc::new(self.machine.container(index).into_owned());
                 self.starting[index] = Some(self.tasks.spawn(run::start(context, index, container, number)));
             }
             Effect::Kill(index) => {
@@ -193,14 +225,15 @@ impl Worker {
             let gone: Vec<&str> = self.retracts.iter().copied().filter(|type_| !there(type_)).collect();
             self.context.host.statuses.put(pod, &status, &gone);
             status.conditions.extend(foreign);
-            self.reported = status;
+            self.reported = Reported::Sent(Box::new(status));
         }
     }
 
     fn remember(&mut self) {
         let kept = Kept { ip: self.context.ip.get().copied(), record: self.machine.record() };
         let bytes = serde_json::to_vec(&kept).expect("a record has only string keys");
-        if bytes == self.kept {
+        let mark = mark(&bytes);
+        if mark == self.kept {
             return;
         }
         let path = record_path(&self.context.host, self.machine.pod());
@@ -210,7 +243,7 @@ impl Worker {
             .and_then(|()| fs::write(&part, &bytes))
             .and_then(|()| fs::rename(&part, path));
         match written {
-            Ok(()) => self.kept = bytes,
+            Ok(()) => self.kept = mark,
             Err(error) => {
                 let name = &self.context.name;
                 tracing::warn!(namespace = name.namespace, name = name.name, %error, "a Pod's record cannot be kept");
@@ -231,6 +264,12 @@ impl Worker {
             tracing::warn!(namespace = name.namespace, name = name.name, %error, "a Pod's volumes cannot be removed");
         }
     }
+}
+
+fn mark(record: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(record);
+    hasher.finish()
 }
 
 fn record_path(host: &Host, pod: &Pod) -> std::path::PathBuf {
