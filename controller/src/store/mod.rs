@@ -117,7 +117,7 @@ pub struct Store {
 }
 
 /// Owns the store's writer thread. Dropping it writes what is volatile and ends the thread, which
-/// blocks for as long as one transaction takes.
+/// blocks for as long as a transaction or two take.
 #[derive(Debug)]
 pub struct StoreTask {
     messages: mpsc::Sender<Message>,

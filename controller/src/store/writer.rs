@@ -18,8 +18,8 @@ use crate::store::view::Publisher;
 /// The most writes in a batch.
 const BATCH: usize = 1024;
 
-/// The most bytes in a batch.
-const BATCH_BYTES: usize = 8 << 20;
+/// From how many bytes on a batch takes no more: it is to be a record of the journal, not to fill half of it.
+const BATCH_BYTES: usize = 1 << 20;
 
 /// What the writer is asked for.
 #[derive(Debug)]
@@ -83,7 +83,10 @@ impl Writer {
         let mut batch = Vec::new();
         let mut bytes = 0;
         match messages.recv() {
-            Ok(Message::Write(request)) => batch.push(request),
+            Ok(Message::Write(request)) => {
+                bytes += size(&request.write);
+                batch.push(request);
+            }
             Ok(Message::Close) | Err(_) => return None,
         }
         // Who is about to write gets the chance to come along, as long as somebody does: one sync is for all.

@@ -258,6 +258,8 @@ pub struct Machine {
     granted: Vec<ResourceRequirements>,
     /// Why it has not granted what they are to have now.
     refusal: Option<Refusal>,
+    /// When its time began, if this process saw that.
+    born: Option<Duration>,
     /// When it became active and how old it was then, for its deadline.
     active_since: Option<(Duration, Duration)>,
 }
@@ -268,17 +270,19 @@ impl Machine {
         let slots: Vec<Slot> =
             crew::of(&pod).map(|(container, role)| Slot::new(&container.name, role)).collect();
         let record = record.unwrap_or_else(|| record_of_status(&pod));
+        let start_time = record.start_time.or(pod.status.start_time);
         let granted = if record.granted.is_empty() { wished(&pod) } else { record.granted.clone() };
         let mut machine = Machine {
             stage: Stage::New,
             slots,
-            start_time: record.start_time.or(pod.status.start_time).unwrap_or(now.wall),
+            start_time: start_time.unwrap_or(now.wall),
             prepared: false,
             deleted: false,
             reason: record.reason,
             message: record.message,
             granted,
             refusal: None,
+            born: start_time.is_none().then_some(now.mono),
             active_since: None,
             pod,
         };
@@ -459,7 +463,11 @@ impl Machine {
                 self.prepared = true;
                 if self.stage == Stage::Preparing {
                     self.stage = Stage::Active;
-                    self.active_since = Some((now.mono, now.wall.since(self.start_time)));
+                    let age = match self.born {
+                        Some(born) => now.mono - born,
+                        None => now.wall.since(self.start_time),
+                    };
+                    self.active_since = Some((now.mono, age));
                     effects.push(Effect::Remember);
                     self.reconsider(now, effects);
                 }

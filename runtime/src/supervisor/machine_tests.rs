@@ -543,6 +543,18 @@ fn the_deadline_of_a_pod_counts_from_its_first_start() {
 }
 
 #[test]
+fn a_second_that_turns_makes_no_pod_older() {
+    let mut spec = one("Always");
+    spec["activeDeadlineSeconds"] = 1.into();
+    let mut script = Script::new(spec);
+    let soon = Duration::from_millis(50);
+    script.now.mono += soon;
+    script.now.wall = script.now.wall.plus(Duration::from_secs(1));
+    script.feed(Event::Prepared);
+    assert_eq!(script.machine.wake_at(), Some(script.now.mono + Duration::from_secs(1) - soon));
+}
+
+#[test]
 fn an_ephemeral_container_runs_once_and_counts_for_nothing() {
     let mut spec = one("OnFailure");
     spec["initContainers"] = json!([{"name": "first", "image": "i"}]);

@@ -13,6 +13,9 @@ use crate::store::redb::disk::{Place, builder};
 /// The unit in which a disk writes or does not.
 const SECTOR: usize = 512;
 
+/// Which of the two files the tables are.
+const TABLES: usize = 0;
+
 /// A disk in memory. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CrashDisk(Arc<Mutex<State>>);
@@ -42,6 +45,19 @@ struct State {
     room: Option<u64>,
     /// Syncs fail although everything reaches the disk.
     lying: bool,
+    /// What the file of the tables alone refuses.
+    tables: Trouble,
+}
+
+/// What a file that is out of order refuses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    #[default]
+    Nothing,
+    /// Writes.
+    Writes,
+    /// To say that a sync succeeded.
+    Syncs,
 }
 
 #[derive(Debug)]
@@ -91,6 +107,11 @@ impl CrashDisk {
         self.0.lock().lying = lying;
     }
 
+    /// Lets the file of the tables, and not the journal, be out of order.
+    pub(crate) fn set_tables(&self, trouble: Trouble) {
+        self.0.lock().tables = trouble;
+    }
+
     /// What is found after a crash: what was synced, and of the rest some sectors.
     pub(crate) fn crash_image(&self, rng: &mut Rng) -> Image {
         let state = self.0.lock();
@@ -104,7 +125,7 @@ impl CrashDisk {
             let disk = self.clone();
             move || Attached { disk: disk.clone(), file, closed: AtomicBool::new(false) }
         };
-        let (tables, journal) = (attach(0), attach(1));
+        let (tables, journal) = (attach(TABLES), attach(1 - TABLES));
         let open = move || builder().create_with_backend(tables());
         Place::Backend(Box::new(open), Box::new(move || Box::new(journal())))
     }
@@ -194,11 +215,15 @@ impl StorageBackend for Attached {
         let file = &mut state.files[self.file];
         file.synced = file.live.clone();
         file.unsynced.clear();
-        if state.lying { Err(io::Error::other("the sync failed")) } else { Ok(()) }
+        let lying = state.lying || self.file == TABLES && state.tables == Trouble::Syncs;
+        if lying { Err(io::Error::other("the sync failed")) } else { Ok(()) }
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut state = self.state()?;
+        if self.file == TABLES && state.tables == Trouble::Writes {
+            return Err(io::Error::other("a bad sector"));
+        }
         state.writes += 1;
         let at = offset as usize;
         let end = at + data.len();

@@ -5,7 +5,7 @@ use redb::{ReadableTable, TableDefinition};
 use crate::store::record::{Revision, Verb};
 
 /// The format this version writes, and the newest it reads.
-pub(crate) const FORMAT: u64 = 3;
+pub(crate) const FORMAT: u64 = 4;
 
 /// Key → revision, bytes.
 pub(crate) const OBJECTS: TableDefinition<'static, &str, (u64, &[u8])> = TableDefinition::new("objects");

@@ -23,7 +23,7 @@ use crate::store::redb::disk::Place;
 const HEADER: usize = 8;
 
 /// The steps in which the file grows, so that most syncs find its length unchanged; sections begin at such a step.
-const STEP: u64 = 256 << 10;
+const STEP: u64 = if cfg!(test) { 4 << 10 } else { 256 << 10 };
 
 /// A change as it is written: what was before is known from the tables.
 #[derive(Debug, PartialEq, Eq)]
@@ -124,6 +124,11 @@ impl Journal {
         self.torn = false;
         self.end = end;
         Ok(())
+    }
+
+    /// Whether a record that failed may lie at the end.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.torn
     }
 
     /// Makes sure that a record that failed does not count.

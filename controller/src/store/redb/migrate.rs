@@ -12,7 +12,7 @@ use crate::store::redb::format::{FORMAT, FORMAT_KEY, LOG, META};
 /// A step: the format it starts from, and what it does.
 type Step = (u64, fn(&WriteTransaction) -> Result<(), redb::Error>);
 
-const STEPS: [Step; 2] = [(1, keep_versions_before), (2, keep_a_journal)];
+const STEPS: [Step; 3] = [(1, keep_versions_before), (2, keep_a_journal), (3, keep_two_sections)];
 
 /// Brings a database of an older format into the present one.
 pub(crate) fn migrate(database: &Database, from: u64) -> Result<(), Trouble> {
@@ -51,5 +51,11 @@ fn keep_versions_before(transaction: &WriteTransaction) -> Result<(), redb::Erro
 /// Format 2 → 3. There is nothing to change: whoever reads format 2 knows no journal, and must not open a store that
 /// may have one.
 fn keep_a_journal(_: &WriteTransaction) -> Result<(), redb::Error> {
+    Ok(())
+}
+
+/// Format 3 → 4. Nothing here either: whoever reads format 3 looks for the journal's records at its beginning only, and
+/// would not find those that begin in the second section.
+fn keep_two_sections(_: &WriteTransaction) -> Result<(), redb::Error> {
     Ok(())
 }

@@ -92,11 +92,11 @@ async fn a_store_of_the_future_is_left_alone() {
     redb::older::pretend_format(&file(&config), 9);
     let text = open_error(&config);
     assert!(
-        text.ends_with("store.redb: written by a newer edged (format 9; this one reads up to 3)"),
+        text.ends_with("store.redb: written by a newer edged (format 9; this one reads up to 4)"),
         "{text}"
     );
     assert_eq!(redb::older::format_of(&file(&config)), 9);
-    redb::older::pretend_format(&file(&config), 3);
+    redb::older::pretend_format(&file(&config), 4);
     assert_eq!(Store::open(config).unwrap().0.status().objects, 1);
 }
 
@@ -203,6 +203,42 @@ async fn a_write_whose_sync_failed_is_answered_by_what_the_disk_holds() {
             assert_eq!(error, WriteError::Conflict { key: "/a/r//1".into(), found: Some(one.next()) });
             assert_eq!(change.after, Some("2".into()));
         }
+    }
+}
+
+#[tokio::test]
+async fn what_the_tables_cannot_follow_is_kept_by_the_journal() {
+    for trouble in [Trouble::Writes, Trouble::Syncs] {
+        let disk = CrashDisk::default();
+        let config = Config { journal_bytes: 40_000, ..Config::new(PathBuf::new(), volatile) };
+        let (store, task) = on(&disk, &config).unwrap();
+        // The first write of all is one of the tables: it allows the revisions of the others.
+        store.write(put("/a/r//first", "")).await.unwrap();
+        disk.set_tables(trouble);
+        let value = "x".repeat(1000);
+        let mut kept = 0;
+        while store.write(put(&format!("/a/r//{kept}"), value.clone())).await.is_ok() {
+            kept += 1;
+        }
+        assert!(
+            (16..=32).contains(&kept),
+            "{trouble:?}: {kept} fill more than one section and no more than two"
+        );
+        for seed in 0..20 {
+            let image = disk.crash_image(&mut fastrand::Rng::with_seed(seed));
+            let (found, task) = on(&CrashDisk::of(image), &config).unwrap();
+            let lost: Vec<_> =
+                (0..kept).filter(|n| found.get(&format!("/a/r//{n}").as_str().into()).is_none()).collect();
+            assert!(lost.is_empty(), "{trouble:?}, seed {seed}: {lost:?}");
+            task.close().await;
+        }
+        disk.set_tables(Trouble::Nothing);
+        for n in kept..kept + 100 {
+            store.write(put(&format!("/a/r//{n}"), value.clone())).await.unwrap();
+        }
+        task.close().await;
+        let (store, _task) = on(&disk, &config).unwrap();
+        assert_eq!(store.status().objects, 1 + kept + 100);
     }
 }
 

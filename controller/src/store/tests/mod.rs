@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::store::redb::crash_disk::CrashDisk;
+use crate::store::redb::crash_disk::{CrashDisk, Trouble};
 use crate::store::*;
 
 /// Keys below `/v/` may be volatile.

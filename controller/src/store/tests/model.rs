@@ -1,6 +1,7 @@
 //! Random operations against a store and a `BTreeMap`, over every engine.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fastrand::Rng;
 use futures::future::join_all;
@@ -166,12 +167,15 @@ impl Check<'_> {
             Ok(cursor) => cursor,
             Err(error) => return self.compacted(&error, after),
         };
-        let mut found = Vec::new();
+        let mut found: Vec<Arc<Change>> = Vec::new();
         while found.len() < expected.len() {
             match cursor.next().await {
                 Ok(changes) => found.extend(changes),
                 // The tables may drop history at any time.
-                Err(error) => return self.compacted(&error, after),
+                Err(error) => {
+                    assert!(found.iter().zip(&expected).all(|(found, expected)| **found == **expected));
+                    return self.compacted(&error, after);
+                }
             }
         }
         assert_eq!(
