@@ -2,7 +2,7 @@
 
 use edge_api::meta::{self, items, text};
 use edge_api::uri::encode_component;
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
@@ -59,6 +59,9 @@ pub async fn logs(
         return Err(refusal(code, response.into_body()).await);
     }
     let data = response.into_body().into_data_stream().map_err(std::io::Error::other);
+    let follows = query.truth("follow");
+    // With its node a container ends, and so does what is heard of it. Half of a log must not pass for all of it.
+    let data = data.take_while(move |chunk| std::future::ready(chunk.is_ok() || !follows));
     Ok(lines(Body::Chunks(Box::pin(data))))
 }
 

@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use bytes::Bytes;
+use futures::StreamExt as _;
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::Frame;
-use http_body_util::{Full, StreamBody};
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -232,6 +234,37 @@ async fn logs_come_through_the_nodes_tunnel() {
     assert_eq!((refused.code, refused.message().as_str()), (400, "previous terminated container not found"));
     assert_eq!(api.get(&format!("{path}?container=b&tailLines=-1")).await.code, 400);
     assert_eq!(api.get(&format!("{path}?container=b&sinceSeconds=0")).await.code, 422);
+}
+
+#[tokio::test]
+async fn a_log_that_is_followed_ends_with_its_node() {
+    let api = Api::new().await;
+    api.make(PODS, pod("p")).await;
+    let binding = json!({"target": {"kind": "Node", "name": "n1"}});
+    api.call(Method::POST, &format!("{PODS}/p/binding"), binding).await.expect(201);
+    let death = Arc::new(Notify::new());
+    let dying = death.clone();
+    let dies = move |_: &Uri| {
+        let dying = dying.clone();
+        let end = async move {
+            dying.notified().await;
+            Err(std::io::Error::other("the node is gone"))
+        };
+        let last = Ok(Frame::data(Bytes::from_static(b"its last line\n")));
+        Response::new(StreamBody::new(futures::stream::iter([last]).chain(futures::stream::once(end))))
+    };
+    assert_eq!(api.tunnel("n1", "n1", dies).await, StatusCode::SWITCHING_PROTOCOLS);
+    let client = api.client(User::admin("admin")).await;
+    let read = async |follow: &str| {
+        let path = format!("{PODS}/p/log?follow={follow}");
+        let (_, _, mut body) = client.open(Method::GET, &path, &[], Bytes::new()).await;
+        let heard = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(heard, "its last line\n");
+        death.notify_one();
+        body.collect().await.is_ok()
+    };
+    assert!(read("true").await, "an end like any other");
+    assert!(!read("false").await, "half of a log is not all of it");
 }
 
 #[tokio::test]

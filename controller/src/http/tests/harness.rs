@@ -129,12 +129,15 @@ impl Api {
     }
 
     /// Opens the tunnel of `node` as the node `caller`, on which `answer` answers; the code of the attempt.
-    pub async fn tunnel(
+    pub async fn tunnel<B>(
         &self,
         node: &str,
         caller: &str,
-        answer: impl Fn(&Uri) -> Response<Full<Bytes>> + Clone + Send + 'static,
-    ) -> StatusCode {
+        answer: impl Fn(&Uri) -> Response<B> + Clone + Send + 'static,
+    ) -> StatusCode
+    where
+        B: http_body::Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + 'static,
+    {
         let stream = self.server.connect(User::node(caller));
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection.with_upgrades());

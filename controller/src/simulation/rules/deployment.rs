@@ -1,5 +1,6 @@
 //! Deployments: never more Pods made than the surge allows; none that serves taken away by the controllers below what
-//! must be available; with `Recreate` never two templates at a time; all of the present template in the end.
+//! must be available; with `Recreate` none ordered of a template while there are some of another (who deletes one by
+//! hand gets another at once, as Kubernetes' documentation says); all of the present template in the end.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -108,7 +109,15 @@ impl Deployments {
         if all > window.most {
             return Err(format!("{name} orders {all} Pods with {}, {} allowed", set.key(), window.most));
         }
-        Ok(())
+        let of_it =
+            |pod: &Object<Pod>| pod.meta.controller().is_some_and(|owner| *owner.uid == *set.meta.uid);
+        let other = pods(found, truth).into_iter().find(|pod| !pod.body.finished() && !of_it(pod));
+        match other.filter(|_| window.recreates) {
+            Some(other) => {
+                Err(format!("{name} recreates, but {} is there beside {}", other.key(), set.key()))
+            }
+            None => Ok(()),
+        }
     }
 
     fn created(
@@ -118,19 +127,13 @@ impl Deployments {
         truth: &World,
     ) -> Result<(), String> {
         let Some(window) = self.windows.get(&*deployment.meta.uid) else { return Ok(()) };
-        let all = pods(deployment, truth);
-        let active = all.iter().filter(|pod| is_active(pod)).count() as i64;
+        let active = pods(deployment, truth).into_iter().filter(|pod| is_active(pod)).count() as i64;
         let (name, key) = (&deployment.meta.name, pod.key());
         let most = window.most.max(window.ordered);
         if active > most {
             return Err(format!("{name} has {active} Pods with {key}, {most} allowed"));
         }
-        let set = |pod: &Object<Pod>| pod.meta.controller().map(|owner| owner.uid.clone());
-        let other = all.iter().find(|other| !other.body.finished() && set(other) != set(pod));
-        match other.filter(|_| window.recreates) {
-            Some(other) => Err(format!("{name} recreates, but {} is there beside {key}", other.key())),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     fn lost(
@@ -285,7 +288,8 @@ mod tests {
         let orders = |image: &str, replicas: i64| controller("deployment-controller", set(image, replicas));
         let slow = || user(with(set("v1", 3), json!({"spec": {"minReadySeconds": 3601}})));
         let fewer = || vec![sized(1), orders("v1", 1), sized(3), Event::Quiet, end("a"), end("b")];
-        let beside = || vec![user(set("v2", 0)), end("a"), by_set(of("v2", "d"))];
+        let second = || vec![user(set("v2", 0)), end("a"), orders("v1", 2), orders("v2", 1)];
+        let beside = || [second(), vec![by_set(of("v2", "d"))]].concat();
         check::<Deployments>(&[
             ("one above", then(vec![by_set(of("v1", "d"))]), None),
             (
@@ -351,8 +355,17 @@ mod tests {
             ("two templates in a rolling update", then(beside()), None),
             (
                 "two templates although it recreates",
-                [three(recreate()), beside()].concat(),
-                Some("is there beside default/d"),
+                [three(recreate()), second()].concat(),
+                Some("is there beside default/v2"),
+            ),
+            (
+                "one of two templates deleted by hand, since it recreates",
+                [
+                    then(beside()),
+                    vec![user(recreate()), Event::Quiet, user(going(of("v2", "d"))), by_set(of("v2", "e"))],
+                ]
+                .concat(),
+                None,
             ),
             (
                 "two templates, since it recreates just now",
