@@ -41,6 +41,9 @@ impl Drop for Lease {
     }
 }
 
+/// What `wasi:config` showed, and of what that was made.
+type Shown = (Arc<Vec<(String, String)>>, WasiConfigVariables);
+
 /// The state of a component's instance.
 pub(super) struct Host {
     table: ResourceTable,
@@ -48,8 +51,8 @@ pub(super) struct Host {
     http: WasiHttpCtx,
     outgoing: Outgoing,
     memory: MemoryShare,
-    /// What `wasi:config` showed last, and what it was made of.
-    config: Option<(Arc<Vec<(String, String)>>, WasiConfigVariables)>,
+    /// What it was told by `wasi:config` last.
+    config: Option<Shown>,
     lease: Lease,
 }
 
