@@ -70,6 +70,12 @@ pub(crate) trait Engine: Send {
     /// they turn out to have been kept.
     fn recover(&mut self) -> Result<Vec<Arc<Change>>, EngineError>;
 
+    /// Takes note of what has ended beside the writes; answers whether anything still goes on. Asked when there is
+    /// nothing to write.
+    fn tend(&mut self) -> bool {
+        false
+    }
+
     /// Keeps everything and lets go of the disk.
     fn close(&mut self) -> Result<(), EngineError>;
 

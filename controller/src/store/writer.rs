@@ -5,8 +5,9 @@
 //! once, and what arrives meanwhile together after it.
 
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -20,6 +21,9 @@ const BATCH: usize = 1024;
 
 /// From how many bytes on a batch takes no more: it is to be a record of the journal, not to fill half of it.
 const BATCH_BYTES: usize = 1 << 20;
+
+/// How often the engine is looked after while something goes on beside the writes.
+const TENDED: Duration = Duration::from_millis(100);
 
 /// What the writer is asked for.
 #[derive(Debug)]
@@ -45,7 +49,7 @@ pub(crate) struct Request {
 pub(crate) fn run(engine: Box<dyn Engine>, publisher: Publisher, messages: &Receiver<Message>) {
     let mut writer = Writer { engine, publisher };
     let _ending = Ending(writer.publisher.view().clone());
-    while let Some((batch, last)) = Writer::wait(messages) {
+    while let Some((batch, last)) = writer.wait(messages) {
         writer.write(batch);
         if last == Last::Yes {
             break;
@@ -79,15 +83,15 @@ enum Last {
 
 impl Writer {
     /// The next batch, and whether it is the last; none when there is none.
-    fn wait(messages: &Receiver<Message>) -> Option<(Vec<Request>, Last)> {
+    fn wait(&mut self, messages: &Receiver<Message>) -> Option<(Vec<Request>, Last)> {
         let mut batch = Vec::new();
         let mut bytes = 0;
-        match messages.recv() {
-            Ok(Message::Write(request)) => {
+        match self.first(messages) {
+            Some(Message::Write(request)) => {
                 bytes += size(&request.write);
                 batch.push(request);
             }
-            Ok(Message::Close) | Err(_) => return None,
+            Some(Message::Close) | None => return None,
         }
         // Who is about to write gets the chance to come along, as long as somebody does: one sync is for all.
         let mut seen = 0;
@@ -106,6 +110,18 @@ impl Writer {
             }
         }
         Some((batch, Last::No))
+    }
+
+    /// The next message. Meanwhile the engine is looked after for as long as it needs it, which is a moment after much
+    /// was written.
+    fn first(&mut self, messages: &Receiver<Message>) -> Option<Message> {
+        while self.engine.tend() {
+            match messages.recv_timeout(TENDED) {
+                Err(RecvTimeoutError::Timeout) => {}
+                message => return message.ok(),
+            }
+        }
+        messages.recv().ok()
     }
 
     fn write(&mut self, batch: Vec<Request>) {

@@ -153,9 +153,7 @@ impl RedbEngine {
 
     /// Makes changes durable: in the journal, or, when that cannot be used, in the tables.
     fn keep(&mut self, changes: &[Arc<Change>]) -> Result<(), EngineError> {
-        if self.following.as_ref().is_some_and(|following| following.thread.is_finished()) {
-            self.settle();
-        }
+        self.tend();
         let newest = changes.last().map_or(self.head, |change| change.revision);
         let usable = newest <= self.meta.ceiling && self.unsaved.forgotten.is_empty();
         if !(usable && self.make_room(changes)) {
@@ -332,6 +330,16 @@ impl Engine for RedbEngine {
         Ok(attempt.changes)
     }
 
+    fn tend(&mut self) -> bool {
+        match &self.following {
+            Some(following) if following.thread.is_finished() => {
+                self.settle();
+                false
+            }
+            following => following.is_some(),
+        }
+    }
+
     fn close(&mut self) -> Result<(), EngineError> {
         self.settle();
         self.recover()?;
@@ -480,4 +488,36 @@ fn go_on_above(disk: &Disk, mut meta: Meta) -> Result<Meta, OpenError> {
     meta.volatile_floor = head;
     disk.rewrite(&meta)?;
     Ok(meta)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::path::PathBuf;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::store::record::{Durability, Op};
+    use crate::store::redb::crash_disk::CrashDisk;
+
+    #[test]
+    fn what_the_tables_have_is_not_kept_until_the_next_write() {
+        let config = Config { journal_bytes: 40_000, ..Config::new(PathBuf::new(), |_| false) };
+        let (mut engine, ..) = RedbEngine::open(CrashDisk::default().place(), &config).unwrap();
+        let mut written = 0;
+        while engine.following.is_none() {
+            let key = Key::from(format!("/a/r//{written}").as_str());
+            let op = Op::Put(Bytes::from(vec![b'x'; 1000]));
+            let write = Write { key, op, when: Vec::new(), durability: Durability::Durable };
+            engine.write(&|_| None, &[write]).unwrap();
+            written += 1;
+        }
+        assert!(written > 10);
+        while engine.tend() {
+            thread::yield_now();
+        }
+        assert_eq!(engine.unsaved.recent.read().len(), 1, "the one for which there was no room");
+    }
 }
