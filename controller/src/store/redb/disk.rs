@@ -23,7 +23,7 @@ use crate::store::redb::format::{self, FORMAT, FORMAT_KEY, LOG, META, Meta, OBJE
 use crate::store::redb::migrate;
 
 /// What redb may keep in memory: the store's own memory answers the reads.
-const CACHE: usize = 8 << 20;
+const CACHE: usize = 5 << 20;
 
 /// A file smaller than this is not worth compacting.
 const SMALL: u64 = 1 << 20;
