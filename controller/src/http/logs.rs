@@ -13,9 +13,10 @@ use crate::http::status;
 use crate::registry::{ApiError, Context, Reason, Registry, Target};
 use crate::tunnel::Tunnels;
 
-/// The parameters that the node understands.
-const FORWARDED: &[&str] =
-    &["follow", "previous", "tailLines", "timestamps", "sinceSeconds", "sinceTime", "limitBytes", "stream"];
+/// The parameters that the node understands: those that are true or not, in whatever way a client says so, …
+const FLAGS: &[&str] = &["follow", "previous", "timestamps"];
+/// … and those with a value.
+const VALUES: &[&str] = &["tailLines", "sinceSeconds", "sinceTime", "limitBytes", "stream"];
 /// The largest message of a failing node that is passed on, in bytes.
 const MESSAGE: usize = 4096;
 
@@ -35,11 +36,10 @@ pub async fn logs(
     if node.is_empty() {
         return Ok(lines(Body::Empty));
     }
-    let parameters: Vec<String> = FORWARDED
-        .iter()
-        .filter(|name| !query.get(name).is_empty())
-        .map(|name| format!("{name}={}", encode_component(query.get(name))))
-        .collect();
+    let flags = FLAGS.iter().filter(|name| query.truth(name)).map(|name| format!("{name}=true"));
+    let values = VALUES.iter().filter(|name| !query.get(name).is_empty());
+    let values = values.map(|name| format!("{name}={}", encode_component(query.get(name))));
+    let parameters: Vec<String> = flags.chain(values).collect();
     let path = format!(
         "http://node/containerLogs/{}/{}/{container}?{}",
         target.namespace,

@@ -229,6 +229,8 @@ async fn logs_come_through_the_nodes_tunnel() {
     assert_eq!(echoing_node(&api, "n1", "n1").await, StatusCode::SWITCHING_PROTOCOLS);
     let log = api.get(&format!("{path}?container=b&tailLines=5&follow=true&evil=%0a")).await;
     assert_eq!(log.bytes, "/containerLogs/default/p/b?follow=true&tailLines=5");
+    let log = api.get(&format!("{path}?container=b&follow=True&timestamps=1&previous=False")).await;
+    assert_eq!(log.bytes, "/containerLogs/default/p/b?follow=true&timestamps=true", "as clients say it");
     assert_eq!(log.headers["content-type"], "text/plain");
     let refused = api.get(&format!("{path}?container=b&previous=true")).await;
     assert_eq!((refused.code, refused.message().as_str()), (400, "previous terminated container not found"));
@@ -263,7 +265,7 @@ async fn a_log_that_is_followed_ends_with_its_node() {
         death.notify_one();
         body.collect().await.is_ok()
     };
-    assert!(read("true").await, "an end like any other");
+    assert!(read("true").await && read("True").await, "an end like any other");
     assert!(!read("false").await, "half of a log is not all of it");
 }
 

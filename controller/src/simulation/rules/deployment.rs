@@ -133,7 +133,13 @@ impl Deployments {
         if active > most {
             return Err(format!("{name} has {active} Pods with {key}, {most} allowed"));
         }
-        Ok(())
+        let set = |pod: &Object<Pod>| pod.meta.controller().map(|owner| owner.uid.clone());
+        let all = pods(deployment, truth);
+        let other = all.iter().find(|other| !other.body.finished() && set(other) != set(pod));
+        match other.filter(|_| window.recreates && window.others == 0) {
+            Some(other) => Err(format!("{name} recreates, but {} is there beside {key}", other.key())),
+            None => Ok(()),
+        }
     }
 
     fn lost(

@@ -126,11 +126,6 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether a record that failed may lie at the end.
-    pub(crate) fn is_torn(&self) -> bool {
-        self.torn
-    }
-
     /// Makes sure that a record that failed does not count.
     pub(crate) fn mend(&mut self) -> io::Result<()> {
         if let (true, Some(file)) = (self.torn, &self.file) {

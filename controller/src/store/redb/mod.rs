@@ -167,10 +167,6 @@ impl RedbEngine {
         drop(recent);
         if let Err(error) = appended {
             tracing::warn!(%error, revision = newest.0, "the store's disk refused a record");
-            if !self.journal.is_torn() {
-                // It cannot grow; the tables may have room.
-                return self.commit(changes, End::No).map(drop);
-            }
             // If that fails, too, the next write tries it again.
             let _ = self.journal.mend();
             return Err(engine_error(&redb::Error::Io(error)));
