@@ -81,6 +81,12 @@ fn pods<'a>(deployment: &Object<Deployment>, truth: &'a World) -> Vec<&'a Arc<Ob
     sets.flat_map(|set| owned(truth, &set.meta.uid)).collect()
 }
 
+/// A Pod of the Deployment that has not ended and is of another ReplicaSet than the one with this uid.
+fn beside<'a>(deployment: &Object<Deployment>, set: &str, truth: &'a World) -> Option<&'a Arc<Object<Pod>>> {
+    let mut others = pods(deployment, truth).into_iter();
+    others.find(|pod| !pod.body.finished() && !pod.meta.controlled_by(set))
+}
+
 impl Deployments {
     fn widen(&mut self, deployment: &Object<Deployment>) {
         let new = window(deployment);
@@ -109,10 +115,7 @@ impl Deployments {
         if all > window.most {
             return Err(format!("{name} orders {all} Pods with {}, {} allowed", set.key(), window.most));
         }
-        let of_it =
-            |pod: &Object<Pod>| pod.meta.controller().is_some_and(|owner| *owner.uid == *set.meta.uid);
-        let other = pods(found, truth).into_iter().find(|pod| !pod.body.finished() && !of_it(pod));
-        match other.filter(|_| window.recreates) {
+        match beside(found, &set.meta.uid, truth).filter(|_| window.recreates) {
             Some(other) => {
                 Err(format!("{name} recreates, but {} is there beside {}", other.key(), set.key()))
             }
@@ -133,10 +136,8 @@ impl Deployments {
         if active > most {
             return Err(format!("{name} has {active} Pods with {key}, {most} allowed"));
         }
-        let set = |pod: &Object<Pod>| pod.meta.controller().map(|owner| owner.uid.clone());
-        let all = pods(deployment, truth);
-        let other = all.iter().find(|other| !other.body.finished() && set(other) != set(pod));
-        match other.filter(|_| window.recreates && window.others == 0) {
+        let set = pod.meta.controller().map(|owner| owner.uid.as_str()).unwrap_or_default();
+        match beside(deployment, set, truth).filter(|_| window.recreates && window.others == 0) {
             Some(other) => Err(format!("{name} recreates, but {} is there beside {key}", other.key())),
             None => Ok(()),
         }
@@ -363,6 +364,11 @@ mod tests {
                 "two templates although it recreates",
                 [three(recreate()), second()].concat(),
                 Some("is there beside default/v2"),
+            ),
+            (
+                "one of another template made although it recreates",
+                [three(recreate()), vec![user(set("v2", 0)), end("a"), by_set(of("v2", "d"))]].concat(),
+                Some("is there beside default/d"),
             ),
             (
                 "one of two templates deleted by hand, since it recreates",
