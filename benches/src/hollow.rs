@@ -19,7 +19,7 @@ use tokio::task::LocalSet;
 
 use crate::client::Connection;
 use crate::process::totals;
-use crate::report::line;
+use crate::report::{line, median};
 
 const NODES: usize = 1_000;
 /// Pods of one Deployment.
@@ -29,11 +29,13 @@ const DEPLOYMENTS: usize = 100;
 const WRITERS: usize = 64;
 const LEASE_SECONDS: u64 = 40;
 const QUIET: Duration = Duration::from_secs(30);
-/// Deployments whose Pods' cost is told, at few and at many; together enough for several transactions of the store's
-/// tables, of which one more or less would otherwise be the difference.
-const MORE_DEPLOYMENTS: usize = 6;
-/// Pods of each of them.
+/// Deployments whose Pods' cost is told, and the Pods of each.
+const MORE_DEPLOYMENTS: usize = 8;
 const MORE_REPLICAS: usize = 500;
+/// Within it they run, and everything that they leave to do is done.
+const WINDOW: Duration = Duration::from_secs(10);
+/// Times that their cost is told, in turns with few Pods and with many. Odd, for a middle.
+const ROUNDS: usize = 7;
 const JSON: &str = "application/json";
 const MERGE: &str = "application/merge-patch+json";
 const DEPLOYED: &str = "/apis/apps/v1/namespaces/default/deployments";
@@ -54,8 +56,10 @@ struct Pod {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Metadata {
     name: String,
+    deletion_timestamp: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -64,31 +68,54 @@ struct Status {
     phase: String,
 }
 
+/// What a node has to tell the API.
+struct Report {
+    method: Method,
+    path: String,
+    body: String,
+}
+
 /// What the nodes have seen and still have to say.
 #[derive(Default)]
 struct Fleet {
-    /// Paths and bodies of what is to be written.
-    reports: RefCell<VecDeque<(String, String)>>,
+    reports: RefCell<VecDeque<Report>>,
     work: Notify,
+    /// Pods that were ever bound to a node.
     bound: Cell<usize>,
+    /// Pods that run.
     running: Cell<usize>,
     news: Notify,
 }
 
 impl Fleet {
     fn saw(&self, node: usize, event: &Event) {
-        if event.what != "ADDED" && event.what != "MODIFIED" {
-            return;
+        let Metadata { name, deletion_timestamp } = &event.object.metadata;
+        let path = format!("/api/v1/namespaces/default/pods/{name}");
+        match event.what.as_str() {
+            "DELETED" => {
+                self.running.set(self.running.get() - 1);
+                self.news.notify_one();
+            }
+            "MODIFIED" if deletion_timestamp.is_some() => {
+                let body = json!({"gracePeriodSeconds": 0}).to_string();
+                self.say(Report { method: Method::DELETE, path, body });
+            }
+            "ADDED" | "MODIFIED" if event.object.status.phase == "Running" => {
+                self.running.set(self.running.get() + 1);
+                self.news.notify_one();
+            }
+            "ADDED" => {
+                let number = self.bound.replace(self.bound.get() + 1);
+                let (path, body) = (path + "/status", running(node, number));
+                self.say(Report { method: Method::PATCH, path, body });
+            }
+            _ => {}
         }
-        if event.object.status.phase == "Running" {
-            self.running.set(self.running.get() + 1);
-            self.news.notify_one();
-        } else if event.what == "ADDED" {
-            let number = self.bound.replace(self.bound.get() + 1);
-            let path = format!("/api/v1/namespaces/default/pods/{}/status", event.object.metadata.name);
-            self.reports.borrow_mut().push_back((path, running(node, number)));
-            self.work.notify_one();
-        }
+    }
+
+    fn say(&self, report: Report) {
+        self.reports.borrow_mut().push_back(report);
+        self.work.notify_one();
     }
 }
 
@@ -116,47 +143,58 @@ pub fn run() -> Result<()> {
 }
 
 async fn story() -> Result<()> {
-    let cluster = Cluster::with(
-        Options::new(Shape::Whole).flag("--no-node", "true").flag("--pod-range", "10.64.0.0/12"),
-    );
-    let fleet = Rc::new(Fleet::default());
     let begun = Instant::now();
-    enrol(&cluster, &fleet).await?;
+    let mut large = Plane::begin().await?;
     let took = begun.elapsed().as_secs_f64();
     line("15", "nodes that joined", &format!("{NODES} in {took:.1} s"), "");
+    large.deploy("web-0", REPLICAS).await?;
+    large.fleet.all_run(REPLICAS).await?;
+    large.rest().await?;
 
-    let pid = cluster.pid();
-    let mut writer = Connection::to(&cluster).await?;
-    deploy(&mut writer, "web-0", REPLICAS).await?;
-    fleet.all_run(REPLICAS).await?;
-    let few = cost_of_more(&mut writer, &fleet, pid, "few").await?;
-
-    let (begun, before) = (Instant::now(), totals(pid)?.cpu);
-    let start = fleet.running.get();
+    let (begun, before) = (Instant::now(), totals(large.pid())?);
     for number in 1..DEPLOYMENTS {
-        deploy(&mut writer, &format!("web-{number}"), REPLICAS).await?;
+        large.deploy(&format!("web-{number}"), REPLICAS).await?;
     }
-    let all = start + (DEPLOYMENTS - 1) * REPLICAS;
-    fleet.all_bound(all).await?;
+    let all = DEPLOYMENTS * REPLICAS;
+    large.fleet.all_bound(all).await?;
     let bound = begun.elapsed().as_secs_f64();
-    fleet.all_run(all).await?;
+    large.fleet.all_run(all).await?;
     let took = begun.elapsed().as_secs_f64();
-    let count = (all - start) as f64;
+    let count = (all - REPLICAS) as f64;
     let rate = |seconds: f64| format!("{seconds:.0} s, {:.0}/s", count / seconds);
     line("15", "99,000 Pods, applied → all bound", &rate(bound), "≥ 2,500/s");
     line("15", "  applied → all running", &rate(took), "≥ 2,500/s");
-    let cpu = (totals(pid)?.cpu - before) * 1000.0 / count;
+    let after = totals(large.pid())?;
+    let cpu = (after.cpu - before.cpu) * 1000.0 / count;
     line("15", "  CPU of the control plane a Pod, created to running", &format!("{cpu:.3} ms"), "");
-    line("15", "  RSS of the control plane", &mib(totals(pid)?.resident), "≤ 1024 MiB");
+    let written = (after.written - before.written) as f64 / count / 1000.0;
+    line("15", "  written to the disk a Pod", &format!("{written:.1} kB"), "");
+    line("15", "  RSS of the control plane", &mib(after.resident), "≤ 1024 MiB");
+    let idle = large.idle().await?;
+    line(
+        "15",
+        "CPU when nothing changes but Leases",
+        &format!("{:.2} % of a core", idle * 100.0),
+        "nothing polls",
+    );
 
-    let many = cost_of_more(&mut writer, &fleet, pid, "many").await?;
-    let figure = format!("{few:.3} and {many:.3} ms, {:.2} ×", many / few);
-    line("15", "CPU of one more Pod at 1,000 and at 100,000", &figure, "≤ 1.0 ×");
-    tokio::time::sleep(QUIET).await;
-    let before = totals(pid)?.cpu;
-    tokio::time::sleep(QUIET).await;
-    let share = (totals(pid)?.cpu - before) / QUIET.as_secs_f64() * 100.0;
-    line("15", "CPU when nothing changes but Leases", &format!("{share:.2} % of a core"), "nothing polls");
+    // Beside it one that has few, so that both are measured in the same minute.
+    let mut small = Plane::begin().await?;
+    small.deploy("web-0", REPLICAS).await?;
+    small.fleet.all_run(REPLICAS).await?;
+    let mut ratios = Vec::new();
+    for round in 0..ROUNDS {
+        let few = small.cost_of_more(round, idle).await?;
+        let many = large.cost_of_more(round, idle).await?;
+        line(
+            "15",
+            "  CPU of one more Pod at 1,000 and at 100,000",
+            &format!("{few:.3} and {many:.3} ms"),
+            "",
+        );
+        ratios.push(many / few);
+    }
+    line("15", "CPU of one more Pod at 100,000 : at 1,000", &format!("{:.2} ×", median(ratios)), "≤ 1.0 ×");
     Ok(())
 }
 
@@ -164,64 +202,115 @@ fn mib(bytes: u64) -> String {
     format!("{:.0} MiB", bytes as f64 / 1_048_576.0)
 }
 
-/// Waits until a second has cost less than a fifth of one, which is more than the Leases do and less than anything
-/// else: what came before is paid for.
-async fn rest(pid: u32) -> Result<()> {
-    for _ in 0..60 {
-        let before = totals(pid)?.cpu;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        if totals(pid)?.cpu - before < 0.2 {
-            return Ok(());
+/// A control plane with its nodes.
+struct Plane {
+    cluster: Cluster,
+    fleet: Rc<Fleet>,
+    writer: Connection,
+}
+
+impl Plane {
+    /// One whose nodes have joined, without Pods.
+    async fn begin() -> Result<Plane> {
+        let options =
+            Options::new(Shape::Whole).flag("--no-node", "true").flag("--pod-range", "10.64.0.0/12");
+        let cluster = Cluster::with(options);
+        let fleet = Rc::new(Fleet::default());
+        enrol(&cluster, &fleet).await?;
+        let writer = Connection::to(&cluster).await?;
+        Ok(Plane { cluster, fleet, writer })
+    }
+
+    fn pid(&self) -> u32 {
+        self.cluster.pid()
+    }
+
+    /// CPU seconds until now.
+    fn cpu(&self) -> Result<f64> {
+        Ok(totals(self.pid())?.cpu)
+    }
+
+    /// Share of a core that it takes when nothing changes.
+    async fn idle(&self) -> Result<f64> {
+        self.rest().await?;
+        let before = self.cpu()?;
+        tokio::time::sleep(QUIET).await;
+        Ok((self.cpu()? - before) / QUIET.as_secs_f64())
+    }
+
+    /// Waits until a second has cost less than a fifth of one, which is more than the Leases do and less than anything
+    /// else: what came before is paid for.
+    async fn rest(&self) -> Result<()> {
+        for _ in 0..60 {
+            let before = self.cpu()?;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if self.cpu()? - before < 0.2 {
+                return Ok(());
+            }
         }
+        anyhow::bail!("the control plane does not come to rest")
     }
-    anyhow::bail!("the control plane does not come to rest")
-}
 
-/// CPU milliseconds of each of the Pods of some more Deployments.
-async fn cost_of_more(writer: &mut Connection, fleet: &Fleet, pid: u32, name: &str) -> Result<f64> {
-    rest(pid).await?;
-    let more = MORE_DEPLOYMENTS * MORE_REPLICAS;
-    let (before, all) = (totals(pid)?.cpu, fleet.running.get() + more);
-    for number in 0..MORE_DEPLOYMENTS {
-        deploy(writer, &format!("{name}-{number}"), MORE_REPLICAS).await?;
+    /// CPU milliseconds of each of the Pods of some more Deployments, which are gone afterwards.
+    async fn cost_of_more(&mut self, round: usize, idle: f64) -> Result<f64> {
+        self.rest().await?;
+        let (there, more) = (self.fleet.running.get(), MORE_DEPLOYMENTS * MORE_REPLICAS);
+        let (begun, before) = (Instant::now(), self.cpu()?);
+        let names: Vec<_> = (0..MORE_DEPLOYMENTS).map(|number| format!("more-{round}-{number}")).collect();
+        for name in &names {
+            self.deploy(name, MORE_REPLICAS).await?;
+        }
+        self.fleet.all_run(there + more).await?;
+        let left =
+            WINDOW.checked_sub(begun.elapsed()).context("the Pods did not run in the time given to them")?;
+        tokio::time::sleep(left).await;
+        let cpu = self.cpu()? - before - idle * WINDOW.as_secs_f64();
+        for name in &names {
+            self.writer.call(Method::DELETE, &format!("{DEPLOYED}/{name}"), JSON, "".into()).await?;
+        }
+        self.fleet.all_but(there).await?;
+        Ok(cpu * 1000.0 / more as f64)
     }
-    fleet.all_run(all).await?;
-    Ok((totals(pid)?.cpu - before) * 1000.0 / more as f64)
-}
 
-async fn deploy(writer: &mut Connection, name: &str, replicas: usize) -> Result<()> {
-    let labels = json!({"app": name});
-    let deployment = json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
-        "spec": {
-            "replicas": replicas, "selector": {"matchLabels": &labels},
-            "template": {
-                "metadata": {"labels": &labels},
-                "spec": {"containers": [{
-                    "name": "main", "image": "file:idle.wasm",
-                    "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
-                }]},
+    async fn deploy(&mut self, name: &str, replicas: usize) -> Result<()> {
+        let labels = json!({"app": name});
+        let deployment = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
+            "spec": {
+                "replicas": replicas, "selector": {"matchLabels": &labels},
+                "template": {
+                    "metadata": {"labels": &labels},
+                    "spec": {"containers": [{
+                        "name": "main", "image": "file:idle.wasm",
+                        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
+                    }]},
+                },
             },
-        },
-    });
-    writer.call(Method::POST, DEPLOYED, JSON, deployment.to_string().into()).await?;
-    Ok(())
+        });
+        self.writer.call(Method::POST, DEPLOYED, JSON, deployment.to_string().into()).await?;
+        Ok(())
+    }
 }
 
 impl Fleet {
     async fn all_bound(&self, count: usize) -> Result<()> {
-        self.reaches(count, |fleet| fleet.bound.get(), "bound").await
+        self.until(|| self.bound.get() >= count, "too few Pods are bound").await
     }
 
     async fn all_run(&self, count: usize) -> Result<()> {
-        self.reaches(count, |fleet| fleet.running.get(), "running").await
+        self.until(|| self.running.get() >= count, "too few Pods run").await
     }
 
-    async fn reaches(&self, count: usize, seen: impl Fn(&Fleet) -> usize, what: &str) -> Result<()> {
-        while seen(self) < count {
-            tokio::time::timeout(Duration::from_secs(60), self.news.notified())
-                .await
-                .with_context(|| format!("{} of {count} Pods are {what}, and no news", seen(self)))?;
+    /// No more than so many run.
+    async fn all_but(&self, count: usize) -> Result<()> {
+        self.until(|| self.running.get() <= count, "too many Pods run").await
+    }
+
+    async fn until(&self, holds: impl Fn() -> bool, what: &str) -> Result<()> {
+        while !holds() {
+            tokio::time::timeout(Duration::from_secs(60), self.news.notified()).await.with_context(|| {
+                format!("{what} ({} bound, {} running), and no news", self.bound.get(), self.running.get())
+            })?;
         }
         Ok(())
     }
@@ -292,7 +381,7 @@ async fn follow(connection: Connection, mut body: hyper::body::Incoming, fleet: 
 async fn report(mut connection: Connection, fleet: Rc<Fleet>) {
     loop {
         let next = fleet.reports.borrow_mut().pop_front();
-        let Some((path, body)) = next else {
+        let Some(Report { method, path, body }) = next else {
             fleet.work.notified().await;
             continue;
         };
@@ -300,7 +389,8 @@ async fn report(mut connection: Connection, fleet: Rc<Fleet>) {
         if !fleet.reports.borrow().is_empty() {
             fleet.work.notify_one();
         }
-        if let Err(error) = connection.call(Method::PATCH, &path, MERGE, body.into()).await {
+        let media = if method == Method::PATCH { MERGE } else { JSON };
+        if let Err(error) = connection.call(method, &path, media, body.into()).await {
             eprintln!("{error:#}");
         }
     }
@@ -313,7 +403,9 @@ async fn renew(fleet: Rc<Fleet>) {
     for (tick, number) in (0..NODES).cycle().enumerate() {
         each.tick().await;
         let body = json!({"spec": {"renewTime": format!("2026-01-01T00:00:00.{:06}Z", tick % 1_000_000)}});
-        fleet.reports.borrow_mut().push_front((format!("{LEASES}/n{number}"), body.to_string()));
+        let report =
+            Report { method: Method::PATCH, path: format!("{LEASES}/n{number}"), body: body.to_string() };
+        fleet.reports.borrow_mut().push_front(report);
         fleet.work.notify_one();
     }
 }

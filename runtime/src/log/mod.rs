@@ -15,7 +15,7 @@ pub use line::Stream;
 pub use read::{LogReader, ReadError, ReadOptions};
 pub use write::LogWriter;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ impl Default for Limits {
 }
 
 /// Which container's log.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogKey {
     /// `<namespace>_<name>_<uid>`, the Pod's directory.
     pub pod: String,
@@ -77,7 +77,7 @@ struct Progress {
 pub struct Logs {
     directory: PathBuf,
     limits: Limits,
-    open: Mutex<HashMap<LogKey, Arc<watch::Sender<Progress>>>>,
+    open: Mutex<BTreeMap<LogKey, Arc<watch::Sender<Progress>>>>,
 }
 
 impl Logs {
@@ -128,7 +128,12 @@ impl Logs {
 
     /// Removes all logs of a Pod; `pod` is [`pod_directory`].
     pub fn remove(&self, pod: &str) {
-        self.open.lock().retain(|key, _| key.pod != pod);
+        let first = LogKey { pod: pod.to_owned(), container: String::new() };
+        let mut open = self.open.lock();
+        let mine: Vec<LogKey> =
+            open.range(first..).map(|(key, _)| key.clone()).take_while(|key| key.pod == pod).collect();
+        mine.iter().for_each(|key| drop(open.remove(key)));
+        drop(open);
         let _ = fs::remove_dir_all(self.directory.join(pod));
     }
 
