@@ -130,9 +130,10 @@ impl Logs {
     pub fn remove(&self, pod: &str) {
         let first = LogKey { pod: pod.to_owned(), container: String::new() };
         let mut open = self.open.lock();
-        let mine: Vec<LogKey> =
-            open.range(first..).map(|(key, _)| key.clone()).take_while(|key| key.pod == pod).collect();
-        mine.iter().for_each(|key| drop(open.remove(key)));
+        let mine = open.range(first..).take_while(|(key, _)| key.pod == pod).map(|(key, _)| key.clone());
+        for key in mine.collect::<Vec<_>>() {
+            open.remove(&key);
+        }
         drop(open);
         let _ = fs::remove_dir_all(self.directory.join(pod));
     }
