@@ -58,10 +58,11 @@ impl MemoryEngine {
 impl History {
     fn trim(&mut self, due: Revision, bytes: u64) {
         while let Some(oldest) = self.changes.front() {
-            if oldest.revision > due || self.bytes <= bytes {
+            let left = self.bytes - weight(oldest);
+            if oldest.revision > due || left < bytes {
                 break;
             }
-            self.bytes -= weight(oldest);
+            self.bytes = left;
             self.floor = oldest.revision;
             self.changes.pop_front();
         }

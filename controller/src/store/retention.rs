@@ -56,7 +56,7 @@ impl Retention {
     }
 }
 
-/// What an entry counts for.
+/// What an entry counts for, at most: the tables write what two versions share once.
 pub(crate) fn weight(change: &Change) -> u64 {
     let after = change.after.as_ref().map_or(0, |value| value.len());
     let before = change.before.as_ref().map_or(0, |stored| stored.value.len());

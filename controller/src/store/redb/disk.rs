@@ -19,8 +19,8 @@ use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, St
 use crate::store::engine::EngineError;
 use crate::store::error::{OpenError, ReadError};
 use crate::store::record::{Change, Key, Revision, Stored};
-use crate::store::redb::format::{self, FORMAT, FORMAT_KEY, LOG, META, Meta, OBJECTS};
-use crate::store::redb::migrate;
+use crate::store::redb::format::{FORMAT, FORMAT_KEY, LOG, META, Meta, OBJECTS};
+use crate::store::redb::{history, migrate};
 
 /// What redb may keep in memory: the store's own memory answers the reads.
 const CACHE: usize = 5 << 20;
@@ -29,7 +29,7 @@ const CACHE: usize = 5 << 20;
 const SMALL: u64 = 1 << 20;
 
 /// Rows of the log that a transaction removes beyond those it adds.
-const TRIM: usize = 256;
+const TRIM: usize = 32;
 
 /// Where a database lies, and how it is opened.
 pub(crate) enum Place {
@@ -54,7 +54,7 @@ pub(crate) struct Batch<'a> {
     pub changes: &'a [Arc<Change>],
     /// Rows of the log up to this revision may go …
     pub due: Option<Revision>,
-    /// … until so many bytes are left.
+    /// … as long as so many bytes are left.
     pub retain: u64,
 }
 
@@ -253,7 +253,7 @@ impl Disk {
         visit: &mut dyn FnMut(Change) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
         let database = self.database.read();
-        let database = database.as_ref().ok_or(ReadError::Closed)?;
+        let database = database.as_ref().ok_or_else(|| ReadError::Engine("not open".to_owned()))?;
         let visited = catch_unwind(AssertUnwindSafe(|| read_log(database, prefix, after, upto, visit)));
         let floor = visited
             .map_err(|panic| ReadError::Engine(panic_text(&*panic)))?
@@ -278,25 +278,17 @@ fn read_log(
     if after < floor || after >= upto {
         return Ok(floor);
     }
-    for row in transaction.open_table(LOG)?.range(after.0 + 1..=upto.0)? {
-        let (revision, row) = row?;
-        let (key, verb, value, before) = row.value();
-        if !key.starts_with(prefix) {
-            continue;
+    for row in transaction.open_table(LOG)?.range(after.0 + 1..)? {
+        let (last, row) = row?;
+        let last = Revision(last.value());
+        for line in history::unpack(last, row.value()) {
+            let line = line.ok_or_else(|| redb::Error::Corrupted(format!("row {last} of the log")))?;
+            let wanted = after < line.revision && line.revision <= upto && line.key.starts_with(prefix);
+            if wanted && visit(line.change()).is_break() {
+                return Ok(floor);
+            }
         }
-        let verb = format::verb_of(verb)
-            .ok_or_else(|| redb::Error::Corrupted(format!("verb of log row {}", revision.value())))?;
-        let change = Change {
-            revision: Revision(revision.value()),
-            key: Key::from(key),
-            verb,
-            after: value.map(Bytes::copy_from_slice),
-            before: before.map(|(revision, value)| Stored {
-                revision: Revision(revision),
-                value: Bytes::copy_from_slice(value),
-            }),
-        };
-        if visit(change).is_break() {
+        if last >= upto {
             break;
         }
     }
@@ -316,14 +308,14 @@ fn commit(database: &Database, batch: &Batch<'_>, meta: &mut Meta) -> Result<(),
             }
         }
         let mut log = transaction.open_table(LOG)?;
-        for change in batch.unsaved.iter().chain(batch.changes) {
-            let before = change.before.as_ref().map(|stored| (stored.revision.0, &stored.value[..]));
-            let after = change.after.as_deref();
-            let row = (change.key.as_str(), format::verb_code(change.verb), after, before);
-            log.insert(change.revision.0, row)?;
-            meta.log_bytes += row_weight(&row);
-        }
-        trim(&mut log, batch, meta)?;
+        let mut rows = 0;
+        let changes = batch.unsaved.iter().chain(batch.changes).map(|change| Ok(change.as_ref()));
+        history::pack(changes, |last, row| {
+            rows += 1;
+            meta.log_bytes += row.len() as u64;
+            log.insert(last.0, row).map(drop)
+        })?;
+        trim(&mut log, batch, 2 * rows + TRIM, meta)?;
         meta.write(&mut transaction.open_table(META)?)?;
     }
     transaction.commit()?;
@@ -343,32 +335,28 @@ fn newest<'a>(batch: &'a Batch<'a>) -> BTreeMap<&'a str, Option<(Revision, &'a [
     newest.into_iter().map(|(key, change)| (key, version(change))).collect()
 }
 
+/// Removes at most so many rows that may go.
 fn trim(
-    log: &mut redb::Table<'_, u64, format::LogRow<'static>>,
+    log: &mut redb::Table<'_, u64, &'static [u8]>,
     batch: &Batch<'_>,
+    most: usize,
     meta: &mut Meta,
 ) -> Result<(), redb::Error> {
     let Some(due) = batch.due else { return Ok(()) };
-    let most = 2 * (batch.unsaved.len() + batch.changes.len()) + TRIM;
     for _ in 0..most {
-        let Some((revision, weight)) =
-            log.first()?.map(|(revision, row)| (revision.value(), row_weight(&row.value())))
+        let Some((last, bytes)) = log.first()?.map(|(last, row)| (last.value(), row.value().len() as u64))
         else {
             break;
         };
-        if meta.log_bytes <= batch.retain || revision > due.0 {
+        let left = meta.log_bytes.saturating_sub(bytes);
+        if left < batch.retain || last > due.0 {
             break;
         }
-        log.remove(revision)?;
-        meta.floor = Revision(revision);
-        meta.log_bytes = meta.log_bytes.saturating_sub(weight);
+        log.remove(last)?;
+        meta.floor = Revision(last);
+        meta.log_bytes = left;
     }
     Ok(())
-}
-
-/// What a row counts for in `Meta::log_bytes`; as [`crate::store::retention::weight`].
-pub(crate) fn row_weight((key, _, after, before): &format::LogRow<'_>) -> u64 {
-    (key.len() + after.map_or(0, <[u8]>::len) + before.map_or(0, |(_, value)| value.len()) + 32) as u64
 }
 
 /// Opens a place and brings it into the present format.
@@ -380,7 +368,7 @@ fn open_current(place: &Place) -> Result<Database, Trouble> {
         Some(found) => {
             drop(database);
             if let Some(directory) = place.directory() {
-                keep_copy(directory, &place.path(), found)?;
+                keep_copy(place, directory, found)?;
             }
             let database = place.open()?;
             migrate::migrate(&database, found)?;
@@ -477,17 +465,30 @@ fn prepare(directory: &Path, path: &Path) -> Result<(), OpenError> {
     })
 }
 
-/// Keeps a copy of a store of an older format beside it, as `store.redb.format-N`.
-fn keep_copy(directory: &Path, path: &Path, format: u64) -> io::Result<()> {
-    let copy = directory.join(format!("store.redb.format-{format}"));
-    let part = directory.join("store.redb.copy.part");
-    fs::copy(path, &part)?;
-    fs::set_permissions(&part, fs::Permissions::from_mode(0o600))?;
-    File::open(&part)?.sync_all()?;
-    fs::rename(&part, &copy)?;
-    File::open(directory)?.sync_all()?;
-    tracing::info!(copy = %copy.display(), format, "the store is of an older format; a copy was kept");
-    Ok(())
+/// Keeps a copy of a store of an older format beside it, as `store.redb.format-N`, and of its journal.
+fn keep_copy(place: &Place, directory: &Path, format: u64) -> io::Result<()> {
+    let part = directory.join("store.copy.part");
+    for original in [place.path(), place.journal_path()] {
+        let copy = original.with_added_extension(format!("format-{format}"));
+        match copy_by(&original, &part, &copy) {
+            Ok(()) => {
+                tracing::info!(copy = %copy.display(), format, "the store is of an older format; a copy was kept");
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && original != place.path() => {}
+            Err(error) => {
+                let _ = fs::remove_file(&part);
+                return Err(error);
+            }
+        }
+    }
+    File::open(directory)?.sync_all()
+}
+
+fn copy_by(original: &Path, part: &Path, copy: &Path) -> io::Result<()> {
+    fs::copy(original, part)?;
+    fs::set_permissions(part, fs::Permissions::from_mode(0o600))?;
+    File::open(part)?.sync_all()?;
+    fs::rename(part, copy)
 }
 
 fn file_length(path: &Path) -> u64 {

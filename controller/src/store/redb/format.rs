@@ -2,19 +2,16 @@
 
 use redb::{ReadableTable, TableDefinition};
 
-use crate::store::record::{Revision, Verb};
+use crate::store::record::Revision;
 
 /// The format this version writes, and the newest it reads.
-pub(crate) const FORMAT: u64 = 4;
+pub(crate) const FORMAT: u64 = 5;
 
 /// Key → revision, bytes.
 pub(crate) const OBJECTS: TableDefinition<'static, &str, (u64, &[u8])> = TableDefinition::new("objects");
 
-/// A row of the log: key, verb, bytes after, and the version before.
-pub(crate) type LogRow<'a> = (&'a str, u8, Option<&'a [u8]>, Option<(u64, &'a [u8])>);
-
-/// Revision → what changed.
-pub(crate) const LOG: TableDefinition<'static, u64, LogRow<'static>> = TableDefinition::new("log");
+/// The last revision of a row → the row, of [`crate::store::redb::history`].
+pub(crate) const LOG: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("history");
 
 /// Name → number.
 pub(crate) const META: TableDefinition<'static, &str, u64> = TableDefinition::new("meta");
@@ -84,18 +81,4 @@ impl Meta {
         }
         Ok(())
     }
-}
-
-/// A verb as it is written.
-pub(crate) fn verb_code(verb: Verb) -> u8 {
-    match verb {
-        Verb::Create => 0,
-        Verb::Update => 1,
-        Verb::Delete => 2,
-    }
-}
-
-/// A verb as it was written; none when damaged.
-pub(crate) fn verb_of(code: u8) -> Option<Verb> {
-    [Verb::Create, Verb::Update, Verb::Delete].get(usize::from(code)).copied()
 }

@@ -11,6 +11,7 @@
 //! to the ceiling, and goes on above it.
 
 mod format;
+mod history;
 mod migrate;
 
 mod disk;
@@ -226,7 +227,7 @@ impl RedbEngine {
                 tracing::warn!(%error, revision = meta.head.0, "the store's disk refused a transaction");
                 self.behind = true;
                 self.doubt = Some(Attempt { meta, changes: Vec::new(), saves });
-                if let Err(error) = self.recover() {
+                if let Err(error) = self.resolve() {
                     tracing::warn!(%error, "the store's tables cannot be opened again");
                 }
             }
@@ -267,11 +268,25 @@ impl RedbEngine {
             Err(error) => {
                 tracing::warn!(%error, revision = head.0, "the store's disk refused a transaction");
                 self.doubt = Some(Attempt { meta, changes: changes.to_vec(), saves: Saves::All });
-                match self.recover() {
+                match self.resolve() {
                     Ok(kept) if !changes.is_empty() && kept.len() == changes.len() => Ok(head),
                     _ => Err(error),
                 }
             }
+        }
+    }
+
+    /// Finds out what became of a transaction in doubt; answers its changes if they were kept.
+    fn resolve(&mut self) -> Result<Vec<Arc<Change>>, EngineError> {
+        let Some(attempt) = &self.doubt else { return Ok(Vec::new()) };
+        let found = self.disk.reopen()?;
+        let kept = found == attempt.meta;
+        match self.doubt.take() {
+            Some(attempt) if kept => {
+                self.kept(attempt.meta, attempt.saves);
+                Ok(attempt.changes)
+            }
+            _ => Ok(Vec::new()),
         }
     }
 
@@ -313,17 +328,12 @@ impl Engine for RedbEngine {
 
     fn recover(&mut self) -> Result<Vec<Arc<Change>>, EngineError> {
         self.journal.mend().map_err(|error| engine_error(&redb::Error::Io(error)))?;
-        let Some(attempt) = &self.doubt else { return Ok(Vec::new()) };
-        let found = self.disk.reopen()?;
-        let attempt = match found == attempt.meta {
-            true => self.doubt.take().expect("looked at above"),
-            false => {
-                self.doubt = None;
-                return Ok(Vec::new());
-            }
-        };
-        self.kept(attempt.meta, attempt.saves);
-        Ok(attempt.changes)
+        let resolved = self.resolve();
+        match &self.doubt {
+            // No answer waits for tables that only follow: until they can be opened there is the journal.
+            Some(Attempt { saves: Saves::First(_), .. }) => Ok(Vec::new()),
+            _ => resolved,
+        }
     }
 
     fn tend(&mut self) -> bool {

@@ -262,3 +262,45 @@ async fn a_volatile_flood_stays_bounded_and_ends_only_slow_watches_of_its_kind()
     assert!(store.watch("/v/r/", Revision(2)).is_err(), "its history is not");
     assert_eq!(store.watch("/v/r/", late).unwrap().next().await.unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn history_is_whole_wherever_in_a_row_of_the_log_a_reader_begins() {
+    let disk = CrashDisk::default();
+    let retain = Retain { age: Duration::ZERO, bytes: 1_500_000 };
+    let config = Config { journal_bytes: 400_000, retain, ..Config::new(PathBuf::new(), volatile) };
+    let (store, task) = on(&disk, &config).unwrap();
+    let mut rng = fastrand::Rng::with_seed(1);
+    let mut written = Vec::new();
+    for _ in 0..3000 {
+        let key = Key::of("a", rng.choice(&["r", "s"]).unwrap(), "", &rng.u8(0..20).to_string());
+        let value = "x".repeat(rng.usize(0..2000)) + &"y".repeat(rng.usize(0..200));
+        let revision = store.write(put(key.as_str(), value.clone())).await.unwrap();
+        written.push((revision, key, Bytes::from(value)));
+    }
+    task.close().await;
+    // Nothing is remembered: all is read from the tables.
+    let (store, task) = on(&disk, &config).unwrap();
+    let floor = store.status().floor;
+    assert!(floor > Revision(500), "the beginning is gone: {floor}");
+    assert!(matches!(store.watch("/a/r/", Revision(floor.0 - 1)), Err(ReadError::Compacted { .. })));
+    for after in (floor.0..store.head().0).step_by(7).map(Revision) {
+        let expected: Vec<_> =
+            written.iter().filter(|(at, key, _)| *at > after && key.as_str().starts_with("/a/r/")).collect();
+        let mut cursor = store.watch("/a/r/", after).unwrap();
+        let mut found = Vec::new();
+        while cursor.position() < store.head() {
+            found.extend(cursor.next().await.unwrap());
+        }
+        assert!(found.iter().zip(&expected).all(|(change, (at, key, value))| {
+            (change.revision, &change.key, change.after.as_ref()) == (*at, key, Some(value))
+        }));
+        assert_eq!(found.len(), expected.len(), "after {after}");
+        let befores = || written.iter().rev().filter(|(at, ..)| *at <= after);
+        let past = RangeOptions { at: Some(after), ..RangeOptions::default() };
+        for (key, stored) in store.range("/a/r/", &past).unwrap().items {
+            let (revision, _, value) = befores().find(|(_, of, _)| *of == key).unwrap();
+            assert_eq!(stored, Stored { revision: *revision, value: value.clone() }, "{key} at {after}");
+        }
+    }
+    task.close().await;
+}
