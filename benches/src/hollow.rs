@@ -33,8 +33,8 @@ const QUIET: Duration = Duration::from_secs(30);
 const MORE_DEPLOYMENTS: usize = 8;
 const MORE_REPLICAS: usize = 500;
 /// Within it they run, and everything that they leave to do is done.
-const WINDOW: Duration = Duration::from_secs(10);
-/// Times that their cost is told, in turns with few Pods and with many. Odd, for a middle.
+const WINDOW: Duration = Duration::from_secs(20);
+/// Times that their cost is told. Odd, for a middle.
 const ROUNDS: usize = 7;
 const JSON: &str = "application/json";
 const MERGE: &str = "application/merge-patch+json";
@@ -185,19 +185,44 @@ async fn story() -> Result<()> {
     small.idle().await?;
     let mut ratios = Vec::new();
     for round in 0..ROUNDS {
-        let (few, many) = if round % 2 == 0 {
-            let few = small.cost_of_more(round).await?;
-            (few, large.cost_of_more(round).await?)
-        } else {
-            let many = large.cost_of_more(round).await?;
-            (small.cost_of_more(round).await?, many)
-        };
+        let [few, many] = cost_of_more([&mut small, &mut large], round).await?;
         let figure = format!("{few:.3} and {many:.3} ms");
         line("15", "  CPU of one more Pod at 1,000 and at 100,000", &figure, "");
         ratios.push(many / few);
     }
     line("15", "CPU of one more Pod at 100,000 : at 1,000", &format!("{:.2} ×", median(ratios)), "≤ 1.0 ×");
     Ok(())
+}
+
+/// CPU milliseconds of each of the Pods of some more Deployments, in each of the two. They are made in turns, a
+/// Deployment here and a Deployment there, since a shared machine is another one every few seconds, and are gone
+/// afterwards.
+async fn cost_of_more(mut planes: [&mut Plane; 2], round: usize) -> Result<[f64; 2]> {
+    for plane in &planes {
+        plane.rest().await?;
+    }
+    let there = planes.each_ref().map(|plane| plane.fleet.running.get());
+    let (begun, before) = (Instant::now(), [planes[0].cpu()?, planes[1].cpu()?]);
+    let names: Vec<_> = (0..MORE_DEPLOYMENTS).map(|number| format!("more-{round}-{number}")).collect();
+    for (number, name) in names.iter().enumerate() {
+        for (plane, there) in planes.iter_mut().zip(there) {
+            plane.deploy(name, MORE_REPLICAS).await?;
+            plane.fleet.all_run(there + (number + 1) * MORE_REPLICAS).await?;
+        }
+    }
+    let left =
+        WINDOW.checked_sub(begun.elapsed()).context("the Pods did not run in the time given to them")?;
+    tokio::time::sleep(left).await;
+    let after = [planes[0].cpu()?, planes[1].cpu()?];
+    for (plane, there) in planes.iter_mut().zip(there) {
+        for name in &names {
+            plane.writer.call(Method::DELETE, &format!("{DEPLOYED}/{name}"), JSON, "".into()).await?;
+        }
+        plane.fleet.all_but(there).await?;
+    }
+    let more = (MORE_DEPLOYMENTS * MORE_REPLICAS) as f64;
+    let cost = |of: usize| after[of] - before[of] - planes[of].idle * WINDOW.as_secs_f64();
+    Ok([0, 1].map(|of| cost(of) * 1000.0 / more))
 }
 
 fn mib(bytes: u64) -> String {
@@ -254,27 +279,6 @@ impl Plane {
             }
         }
         anyhow::bail!("the control plane does not come to rest")
-    }
-
-    /// CPU milliseconds of each of the Pods of some more Deployments, which are gone afterwards.
-    async fn cost_of_more(&mut self, round: usize) -> Result<f64> {
-        self.rest().await?;
-        let (there, more) = (self.fleet.running.get(), MORE_DEPLOYMENTS * MORE_REPLICAS);
-        let (begun, before) = (Instant::now(), self.cpu()?);
-        let names: Vec<_> = (0..MORE_DEPLOYMENTS).map(|number| format!("more-{round}-{number}")).collect();
-        for name in &names {
-            self.deploy(name, MORE_REPLICAS).await?;
-        }
-        self.fleet.all_run(there + more).await?;
-        let left =
-            WINDOW.checked_sub(begun.elapsed()).context("the Pods did not run in the time given to them")?;
-        tokio::time::sleep(left).await;
-        let cpu = self.cpu()? - before - self.idle * WINDOW.as_secs_f64();
-        for name in &names {
-            self.writer.call(Method::DELETE, &format!("{DEPLOYED}/{name}"), JSON, "".into()).await?;
-        }
-        self.fleet.all_but(there).await?;
-        Ok(cpu * 1000.0 / more as f64)
     }
 
     async fn deploy(&mut self, name: &str, replicas: usize) -> Result<()> {
