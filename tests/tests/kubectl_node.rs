@@ -146,6 +146,33 @@ fn a_node_is_cordoned_tainted_and_drained() {
         assert!(kubectl.run(&format!("uncordon {node}")).contains("uncordoned"));
         kubectl.run("wait --for=condition=Available deploy/web --timeout=60s");
         kubectl.run("delete deploy web");
+        let toleration =
+            "  tolerations: [{key: key, operator: Exists, effect: NoExecute, tolerationSeconds: 2}]\n";
+        kubectl.run(&format!("apply -f {}", kubectl.file(&pod("patient", "ticker", toleration))));
+        kubectl.run("wait --for=condition=Ready pod/patient --timeout=60s");
+        kubectl.run(&format!("taint node {node} key=value:NoExecute"));
+        assert!(kubectl.run("get pod patient").contains("Running"), "it may stay for a while");
+        assert!(kubectl.run("wait --for=delete pod/patient --timeout=60s").contains("condition met"));
+        kubectl.run(&format!("taint node {node} key-"));
+    });
+}
+
+#[test]
+fn a_pod_whose_image_is_set_runs_that() {
+    with_each(&Cluster::start(Shape::Whole), |kubectl| {
+        kubectl.run(&format!("apply -f {}", kubectl.file(&pod("other", "ticker", ""))));
+        kubectl.run("wait --for=condition=Ready pod/other --timeout=60s");
+        let conditions = kubectl.run("get pod other -o jsonpath={.status.conditions[*].reason}");
+        assert_eq!(conditions, "", "those that hold have no reason");
+        kubectl.run("set image pod/other main=file:guests/dist/hello-http.wasm");
+        let status = "get pod other -o jsonpath={.status.containerStatuses[0].image},{.status.containerStatuses[0].restartCount},{.status.containerStatuses[0].ready}";
+        eventually("the other image runs", || match kubectl.run(status).as_str() {
+            "file:guests/dist/hello-http.wasm,1,true" => Ok(()),
+            other => Err(other.to_owned()),
+        });
+        let told = kubectl.run("events --for pod/other");
+        assert!(told.contains("Container main definition changed, will be restarted"), "{told}");
+        kubectl.run("delete pod other");
     });
 }
 

@@ -237,6 +237,14 @@ mod tests {
     }
 
     #[test]
+    fn a_deployment_without_a_selector_selects_none_of_its_own() {
+        let mut deployment = deployment();
+        deployment["spec"]["selector"] = Value::Null;
+        let labels = "spec.template.metadata.labels: Invalid value: {\"app\":\"web\"}: `selector` does not match template `labels`";
+        assert_eq!(found(&deployment), ["spec.selector: Required value", labels]);
+    }
+
+    #[test]
     fn a_deployment_is_checked() {
         type Change = fn(&mut Value);
         let cases: &[(Change, &str)] = &[

@@ -248,7 +248,7 @@ fn backend(backend: &At<'_>, errors: &mut Errors) {
             errors.push(FieldError::invalid(&backend.path, "", why));
         }
         (false, false) => {
-            errors.push(FieldError::required(&backend.path, "must specify either `service` or `resource`"));
+            errors.push(FieldError::invalid(&backend.path, "", "resource or service backend is required"));
         }
         (false, true) => {}
         (true, false) => {
@@ -258,7 +258,7 @@ fn backend(backend: &At<'_>, errors: &mut Errors) {
             match (!name.text().is_empty(), number.number().is_some_and(|n| n != 0)) {
                 (true, true) => {
                     errors.push(FieldError::invalid(
-                        &port.path,
+                        &backend.path,
                         "",
                         "cannot set both port name & port number",
                     ));
@@ -266,7 +266,7 @@ fn backend(backend: &At<'_>, errors: &mut Errors) {
                 (true, false) => validate::follows(&name, name::port_name, errors),
                 (false, true) => validate::port(&number, errors),
                 (false, false) => {
-                    errors.push(FieldError::required(&port.path, "port name or number is required"))
+                    errors.push(FieldError::required(&backend.path, "port name or number is required"))
                 }
             }
         }
@@ -307,7 +307,15 @@ mod tests {
             ),
             (
                 json!({"defaultBackend": {"service": {"name": "web", "port": {}}}}),
-                "spec.defaultBackend.service.port: Required value: port name or number is required",
+                "spec.defaultBackend: Required value: port name or number is required",
+            ),
+            (
+                json!({"defaultBackend": {"service": {"name": "web", "port": {"name": "http", "number": 80}}}}),
+                "spec.defaultBackend: Invalid value: \"\": cannot set both port name & port number",
+            ),
+            (
+                json!({"defaultBackend": {}}),
+                "spec.defaultBackend: Invalid value: \"\": resource or service backend is required",
             ),
         ];
         for (spec, expected) in cases {

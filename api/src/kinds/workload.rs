@@ -58,8 +58,11 @@ pub(super) fn goes_on(template: &At<'_>, owner: &str, errors: &mut Errors) {
     }
 }
 
-/// Whether a selector matches labels; true when it cannot be read, which other checks say.
+/// Whether a selector matches labels: none matches nothing. True when it cannot be read, which other checks say.
 fn selects(selector: &Value, labels: &Value) -> bool {
+    if selector.is_null() {
+        return false;
+    }
     let labels: BTreeMap<String, String> = BTreeMap::deserialize(labels).unwrap_or_default();
     let Some(selector) = meta::LabelSelector::at(selector, &[]) else { return true };
     LabelSelector::from_meta(&selector).map_or(true, |selector| selector.matches(&labels))

@@ -137,7 +137,8 @@ fn lost(node: &Object<Node>, world: &World) -> Write {
     ))
 }
 
-/// Brings the taints in line with the conditions.
+/// Brings the taints in line with the conditions, and notes since when those are there that Pods may put up with for a
+/// while: `kubectl taint` does not say it, and a controller that starts anew is to go on counting from there.
 fn taint(node: &Object<Node>, now: Timestamp) -> Option<Write> {
     let wanted = wanted_taints(&node.body);
     let ours = |taint: &Taint| {
@@ -148,11 +149,17 @@ fn taint(node: &Object<Node>, now: Timestamp) -> Option<Write> {
     let superfluous = |taint: &Taint| ours(taint) && !wanted.iter().any(|want| same(taint, want));
     let missing: Vec<_> =
         wanted.iter().filter(|want| !node.body.taints.iter().any(|taint| same(taint, want))).collect();
-    if missing.is_empty() && !node.body.taints.iter().any(superfluous) {
+    let timeless = |taint: &Taint| taint.effect == "NoExecute" && taint.time_added.is_none();
+    if missing.is_empty() && !node.body.taints.iter().any(|taint| superfluous(taint) || timeless(taint)) {
         return None;
     }
-    let mut taints: Vec<Value> =
-        node.body.taints.iter().filter(|taint| !superfluous(taint)).map(taint_to_json).collect();
+    let kept = node.body.taints.iter().filter(|taint| !superfluous(taint));
+    let mut taints: Vec<Value> = kept
+        .map(|taint| match timeless(taint) {
+            true => taint_to_json(&Taint { time_added: Some(now), ..taint.clone() }),
+            false => taint_to_json(taint),
+        })
+        .collect();
     for (key, effect) in missing {
         let mut taint = json!({"key": key, "effect": effect});
         if *effect == "NoExecute" {
@@ -337,6 +344,24 @@ mod tests {
         let mut cordoned = node("a", "True", json!([]));
         cordoned["spec"]["unschedulable"] = json!(true);
         assert_eq!(keys(&plan(&[cordoned], 0)), [format!("{UNSCHEDULABLE}:NoSchedule")]);
+    }
+
+    #[test]
+    fn patience_with_a_taint_that_tells_no_time_counts_from_when_it_was_seen() {
+        let tolerate = json!([{"key": "mine", "operator": "Exists", "tolerationSeconds": 4}]);
+        let taints = json!([{"key": "mine", "value": "x", "effect": "NoExecute"}]);
+        let seen = plan(&[node("a", "True", taints), pod("p", tolerate.clone())], 10);
+        let Some(Act::Patch(patch)) = seen.writes().next().map(|write| write.act.clone()) else {
+            panic!("{seen:#?}")
+        };
+        let stamped = &patch["spec"]["taints"];
+        let at = start().plus(Duration::from_secs(10));
+        let expected = json!([{"key": "mine", "value": "x", "effect": "NoExecute", "timeAdded": at}]);
+        assert_eq!(stamped, &expected);
+        let objects = [node("a", "True", stamped.clone()), pod("p", tolerate)];
+        assert_eq!(plan(&objects, 13).writes().count(), 0);
+        assert_eq!(plan(&objects, 13).wake_at, Some(start().plus(Duration::from_secs(14))));
+        assert_eq!(evicted(&plan(&objects, 14)), ["p"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use edge_api::kinds;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::combinators::BoxBody;
@@ -243,8 +244,18 @@ impl Fake {
                 if uid.is_some_and(|uid| object["metadata"]["uid"] != uid) {
                     return status(StatusCode::CONFLICT, "Conflict");
                 }
-                merge(&mut object, if part { json!({"status": body["status"]}) } else { body });
-                self.store(&path, object)
+                let patch = if part { json!({"status": body["status"]}) } else { body };
+                let kinds = [("/pods/", &kinds::pod::KIND), ("/nodes/", &kinds::node::KIND)];
+                let kind = kinds.iter().find(|(part, _)| path.contains(part));
+                // By the rules of a merge patch if the kind is another one.
+                let schema = kind.map_or("", |(_, kind)| kind.schema);
+                match edge_api::patch::strategic(&mut object, &patch, schema) {
+                    Ok(()) => self.store(&path, object),
+                    Err(error) => {
+                        let body = json!({"kind": "Status", "code": 422, "message": error.to_string()});
+                        reply(StatusCode::UNPROCESSABLE_ENTITY, &body)
+                    }
+                }
             }
             Method::DELETE => {
                 self.remove(&path);
@@ -348,28 +359,6 @@ fn matches(key: &str, object: &Value, path: &str, query: &str) -> bool {
         None => true,
     };
     (in_one || over_all) && selected
-}
-
-fn merge(target: &mut Value, patch: Value) {
-    match (target, patch) {
-        (Value::Object(target), Value::Object(patch)) => {
-            for (field, value) in patch {
-                merge(target.entry(field).or_insert(Value::Null), value);
-            }
-        }
-        // Conditions, of which everybody has his own.
-        (Value::Array(target), Value::Array(patch))
-            if !patch.is_empty() && patch.iter().all(|one| one["type"].is_string()) =>
-        {
-            for one in patch {
-                match target.iter_mut().find(|other| other["type"] == one["type"]) {
-                    Some(other) => *other = one,
-                    None => target.push(one),
-                }
-            }
-        }
-        (target, patch) => *target = patch,
-    }
 }
 
 fn reply(status: StatusCode, body: &Value) -> Response<Body> {

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use edge_api::kinds::pod::Pod;
+use edge_api::kinds::pod::{Pod, PodStatus};
 use futures::TryStreamExt as _;
 use futures::future::BoxFuture;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -111,7 +111,8 @@ async fn read(
                 return core_dump(&host.logs, &log).await;
             }
             let named = format!("container {container:?} in pod {:?}", key.name);
-            container_log(request.uri().query().unwrap_or_default(), &host.logs, &log, &named).await
+            let query = request.uri().query().unwrap_or_default();
+            container_log(query, &host.logs, &log, &named, || waits_for(&pod.status, container)).await
         }
         _ => text(StatusCode::NOT_FOUND, "not found"),
     }
@@ -123,14 +124,35 @@ fn typed(media: &'static str, words: &str) -> Response<Body> {
     response
 }
 
-async fn container_log(query: &str, logs: &Logs, key: &LogKey, named: &str) -> Response<Body> {
+/// Why a container has not begun, in the kubelet's words.
+fn waits_for(status: &PodStatus, container: &str) -> String {
+    let lists =
+        [&status.init_container_statuses, &status.container_statuses, &status.ephemeral_container_statuses];
+    let found = lists.into_iter().flatten().find(|found| found.name == container);
+    match found.and_then(|found| found.state.waiting.as_ref()).map(|waiting| &*waiting.reason) {
+        Some("ErrImagePull") => ": image can't be pulled".to_owned(),
+        Some("ImagePullBackOff") => ": trying and failing to pull image".to_owned(),
+        Some(reason) if !reason.is_empty() => format!(": {reason}"),
+        _ => " - no logs yet".to_owned(),
+    }
+}
+
+async fn container_log(
+    query: &str,
+    logs: &Logs,
+    key: &LogKey,
+    named: &str,
+    waits_for: impl FnOnce() -> String,
+) -> Response<Body> {
     let options = match options(query) {
         Ok(options) => options,
         Err(problem) => return text(StatusCode::BAD_REQUEST, &problem),
     };
     match logs.read(key, options).await {
         Ok(reader) => stream(reader),
-        Err(ReadError::NotStarted) => text(StatusCode::BAD_REQUEST, &format!("{named} is waiting to start")),
+        Err(ReadError::NotStarted) => {
+            text(StatusCode::BAD_REQUEST, &format!("{named} is waiting to start{}", waits_for()))
+        }
         Err(ReadError::NoPrevious) => {
             text(StatusCode::BAD_REQUEST, &format!("previous terminated {named} not found"))
         }

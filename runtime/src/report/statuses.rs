@@ -58,11 +58,7 @@ impl Statuses {
 
     /// The Pod's newest status, and conditions that are gone; replaces one that has not been sent.
     pub fn put(&self, pod: &PodName, status: &PodStatus, gone: &[&str]) {
-        let mut value = serde_json::to_value(status).expect("a status has only string keys");
-        if let Some(conditions) = value["conditions"].as_array_mut() {
-            conditions.extend(gone.iter().map(|type_| json!({"type": type_, "$patch": "delete"})));
-        }
-        self.shared.waiting.lock().entry(pod.clone()).or_default().status = Some(value);
+        self.shared.waiting.lock().entry(pod.clone()).or_default().status = Some(told(status, gone));
         self.shared.bell.notify_one();
     }
 
@@ -113,6 +109,21 @@ impl Statuses {
     }
 }
 
+/// A status as it is patched in. Conditions are merged with those there are: what one no longer says has to be taken
+/// away, as those that are gone.
+fn told(status: &PodStatus, gone: &[&str]) -> Value {
+    let mut told = serde_json::to_value(status).expect("a status has only string keys");
+    if let Some(conditions) = told["conditions"].as_array_mut() {
+        for condition in conditions.iter_mut().filter_map(Value::as_object_mut) {
+            for said in ["reason", "message"] {
+                condition.entry(said).or_insert(Value::Null);
+            }
+        }
+        conditions.extend(gone.iter().map(|type_| json!({"type": type_, "$patch": "delete"})));
+    }
+    told
+}
+
 impl Shared {
     /// Sends until it is accepted or makes no sense any more; a newer status is sent instead of an older one.
     async fn send(&self, pod: &PodName, mut wish: Wish) {
@@ -158,5 +169,25 @@ impl Shared {
             self.client.delete(&Resource::PODS.named(&pod.namespace, &pod.name), &options).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn what_a_condition_no_longer_says_is_taken_away() {
+        let condition = |reason: &str| json!({"type": "Ready", "status": "True", "reason": reason});
+        let said = |reason: &str| {
+            let status = json!({"conditions": [condition(reason)]});
+            told(&serde_json::from_value(status).unwrap(), &["DisruptionTarget"])["conditions"].clone()
+        };
+        let gone = json!({"type": "DisruptionTarget", "$patch": "delete"});
+        let plain = json!({"type": "Ready", "status": "True", "reason": null, "message": null});
+        assert_eq!(said(""), json!([plain, gone]));
+        assert_eq!(said("Because")[0]["reason"], "Because");
     }
 }

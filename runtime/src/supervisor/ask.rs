@@ -27,8 +27,11 @@ const UNIMPLEMENTED: &str = "12";
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// The port is not open.
-    #[error("dial tcp {0}: {1}")]
+    #[error("dial tcp {0}: connect: {1}")]
     Dial(SocketAddr, NetError),
+    /// A path was not answered.
+    #[error("Get \"http://{0}{1}\": {2}")]
+    Get(SocketAddr, String, Box<AskError>),
     /// Nothing that can be dialled is named.
     #[error("{0}")]
     Target(String),
@@ -67,8 +70,19 @@ pub async fn http(
 ) -> Result<StatusCode, AskError> {
     let to = target(context, container, &get.host, &get.port)?;
     let path = if get.path.starts_with('/') { get.path.clone() } else { format!("/{}", get.path) };
+    let failed = |error| AskError::Get(to, path.clone(), Box::new(error));
+    get_path(context, to, &path, get, agent).await.map_err(failed)
+}
+
+async fn get_path(
+    context: &Context,
+    to: SocketAddr,
+    path: &str,
+    get: &HttpGetAction,
+    agent: &'static str,
+) -> Result<StatusCode, AskError> {
     let mut request = Request::builder()
-        .uri(&path)
+        .uri(path)
         .header(header::HOST, to.to_string())
         .header(header::USER_AGENT, agent)
         .header(header::ACCEPT, "*/*")

@@ -114,13 +114,15 @@ pub struct Slot {
     pub restarts: u32,
     /// How the run before ended.
     pub last: Option<Box<ContainerStateTerminated>>,
+    /// The image that it runs, as it was named when it was looked for.
+    pub image: String,
     /// The image that was found, for the status.
     pub image_id: String,
     /// The resources in force since it was started or resized.
     pub resources: ResourceRequirements,
     /// Why it did not get the resources it is to have now.
     pub not_resized: Option<String>,
-    /// Its run ends only to begin again with other resources.
+    /// Its run ends only to begin again as it is to be now.
     pub renewed: bool,
     /// Whether a run is under way or was when the node stopped.
     pub begun: bool,
@@ -159,6 +161,7 @@ impl Slot {
             life: Life::Idle,
             restarts: 0,
             last: None,
+            image: String::new(),
             image_id: String::new(),
             resources: ResourceRequirements::default(),
             not_resized: None,

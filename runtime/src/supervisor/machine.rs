@@ -575,11 +575,34 @@ impl Machine {
                 effects.push(Effect::Resize(index));
                 continue;
             }
-            slot.life = Life::Stopping(run.clone());
-            slot.renewed = true;
-            let message = format!("Container {} resize requires restart", slot.name);
-            effects.push(tell(Some(index), "Killing", message));
-            effects.push(self.stop(index, None, now));
+            let (run, why) = (run.clone(), format!("Container {} resize requires restart", slot.name));
+            self.renew(index, run, why, now, effects);
+        }
+    }
+
+    /// Ends the run of a container to begin another, whatever the restart policy says.
+    fn renew(&mut self, index: usize, run: Run, why: String, now: Now, effects: &mut Vec<Effect>) {
+        let slot = &mut self.slots[index];
+        slot.life = Life::Stopping(run);
+        slot.renewed = true;
+        effects.push(tell(Some(index), "Killing", why));
+        effects.push(self.stop(index, None, now));
+    }
+
+    /// Containers that run another image than they are to begin anew with that.
+    fn change_images(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        for index in 0..self.slots.len() {
+            let slot = &self.slots[index];
+            let Life::Running(run) = &slot.life else { continue };
+            let kind = match slot.role {
+                Role::Main => "Container",
+                Role::Sidecar => "Init container",
+                Role::Init | Role::Ephemeral => continue,
+            };
+            if crew::at(&self.pod, index).is_some_and(|container| container.image != slot.image) {
+                let why = format!("{kind} {} definition changed, will be restarted", slot.name);
+                self.renew(index, run.clone(), why, now, effects);
+            }
         }
     }
 
@@ -794,7 +817,7 @@ impl Machine {
             if let Life::Waiting { delay, .. } = slot.life
                 && !delay.is_zero()
             {
-                let message = back_off(&self.pod, &self.slots[index].name, delay);
+                let message = back_off_event(&self.pod, &self.slots[index].name);
                 effects.push(warn(Some(index), "BackOff", message));
             }
         }
@@ -807,8 +830,10 @@ impl Machine {
             if self.deadline().is_some_and(|deadline| now.mono >= deadline) {
                 self.reason = "DeadlineExceeded".to_owned();
                 self.message = "Pod was active on the node longer than the specified deadline".to_owned();
+                effects.push(tell(None, "DeadlineExceeded", self.message.clone()));
                 self.end(Ending::Deadline, now, effects);
             } else {
+                self.change_images(now, effects);
                 self.advance(now, effects);
             }
         }
@@ -828,12 +853,11 @@ impl Machine {
         let ephemeral = |slot: &Slot| slot.role == Role::Ephemeral;
         for (index, slot) in self.slots.iter_mut().enumerate().filter(|(_, slot)| ephemeral(slot)) {
             // Also when an init container is what there is to look at.
-            resume(slot, index, now, effects);
+            resume(&self.pod, slot, index, now, effects);
         }
         let count = self.slots.iter().filter(|slot| !ephemeral(slot)).count();
         for index in 0..count {
-            let slot = &mut self.slots[index];
-            resume(slot, index, now, effects);
+            resume(&self.pod, &mut self.slots[index], index, now, effects);
             let slot = &self.slots[index];
             let proceed = match slot.role {
                 Role::Init => slot.ended().is_some_and(|ended| ended.exit_code == 0),
@@ -954,7 +978,7 @@ fn wished(pod: &Pod) -> Vec<ResourceRequirements> {
 }
 
 /// Lets a container begin, or begin again when its time has come.
-fn resume(slot: &mut Slot, index: usize, now: Now, effects: &mut Vec<Effect>) {
+fn resume(pod: &Pod, slot: &mut Slot, index: usize, now: Now, effects: &mut Vec<Effect>) {
     let due = match slot.life {
         Life::Idle => true,
         Life::Waiting { until, .. } => {
@@ -969,6 +993,7 @@ fn resume(slot: &mut Slot, index: usize, now: Now, effects: &mut Vec<Effect>) {
     };
     if due {
         slot.life = Life::Fetching;
+        slot.image = crew::at(pod, index).map(|container| container.image.clone()).unwrap_or_default();
         effects.push(Effect::Fetch(index));
     }
 }
@@ -991,13 +1016,20 @@ fn has_pre_stop(container: &Container) -> bool {
 
 /// Kubernetes' words for a container that waits to be restarted.
 pub fn back_off(pod: &Pod, container: &str, delay: Duration) -> String {
-    let meta = &pod.metadata;
     let delay = delay.as_secs();
     let delay = if delay >= 60 { format!("{}m{}s", delay / 60, delay % 60) } else { format!("{delay}s") };
+    let meta = &pod.metadata;
     format!(
         "back-off {delay} restarting failed container={container} pod={}_{}({})",
         meta.name, meta.namespace, meta.uid
     )
+}
+
+/// The same for an Event, in which no number changes, so that all of them are one.
+fn back_off_event(pod: &Pod, container: &str) -> String {
+    let meta = &pod.metadata;
+    let (name, namespace, uid) = (&meta.name, &meta.namespace, &meta.uid);
+    format!("Back-off restarting failed container {container} in pod {name}_{namespace}({uid})")
 }
 
 fn terminated(run: &Run, exit: Exit, now: Now) -> ContainerStateTerminated {

@@ -153,6 +153,28 @@ fn from_bound_to_ready() {
 }
 
 #[test]
+fn another_image_begins_another_run_whatever_the_policy() {
+    for policy in ["Always", "Never"] {
+        let mut script = Script::new(one(policy));
+        script.up();
+        let image = |script: &Script| script.status().container_statuses[0].image.clone();
+        let old = image(&script);
+        script.change("/spec/containers/0/image", json!("other.wasm"));
+        assert!(script.wants(&Effect::Kill(0)), "{:?}", script.effects);
+        let why = "Container c definition changed, will be restarted";
+        assert!(script.wants(&tell(Some(0), "Killing", why.to_owned())), "{:?}", script.effects);
+        assert_eq!(image(&script), old, "it is what runs");
+        script.feed(Event::Exited(0, exit(137)));
+        assert!(script.wants(&Effect::Fetch(0)), "{:?}", script.effects);
+        script.serve();
+        assert_eq!((image(&script).as_str(), script.running().as_slice()), ("other.wasm", &["c"][..]));
+        assert_eq!(script.status().container_statuses[0].restart_count, 1);
+        script.change("/spec/containers/0/image", json!("other.wasm"));
+        assert_eq!(script.effects, [], "nothing has changed");
+    }
+}
+
+#[test]
 fn restarts_back_off_and_forget() {
     let mut script = Script::new(one("Always"));
     script.up();
@@ -163,6 +185,8 @@ fn restarts_back_off_and_forget() {
     assert_eq!(script.status().container_statuses[0].restart_count, 1);
     for delay in [10, 20, 40, 80, 160, 300, 300] {
         script.feed(Event::Exited(0, exit(1)));
+        let told = "Back-off restarting failed container c in pod p_ns(u)";
+        assert!(script.wants(&warn(Some(0), "BackOff", told.to_owned())), "{:?}", script.effects);
         assert_eq!(script.waiting(0), "CrashLoopBackOff");
         let message = script.status().container_statuses[0].state.waiting.clone().expect("waits").message;
         let shown = if delay >= 60 { format!("{}m{}s", delay / 60, delay % 60) } else { format!("{delay}s") };
@@ -364,7 +388,10 @@ fn the_deadline_of_a_pod() {
     let mut script = Script::new(spec);
     script.up();
     assert_eq!(script.machine.wake_at(), Some(script.now.mono + Duration::from_secs(60)));
-    script.pass(60).feed(Event::Drained);
+    script.pass(60);
+    let told = "Pod was active on the node longer than the specified deadline";
+    assert!(script.wants(&tell(None, "DeadlineExceeded", told.to_owned())));
+    script.feed(Event::Drained);
     assert!(script.wants(&Effect::Kill(0)));
     script.feed(Event::Exited(0, exit(0)));
     assert_eq!(

@@ -71,10 +71,10 @@ async fn image(context: &Context, container: &Container, again: bool) -> Result<
             let begun = tokio::time::Instant::now();
             match images.fetch(name, &context.credentials()).await {
                 Ok(image) => {
-                    let took = Duration::from_millis(u64::try_from(begun.elapsed().as_millis()).unwrap_or(0));
-                    let size = image.size;
-                    let message =
-                        format!("Successfully pulled image {name:?} in {took:?}. Image size: {size} bytes.");
+                    let (took, size) = (elapsed(begun.elapsed()), image.size);
+                    let message = format!(
+                        "Successfully pulled image {name:?} in {took} ({took} including waiting). Image size: {size} bytes."
+                    );
                     context.tell(Some(container), false, "Pulled", &message);
                     Ok(image)
                 }
@@ -85,6 +85,14 @@ async fn image(context: &Context, container: &Container, again: bool) -> Result<
                 },
             }
         }
+    }
+}
+
+/// A time to the millisecond, as Kubernetes writes it.
+fn elapsed(time: Duration) -> String {
+    match u64::try_from(time.as_millis()).unwrap_or(u64::MAX) {
+        0 => "0s".to_owned(),
+        millis => format!("{:?}", Duration::from_millis(millis)),
     }
 }
 

@@ -51,7 +51,8 @@ fn container(machine: &Machine, index: usize, slot: &Slot) -> ContainerStatus {
     let mut status = ContainerStatus {
         name: slot.name.clone(),
         restart_count: i32::try_from(slot.restarts).unwrap_or(i32::MAX),
-        image: spec.image.clone(),
+        // Another one, as long as it runs, than it is to have now.
+        image: if slot.is_alive() { slot.image.clone() } else { spec.image.clone() },
         image_id: slot.image_id.clone(),
         started: Some(slot.is_started()),
         ready: match slot.role {

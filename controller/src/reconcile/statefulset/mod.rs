@@ -19,9 +19,8 @@ use serde_json::{Value, json};
 use crate::mirror::{Delta, Detail, Name, Object, Phase, Pod, Replacement, StatefulSet, World};
 use crate::reconcile::Controller;
 use crate::reconcile::ownership::{claim, owner_key};
-use crate::reconcile::plan::{Plan, Write};
+use crate::reconcile::plan::{Note, Plan, Write};
 use crate::reconcile::revision::{self, HASH, History};
-use crate::reconcile::template;
 
 const KIND: &Kind = &kinds::stateful_set::KIND;
 const POD: &Kind = &kinds::pod::KIND;
@@ -172,5 +171,11 @@ fn update_status(view: &View<'_>, plan: &mut Plan) {
 
 /// Deletes a Pod and tells of it.
 fn delete(view: &View<'_>, pod: &Object<Pod>) -> Write {
-    template::delete(KIND, &view.set.meta, &pod.meta).planned_on(pod.revision)
+    let (set, name) = (&view.set.meta, &pod.meta.name);
+    let done = format!("delete Pod {name} in StatefulSet {} successful", set.name);
+    let failed = format!("delete Pod {name} in StatefulSet {} failed error: ", set.name);
+    Write::delete(&kinds::pod::KIND, &pod.meta)
+        .planned_on(pod.revision)
+        .saying(Note::normal(KIND, set, "SuccessfulDelete", done))
+        .failing(Note::warning(KIND, set, "FailedDelete", failed))
 }
