@@ -352,6 +352,8 @@ pub struct Kind {
     pub checks: fn(&At<'_>, &mut Errors),
     /// Checks what only a new object may not say.
     pub create_checks: fn(&At<'_>, &mut Errors),
+    /// Says what is allowed and most likely a mistake.
+    pub warnings: fn(&At<'_>, &mut Vec<String>),
     /// Checks a changed object (first) against the old one (second). Binding a Pod to its node
     /// is no change in this sense: it has its own subresource and its own rule.
     pub update_checks: fn(&At<'_>, &At<'_>, &mut Errors),
@@ -418,6 +420,7 @@ impl Kind {
         update: |_, _| {},
         checks: |_, _| {},
         create_checks: |_, _| {},
+        warnings: |_, _| {},
         update_checks: |_, _, _| {},
         status_checks: |_, _, _| {},
         parts: &[],
@@ -664,6 +667,15 @@ impl Kind {
             errors.extend(version.validate(object, None));
         }
         errors
+    }
+
+    /// What is to be said to whoever writes this object: new, or changed in what it wishes.
+    pub fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if old.is_none_or(|old| old["metadata"]["generation"] != object["metadata"]["generation"]) {
+            (self.warnings)(&At::root(object), &mut warnings);
+        }
+        warnings
     }
 
     /// Everything wrong with a changed object: the object itself and the change.

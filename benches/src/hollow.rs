@@ -32,8 +32,10 @@ const QUIET: Duration = Duration::from_secs(30);
 /// Deployments whose Pods' cost is told, and the Pods of each.
 const MORE_DEPLOYMENTS: usize = 8;
 const MORE_REPLICAS: usize = 500;
-/// Within it they run, and everything that they leave to do is done.
+/// Within it they run, and what they leave to do is done.
 const WINDOW: Duration = Duration::from_secs(20);
+/// What it has at least for that.
+const AFTERMATH: Duration = Duration::from_secs(5);
 /// Times that their cost is told. Odd, for a middle.
 const ROUNDS: usize = 7;
 const JSON: &str = "application/json";

@@ -40,6 +40,7 @@ pub static KIND: Kind = Kind {
     row,
     defaults,
     create: |cron| fill::set(cron, "status", json!({})),
+    warnings: |cron, warnings| workload::warnings(&cron.get("spec").get("jobTemplate"), warnings),
     checks,
     ..Kind::PLAIN
 };

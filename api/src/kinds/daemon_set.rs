@@ -43,6 +43,7 @@ pub static KIND: Kind = Kind {
     defaults,
     create,
     update,
+    warnings: workload::warnings,
     checks,
     update_checks: workload::selector_stays,
     status_checks,

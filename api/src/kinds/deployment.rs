@@ -115,6 +115,7 @@ pub static KIND: Kind = Kind {
     row,
     defaults,
     create: |deployment| fill::set(deployment, "status", json!({})),
+    warnings: workload::warnings,
     checks,
     update_checks: workload::selector_stays,
     ..Kind::PLAIN

@@ -47,6 +47,7 @@ pub static KIND: Kind = Kind {
     fields: &[Field { name: "status.successful", path: &["status", "succeeded"], absent: "0" }],
     defaults,
     create,
+    warnings: workload::warnings,
     checks,
     update_checks,
     status_checks,

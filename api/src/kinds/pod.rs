@@ -15,6 +15,8 @@ mod volumes;
 
 mod validate;
 
+mod warnings;
+
 pub use default::{pull_policy, template as default_template};
 pub use spec::*;
 pub use status::*;
@@ -22,6 +24,7 @@ pub use update::qos_class;
 pub use validate::{
     node_selector as validate_node_selector, spec as validate_spec, template as validate_template,
 };
+pub(crate) use warnings::spec as spec_warnings;
 
 use crate::kind::{Field, Generation, Kind, Subresource};
 use crate::meta::ObjectMeta;
@@ -77,6 +80,7 @@ pub static KIND: Kind = Kind {
         Field::new("status.nominatedNodeName", &["status", "nominatedNodeName"]),
     ],
     defaults: default::pod,
+    warnings: |pod, warnings| spec_warnings(&pod.get("spec"), warnings),
     create: update::create,
     checks: validate::pod,
     create_checks: validate::create,

@@ -103,6 +103,7 @@ pub static KIND: Kind = Kind {
     fields: &[Field { name: "status.replicas", path: &["status", "replicas"], absent: "0" }],
     defaults,
     create: |set| fill::set(set, "status", json!({ "replicas": 0 })),
+    warnings: workload::warnings,
     checks,
     update_checks: workload::selector_stays,
     status_checks,

@@ -39,6 +39,7 @@ pub static KIND: Kind = Kind {
     row,
     defaults,
     create: |set| fill::set(set, "status", json!({"replicas": 0, "availableReplicas": 0})),
+    warnings: workload::warnings,
     checks,
     update_checks,
     status_checks,

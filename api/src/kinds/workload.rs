@@ -44,6 +44,11 @@ pub(super) fn template(spec: &At<'_>, owner: &str, errors: &mut Errors) {
     goes_on(&template, owner, errors);
 }
 
+/// What is to be said of the Pod template of an object.
+pub(super) fn warnings(object: &At<'_>, warnings: &mut Vec<String>) {
+    pod::spec_warnings(&object.get("spec").get("template").get("spec"), warnings);
+}
+
 /// The Pods of a template go on for ever; `owner` is the kind, for messages.
 pub(super) fn goes_on(template: &At<'_>, owner: &str, errors: &mut Errors) {
     let spec = template.get("spec");

@@ -19,7 +19,7 @@ use crate::mirror::index::Mirror;
 use crate::mirror::object::{Meta, Name, Object, Shape, read};
 use crate::mirror::shape::{
     Bare, Budget, Claim, ClusterRole, CronJob, DaemonSet, Deployment, EndpointSlice, Job, Lease, Namespace,
-    Node, Pod, Quota, ReplicaSet, Revision, Service, Signing, StatefulSet, StorageClass, Volume,
+    Node, Pod, Quota, ReplicaSet, Revision, Service, Signing, StatefulSet, StorageClass, Taint, Volume,
 };
 use crate::mirror::storage::Storage;
 use crate::mirror::tally::Sight;
@@ -137,6 +137,8 @@ pub struct World {
     pub finished: BTreeSet<(Option<Timestamp>, Name)>,
     /// When each node was last heard of, by the clock of this process: another host's clock may be anything.
     pub heard: HashMap<Arc<str>, Timestamp>,
+    /// Since when each node has the taints that do not say it themselves.
+    tainted: HashMap<Arc<str>, Vec<(Taint, Timestamp)>>,
     /// Events by when they were last seen.
     pub events: BTreeSet<(Timestamp, Name)>,
     event_times: HashMap<Name, Timestamp>,
@@ -472,12 +474,32 @@ impl World {
     fn hear_node(&mut self, name: &str, before: Option<&Object<Node>>, after: Option<&Object<Node>>) {
         let Some(new) = after else {
             self.heard.remove(name);
+            self.tainted.remove(name);
             return;
         };
+        self.see_taints(name, &new.body.taints);
         let beat = |node: &Object<Node>| node.body.ready().and_then(|ready| ready.last_heartbeat_time);
         if before.is_none_or(|old| beat(old) != beat(new)) {
             self.heard.insert(name.into(), self.now);
         }
+    }
+
+    fn see_taints(&mut self, name: &str, taints: &[Taint]) {
+        let old = self.tainted.remove(name).unwrap_or_default();
+        let since =
+            |taint: &Taint| old.iter().find(|(known, _)| known == taint).map_or(self.now, |(_, at)| *at);
+        let timeless =
+            taints.iter().filter(|taint| taint.effect == "NoExecute" && taint.time_added.is_none());
+        let seen: Vec<_> = timeless.map(|taint| (taint.clone(), since(taint))).collect();
+        if !seen.is_empty() {
+            self.tainted.insert(name.into(), seen);
+        }
+    }
+
+    /// Since when a node has a taint: what that says, or when it was seen first.
+    pub fn tainted_since(&self, node: &str, taint: &Taint) -> Timestamp {
+        let seen = || self.tainted.get(node)?.iter().find(|(known, _)| known == taint).map(|(_, at)| *at);
+        taint.time_added.or_else(seen).unwrap_or(self.now)
     }
 
     /// This process did not run for a while: nothing can be said about what was not heard in that time.
@@ -490,7 +512,8 @@ impl World {
     /// The clock was set back: what was heard was heard as long ago as before.
     pub fn set_back(&mut self, time: Duration) {
         let micros = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
-        for heard in self.heard.values_mut() {
+        let tainted = self.tainted.values_mut().flatten().map(|(_, at)| at);
+        for heard in self.heard.values_mut().chain(tainted) {
             *heard = Timestamp::from_micros(heard.as_micros().saturating_sub(micros));
         }
     }

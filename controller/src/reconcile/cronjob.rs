@@ -52,7 +52,12 @@ fn reconcile(key: &Name, world: &World) -> Plan {
     let own: Jobs = world.jobs.owned_by(&cron.meta.uid).cloned().collect();
     let mut plan = Plan::nothing();
     plan.together(surplus(cron, &own));
-    let running: Jobs = own.iter().filter(|job| job.body.end().is_none()).cloned().collect();
+    let unfinished = own.iter().filter(|job| job.body.end().is_none()).cloned();
+    let (running, unexpected): (Jobs, Jobs) = unfinished.partition(|job| is_made_here(cron, job));
+    plan.notes.extend(unexpected.iter().map(|job| {
+        let message = format!("Saw a job that the controller did not create or forgot: {}", job.meta.name);
+        Note::warning(KIND, &cron.meta, "UnexpectedJob", message)
+    }));
     plan.notes.extend(own.iter().filter_map(|job| completed(cron, job)));
     let last = start(cron, &own, &running, world, &mut plan);
     let status = status(cron, &own, &running, last);
@@ -64,10 +69,21 @@ fn reconcile(key: &Name, world: &World) -> Plan {
     plan
 }
 
+/// Whether a Job was made for a time of the schedule, and not by somebody for himself: such a one keeps none from
+/// beginning and is not replaced.
+fn is_made_here(cron: &Object<CronJob>, job: &Object<Job>) -> bool {
+    scheduled(job).is_some() || is_active(cron, job)
+}
+
+/// Whether the status has a Job among those that run.
+fn is_active(cron: &Object<CronJob>, job: &Object<Job>) -> bool {
+    let active = cron.body.status["active"].as_array();
+    active.is_some_and(|active| active.iter().any(|one| one["uid"] == *job.meta.uid))
+}
+
 /// Tells of a Job that the status has among those that run and that has ended.
 fn completed(cron: &Object<CronJob>, job: &Object<Job>) -> Option<Note> {
-    let end = job.body.end()?;
-    cron.body.status["active"].as_array()?.iter().find(|active| active["uid"] == *job.meta.uid)?;
+    let end = job.body.end().filter(|_| is_active(cron, job))?;
     let message = format!("Saw completed job: {}, condition: {}", job.meta.name, end.kind);
     Some(Note::normal(KIND, &cron.meta, "SawCompletedJob", message))
 }
@@ -323,6 +339,21 @@ mod tests {
         let ended = job("hello-29453765", "2026-01-01T00:05:00Z", "Complete");
         let objects = [cron(json!({"concurrencyPolicy": "Forbid"})), ended];
         assert_eq!(told(&plan("2026-01-01T00:10:00Z", &objects)).len(), 1);
+    }
+
+    #[test]
+    fn a_job_that_somebody_made_keeps_none_from_beginning_and_is_not_replaced() {
+        let mut manual = job("mine", "2026-01-01T00:05:00Z", "");
+        manual["metadata"]["annotations"] = json!({"cronjob.kubernetes.io/instantiate": "manual"});
+        for policy in ["Allow", "Forbid", "Replace"] {
+            let objects = [cron(json!({"concurrencyPolicy": policy})), manual.clone()];
+            let plan = plan("2026-01-01T00:10:00Z", &objects);
+            assert_eq!(
+                told(&plan),
+                ["create hello-29453770 2026-01-01T00:10:00Z", "UnexpectedJob"],
+                "{policy}"
+            );
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use edge_api::kinds;
 use edge_api::time::Timestamp;
 use serde_json::json;
 
-use crate::mirror::{Budget, Delta, Detail, Meta, Name, Object, Pod, World};
+use crate::mirror::{Budget, Delta, Detail, Meta, Name, Object, Owner, Pod, World};
 use crate::reconcile::Controller;
 use crate::reconcile::condition;
 use crate::reconcile::plan::{Note, Plan, Write};
@@ -63,9 +63,11 @@ fn reconcile(key: &Name, world: &World) -> Plan {
         .iter()
         .filter(|pod| !pod.meta.deleting() && !disrupted.contains_key(&*pod.meta.name) && pod.body.ready);
     let healthy = i64::try_from(healthy.count()).unwrap_or(i64::MAX);
+    plan.notes.extend(unmanaged(budget, &pods));
     let (expected, desired) = match demand(budget, &pods, world) {
         Ok(found) => found,
         Err(why) => {
+            let why = format!("Failed to calculate the number of expected pods: {why}");
             plan.notes.push(Note::warning(KIND, &budget.meta, "CalculateExpectedPodCountFailed", why));
             (i64::try_from(pods.len()).unwrap_or(i64::MAX), i64::MAX)
         }
@@ -119,12 +121,30 @@ fn demand(budget: &Object<Budget>, pods: &[&Arc<Object<Pod>>], world: &World) ->
     }
 }
 
-/// How many Pods the managers of these Pods want in all.
+/// Tells of Pods that nobody would make again: how many there should be of them cannot be known.
+fn unmanaged(budget: &Object<Budget>, pods: &[&Arc<Object<Pod>>]) -> Option<Note> {
+    use crate::mirror::IntOrPercent::Percent;
+    let counted =
+        budget.body.max_unavailable.is_some() || matches!(budget.body.min_available, Some(Percent(_)));
+    if !counted || pods.iter().all(|pod| pod.meta.controller().is_some()) {
+        return None;
+    }
+    let selector = &budget.tree()["spec"]["selector"];
+    let message = format!(
+        "Pods selected by this PodDisruptionBudget (selector: {selector}) were found to be unmanaged. As a result, the \
+         status of the PDB cannot be calculated correctly, which may result in undefined behavior. To account for these \
+         pods please set \".spec.minAvailable\" field of the PDB to an integer value."
+    );
+    Some(Note::warning(KIND, &budget.meta, "UnmanagedPods", message))
+}
+
+/// How many Pods the managers of these Pods want in all; those without one are left out.
 fn wanted(pods: &[&Arc<Object<Pod>>], world: &World) -> Result<i64, String> {
     let mut seen: BTreeSet<String> = BTreeSet::new();
     let mut sum = 0;
     for pod in pods {
-        let (uid, replicas) = manager(pod, world)?;
+        let Some(owner) = pod.meta.controller() else { continue };
+        let (uid, replicas) = manager(pod, owner, world)?;
         if seen.insert(uid) {
             sum += replicas;
         }
@@ -133,11 +153,8 @@ fn wanted(pods: &[&Arc<Object<Pod>>], world: &World) -> Result<i64, String> {
 }
 
 /// What manages a Pod, and how many Pods it wants.
-fn manager(pod: &Object<Pod>, world: &World) -> Result<(String, i64), String> {
+fn manager(pod: &Object<Pod>, owner: &Owner, world: &World) -> Result<(String, i64), String> {
     let name = &pod.meta.name;
-    let Some(owner) = pod.meta.controller() else {
-        return Err(format!("found no controller ref for pod {name:?}"));
-    };
     let key = Name::new(&pod.meta.namespace, &owner.name);
     let found = match owner.kind.as_str() {
         "ReplicaSet" => world.replica_sets.at(&key).map(|set| {
@@ -283,6 +300,11 @@ mod tests {
         let mut bare = pod("a", "True");
         bare["metadata"].as_object_mut().unwrap().remove("ownerReferences");
         let (plan, status) = status(&[budget(json!({"maxUnavailable": 1}), json!({})), bare]);
+        assert_eq!(numbers(&status), [0, 1, 0, 0]);
+        assert_eq!(plan.notes[0].reason, "UnmanagedPods");
+        let mut odd = pod("a", "True");
+        odd["metadata"]["ownerReferences"][0]["kind"] = json!("Thing");
+        let (plan, status) = self::status(&[budget(json!({"maxUnavailable": 1}), json!({})), odd]);
         assert_eq!(status["disruptionsAllowed"], 0);
         assert_eq!(plan.notes[0].reason, "CalculateExpectedPodCountFailed");
     }

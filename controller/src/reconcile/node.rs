@@ -137,8 +137,7 @@ fn lost(node: &Object<Node>, world: &World) -> Write {
     ))
 }
 
-/// Brings the taints in line with the conditions, and notes since when those are there that Pods may put up with for a
-/// while: `kubectl taint` does not say it, and a controller that starts anew is to go on counting from there.
+/// Brings the taints in line with the conditions.
 fn taint(node: &Object<Node>, now: Timestamp) -> Option<Write> {
     let wanted = wanted_taints(&node.body);
     let ours = |taint: &Taint| {
@@ -149,17 +148,11 @@ fn taint(node: &Object<Node>, now: Timestamp) -> Option<Write> {
     let superfluous = |taint: &Taint| ours(taint) && !wanted.iter().any(|want| same(taint, want));
     let missing: Vec<_> =
         wanted.iter().filter(|want| !node.body.taints.iter().any(|taint| same(taint, want))).collect();
-    let timeless = |taint: &Taint| taint.effect == "NoExecute" && taint.time_added.is_none();
-    if missing.is_empty() && !node.body.taints.iter().any(|taint| superfluous(taint) || timeless(taint)) {
+    if missing.is_empty() && !node.body.taints.iter().any(superfluous) {
         return None;
     }
-    let kept = node.body.taints.iter().filter(|taint| !superfluous(taint));
-    let mut taints: Vec<Value> = kept
-        .map(|taint| match timeless(taint) {
-            true => taint_to_json(&Taint { time_added: Some(now), ..taint.clone() }),
-            false => taint_to_json(taint),
-        })
-        .collect();
+    let mut taints: Vec<Value> =
+        node.body.taints.iter().filter(|taint| !superfluous(taint)).map(taint_to_json).collect();
     for (key, effect) in missing {
         let mut taint = json!({"key": key, "effect": effect});
         if *effect == "NoExecute" {
@@ -218,7 +211,7 @@ fn evict(node: &Object<Node>, world: &World, plan: &mut Plan) {
     let mut writes = Vec::new();
     for pod in world.pods.on_node(&node.meta.name).filter(|pod| !pod.meta.deleting() && !pod.body.finished())
     {
-        match leaves(&pod.body, &taints, world.now) {
+        match leaves(pod, &node.meta.name, &taints, world) {
             None => {}
             Some(time) if time <= world.now => {
                 let message = format!("Marking for deletion Pod {}", pod.key());
@@ -231,14 +224,17 @@ fn evict(node: &Object<Node>, world: &World, plan: &mut Plan) {
     plan.together(writes);
 }
 
-/// When a Pod has to leave; none if it may stay for ever.
-fn leaves(pod: &Pod, taints: &[&Taint], now: Timestamp) -> Option<Timestamp> {
+/// When a Pod has to leave; none if it may stay for ever. One that came after the taint is as patient as any other.
+fn leaves(pod: &Object<Pod>, node: &str, taints: &[&Taint], world: &World) -> Option<Timestamp> {
+    let patient_from = |taint| {
+        let since = world.tainted_since(node, taint);
+        pod.meta.creation_timestamp.map_or(since, |made| made.max(since))
+    };
     taints
         .iter()
         .filter_map(|taint| {
-            let patience = patience(pod, taint)?;
-            let since = taint.time_added.unwrap_or(now);
-            Some(since.plus(Duration::from_secs(u64::try_from(patience).unwrap_or(0))))
+            let patience = u64::try_from(patience(&pod.body, taint)?).unwrap_or(0);
+            Some(patient_from(taint).plus(Duration::from_secs(patience)))
         })
         .min()
 }
@@ -347,21 +343,18 @@ mod tests {
     }
 
     #[test]
-    fn patience_with_a_taint_that_tells_no_time_counts_from_when_it_was_seen() {
+    fn patience_begins_when_the_taint_is_seen_or_the_pod_is_made() {
         let tolerate = json!([{"key": "mine", "operator": "Exists", "tolerationSeconds": 4}]);
         let taints = json!([{"key": "mine", "value": "x", "effect": "NoExecute"}]);
-        let seen = plan(&[node("a", "True", taints), pod("p", tolerate.clone())], 10);
-        let Some(Act::Patch(patch)) = seen.writes().next().map(|write| write.act.clone()) else {
-            panic!("{seen:#?}")
-        };
-        let stamped = &patch["spec"]["taints"];
-        let at = start().plus(Duration::from_secs(10));
-        let expected = json!([{"key": "mine", "value": "x", "effect": "NoExecute", "timeAdded": at}]);
-        assert_eq!(stamped, &expected);
-        let objects = [node("a", "True", stamped.clone()), pod("p", tolerate)];
-        assert_eq!(plan(&objects, 13).writes().count(), 0);
-        assert_eq!(plan(&objects, 13).wake_at, Some(start().plus(Duration::from_secs(14))));
-        assert_eq!(evicted(&plan(&objects, 14)), ["p"]);
+        let mut late = pod("late", tolerate.clone());
+        late["metadata"]["creationTimestamp"] = json!(start().plus(Duration::from_secs(20)));
+        let objects = [node("a", "True", taints), pod("p", tolerate), late];
+        for (seconds, gone, next) in [(3, &[][..], 4), (4, &["p"][..], 24), (23, &["p"], 24)] {
+            let plan = plan(&objects, seconds);
+            assert_eq!(evicted(&plan), gone, "{seconds}");
+            assert_eq!(plan.wake_at, Some(start().plus(Duration::from_secs(next))), "{seconds}");
+        }
+        assert_eq!(evicted(&plan(&objects, 24)), ["late", "p"]);
     }
 
     #[test]

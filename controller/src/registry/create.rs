@@ -131,6 +131,7 @@ impl Registry {
             if !errors.is_empty() {
                 return Err(ApiError::invalid(kind, &name, &errors));
             }
+            kind.warnings(&object, None).into_iter().for_each(|warning| cx.warnings.add(warning));
             request.validate(&object).await?;
             let stored = self.store_new(cx, &target, &object, request.bound_to()).await;
             match stored {

@@ -98,6 +98,7 @@ impl Registry {
         if !errors.is_empty() {
             return Err(ApiError::invalid(kind, target.name, &errors));
         }
+        kind.warnings(&wished, Some(old)).into_iter().for_each(|warning| cx.warnings.add(warning));
         request.validate(&wished).await?;
         let gone = may_go(kind, old, &wished);
         let durability = check::durability(cx, kind, old, &wished);

@@ -27,7 +27,7 @@ const UNIMPLEMENTED: &str = "12";
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// The port is not open.
-    #[error("dial tcp {0}: connect: {1}")]
+    #[error("dial tcp {0}: {what}", what = undialled(.1))]
     Dial(SocketAddr, NetError),
     /// A path was not answered.
     #[error("Get \"http://{0}{1}\": {2}")]
@@ -53,6 +53,17 @@ pub enum AskError {
     /// The service is not well.
     #[error("service unhealthy (responded with {0:?})")]
     Unhealthy(&'static str),
+}
+
+/// An error of a connection as Go's dialler tells it.
+fn undialled(error: &NetError) -> String {
+    match error {
+        NetError::ConnectionRefused | NetError::ConnectionReset | NetError::Unreachable(_) => {
+            format!("connect: {error}")
+        }
+        NetError::Timeout => "i/o timeout".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 /// Whether a port is open.

@@ -1,5 +1,6 @@
 //! The life of one container: one enum whose variants own their data.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use edge_api::kinds::pod::{ContainerStateTerminated, ResourceRequirements};
@@ -114,8 +115,10 @@ pub struct Slot {
     pub restarts: u32,
     /// How the run before ended.
     pub last: Option<Box<ContainerStateTerminated>>,
-    /// The image that it runs, as it was named when it was looked for.
-    pub image: String,
+    /// The image that was looked for last, as it was named.
+    pub wanted: Arc<str>,
+    /// The image that it runs, or ran last.
+    pub image: Arc<str>,
     /// The image that was found, for the status.
     pub image_id: String,
     /// The resources in force since it was started or resized.
@@ -146,6 +149,8 @@ pub struct SlotRecord {
     pub begun: bool,
     /// Whether it has ever run.
     pub ran: bool,
+    /// Which image ran last; empty in records of older versions.
+    pub image: Arc<str>,
     /// How the run before ended.
     pub last: Option<Box<ContainerStateTerminated>>,
     /// How it ended for good.
@@ -161,7 +166,8 @@ impl Slot {
             life: Life::Idle,
             restarts: 0,
             last: None,
-            image: String::new(),
+            wanted: Arc::default(),
+            image: Arc::default(),
             image_id: String::new(),
             resources: ResourceRequirements::default(),
             not_resized: None,
@@ -184,6 +190,7 @@ impl Slot {
             restarts: self.restarts,
             begun: self.begun,
             ran: self.ran,
+            image: self.image.clone(),
             last: self.last.clone(),
             ended,
         }
@@ -192,6 +199,12 @@ impl Slot {
     /// Whether it runs (being stopped is running).
     pub fn is_alive(&self) -> bool {
         matches!(self.life, Life::Starting | Life::Opening(_) | Life::Running(_) | Life::Stopping(_))
+    }
+
+    /// Whether it has run the image that is looked for now.
+    pub fn ran_wanted(&self) -> bool {
+        // Records of older versions do not name it.
+        self.ran && (self.image.is_empty() || self.image == self.wanted)
     }
 
     /// Whether it may be sent requests.

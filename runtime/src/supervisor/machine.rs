@@ -293,6 +293,7 @@ impl Machine {
         }) {
             slot.restarts = old.restarts;
             slot.ran = old.ran;
+            slot.image = old.image.clone();
             slot.last.clone_from(&old.last);
             if let Some(ended) = &old.ended {
                 slot.life = Life::Ended(ended.clone());
@@ -372,6 +373,11 @@ impl Machine {
     /// Whether no new request is to reach it.
     pub fn is_ending(&self) -> bool {
         matches!(self.stage, Stage::Ending { .. } | Stage::Over(_) | Stage::Released)
+    }
+
+    /// Whether its end was wished by a deletion.
+    pub fn is_deleted(&self) -> bool {
+        self.deleted
     }
 
     /// Whether the worker of this Pod has nothing left to do.
@@ -589,19 +595,33 @@ impl Machine {
         effects.push(self.stop(index, None, now));
     }
 
-    /// Containers that run another image than they are to begin anew with that.
+    /// Containers that are to have another image than they run, or wait for, begin anew with that, and without the
+    /// delays of the old one.
     fn change_images(&mut self, now: Now, effects: &mut Vec<Effect>) {
         for index in 0..self.slots.len() {
-            let slot = &self.slots[index];
-            let Life::Running(run) = &slot.life else { continue };
-            let kind = match slot.role {
-                Role::Main => "Container",
-                Role::Sidecar => "Init container",
-                Role::Init | Role::Ephemeral => continue,
+            let slot = &mut self.slots[index];
+            let running = match &slot.life {
+                Life::Opening(run) | Life::Running(run) => match slot.role {
+                    Role::Main => Some((run.clone(), "Container", ", will be restarted")),
+                    Role::Sidecar => Some((run.clone(), "Init container", "")),
+                    Role::Init | Role::Ephemeral => continue,
+                },
+                Life::Waiting { .. } | Life::NoImage { .. } | Life::NotCreated { .. } => None,
+                _ => continue,
             };
-            if crew::at(&self.pod, index).is_some_and(|container| container.image != slot.image) {
-                let why = format!("{kind} {} definition changed, will be restarted", slot.name);
-                self.renew(index, run.clone(), why, now, effects);
+            if crew::at(&self.pod, index).is_none_or(|container| container.image == *slot.wanted) {
+                continue;
+            }
+            slot.forget_retries();
+            slot.delay = None;
+            if let Some((run, kind, rest)) = running {
+                let why = format!("{kind} {} definition changed{rest}", slot.name);
+                self.renew(index, run, why, now, effects);
+            } else if let Life::Waiting { until: due, .. }
+            | Life::NoImage { retry: due, .. }
+            | Life::NotCreated { retry: due, .. } = &mut slot.life
+            {
+                *due = now.mono;
             }
         }
     }
@@ -710,6 +730,7 @@ impl Machine {
                 let fresh = !slot.begun;
                 slot.begun = true;
                 slot.ran = true;
+                slot.image = slot.wanted.clone();
                 slot.resources = started.resources;
                 slot.not_resized = None;
                 let run = Run {
@@ -828,9 +849,13 @@ impl Machine {
     fn settle(&mut self, now: Now, effects: &mut Vec<Effect>) {
         if self.stage == Stage::Active {
             if self.deadline().is_some_and(|deadline| now.mono >= deadline) {
-                self.reason = "DeadlineExceeded".to_owned();
+                // Before a restart of the node, perhaps.
+                let told =
+                    std::mem::replace(&mut self.reason, "DeadlineExceeded".to_owned()) == "DeadlineExceeded";
                 self.message = "Pod was active on the node longer than the specified deadline".to_owned();
-                effects.push(tell(None, "DeadlineExceeded", self.message.clone()));
+                if !told {
+                    effects.push(tell(None, "DeadlineExceeded", self.message.clone()));
+                }
                 self.end(Ending::Deadline, now, effects);
             } else {
                 self.change_images(now, effects);
@@ -993,7 +1018,12 @@ fn resume(pod: &Pod, slot: &mut Slot, index: usize, now: Now, effects: &mut Vec<
     };
     if due {
         slot.life = Life::Fetching;
-        slot.image = crew::at(pod, index).map(|container| container.image.clone()).unwrap_or_default();
+        let wanted =
+            crew::at(pod, index).map_or_else(Arc::default, |container| container.image.as_str().into());
+        if slot.wanted != wanted {
+            slot.wanted = wanted;
+            slot.image_id.clear();
+        }
         effects.push(Effect::Fetch(index));
     }
 }
@@ -1072,7 +1102,10 @@ fn record_of_status(pod: &Pod) -> PodRecord {
             name: status.name.clone(),
             restarts: u32::try_from(status.restart_count).unwrap_or(0),
             begun: status.state.running.is_some(),
-            ran: status.state.running.is_some() || status.last_state.terminated.is_some(),
+            // Without a digest it names an image that has not been found yet.
+            ran: (status.state.running.is_some() || status.last_state.terminated.is_some())
+                && !status.image_id.is_empty(),
+            image: status.image.as_str().into(),
             last: status.last_state.terminated.clone(),
             ended: status.state.terminated.clone().filter(|_| once),
         })

@@ -175,6 +175,39 @@ fn another_image_begins_another_run_whatever_the_policy() {
 }
 
 #[test]
+fn another_image_does_not_wait_for_what_the_old_one_did() {
+    let other = |script: &mut Script| {
+        script.change("/spec/containers/0/image", json!("other.wasm"));
+        assert!(script.wants(&Effect::Fetch(0)), "{:?}", script.effects);
+        assert!(!script.machine.slots()[0].ran_wanted(), "it is not what ran");
+        let status = script.status().container_statuses.remove(0);
+        assert_eq!((status.image.as_str(), status.image_id.as_str()), ("other.wasm", ""));
+        script.serve();
+        assert_eq!(script.running(), ["c"]);
+        assert!(script.machine.slots()[0].ran_wanted());
+    };
+    // One that crashes …
+    let mut script = Script::new(one("Always"));
+    script.up();
+    script.feed(Event::Exited(0, exit(1))).serve();
+    for delay in [10, 20] {
+        script.feed(Event::Exited(0, exit(1))).pass(delay).serve();
+    }
+    script.feed(Event::Exited(0, exit(1)));
+    assert_eq!(script.waiting(0), "CrashLoopBackOff");
+    other(&mut script);
+    script.feed(Event::Exited(0, exit(1)));
+    assert!(script.wants(&Effect::Fetch(0)), "its first restart follows at once");
+    // … and one that is not found.
+    let mut script = Script::new(one("Always"));
+    script.feed(Event::Prepared);
+    let failure = Failure { reason: "ErrImagePull", message: "no".to_owned() };
+    script.feed(Event::Image(0, Err(failure)));
+    assert_eq!(script.waiting(0), "ErrImagePull");
+    other(&mut script);
+}
+
+#[test]
 fn restarts_back_off_and_forget() {
     let mut script = Script::new(one("Always"));
     script.up();
@@ -277,7 +310,7 @@ fn a_deleted_pod_drains_and_then_goes() {
     let mut script = Script::new(one("Always"));
     script.up().delete(30);
     assert!(script.wants(&Effect::Drain { by: script.now.mono + Duration::from_secs(30), hooks: false }));
-    assert!(script.condition("Ready").starts_with("False ContainersNotReady"));
+    assert_eq!(script.condition("Ready"), "True", "it serves who has nobody else");
     assert_eq!(script.running(), ["c"], "what is under way goes on");
     script.feed(Event::Drained);
     assert_eq!(script.effects, [Effect::Kill(0)]);
@@ -391,6 +424,10 @@ fn the_deadline_of_a_pod() {
     script.pass(60);
     let told = "Pod was active on the node longer than the specified deadline";
     assert!(script.wants(&tell(None, "DeadlineExceeded", told.to_owned())));
+    assert!(
+        script.condition("Ready").starts_with("False ContainersNotReady"),
+        "nothing else tells that it ends"
+    );
     script.feed(Event::Drained);
     assert!(script.wants(&Effect::Kill(0)));
     script.feed(Event::Exited(0, exit(0)));
@@ -398,6 +435,7 @@ fn the_deadline_of_a_pod() {
         (script.status().phase.as_str(), script.status().reason.as_str()),
         ("Failed", "DeadlineExceeded")
     );
+    assert_eq!(script.condition("Ready"), "False PodFailed");
     assert!(!script.wants(&Effect::Delete), "the API keeps it");
     script.delete(30);
     assert!(script.wants(&Effect::Delete));

@@ -88,11 +88,12 @@ async fn image(context: &Context, container: &Container, again: bool) -> Result<
     }
 }
 
-/// A time to the millisecond, as Kubernetes writes it.
+/// A time to the millisecond, as Kubernetes writes it: `7ms`, `1.234s`, `1m23.45s`.
 fn elapsed(time: Duration) -> String {
     match u64::try_from(time.as_millis()).unwrap_or(u64::MAX) {
         0 => "0s".to_owned(),
-        millis => format!("{:?}", Duration::from_millis(millis)),
+        millis if millis < 60_000 => format!("{:?}", Duration::from_millis(millis)),
+        millis => format!("{}m{}s", millis / 60_000, Duration::from_millis(millis % 60_000).as_secs_f64()),
     }
 }
 

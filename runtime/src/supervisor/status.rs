@@ -51,14 +51,21 @@ fn container(machine: &Machine, index: usize, slot: &Slot) -> ContainerStatus {
     let mut status = ContainerStatus {
         name: slot.name.clone(),
         restart_count: i32::try_from(slot.restarts).unwrap_or(i32::MAX),
-        // Another one, as long as it runs, than it is to have now.
-        image: if slot.is_alive() { slot.image.clone() } else { spec.image.clone() },
+        image: match &slot.life {
+            // It may be to have another one by now.
+            Life::Opening(_) | Life::Running(_) | Life::Stopping(_) | Life::Ended(_)
+                if !slot.image.is_empty() =>
+            {
+                slot.image.to_string()
+            }
+            _ => spec.image.clone(),
+        },
         image_id: slot.image_id.clone(),
         started: Some(slot.is_started()),
         ready: match slot.role {
             Role::Init => slot.ended().is_some_and(|ended| ended.exit_code == 0),
             Role::Ephemeral => false,
-            Role::Sidecar | Role::Main => slot.is_ready() && !machine.is_ending(),
+            Role::Sidecar | Role::Main => slot.is_ready() && !withdrawn(machine),
         },
         state: state(machine, slot),
         ..ContainerStatus::default()
@@ -118,12 +125,17 @@ fn ended_state(ended: &ContainerStateTerminated) -> ContainerState {
     ContainerState { terminated: Some(Box::new(ended.clone())), ..ContainerState::default() }
 }
 
+/// Whether no request is to reach the Pod any more. One that is deleted says so itself, and serves who has nobody else
+/// as long as it runs.
+fn withdrawn(machine: &Machine) -> bool {
+    machine.is_ending() && !machine.is_deleted()
+}
+
 fn conditions(machine: &Machine, phase: Phase, before: &[Condition], now: Now) -> Vec<Condition> {
     let over = matches!(phase, Phase::Succeeded | Phase::Failed);
     let lacking = |wanted: &dyn Fn(&Slot) -> bool| -> Vec<&str> {
         machine.slots().iter().filter(|slot| wanted(slot)).map(|slot| slot.name.as_str()).collect()
     };
-    let completed = |reason: &'static str| if phase == Phase::Succeeded { "PodCompleted" } else { reason };
     let uninitialized = lacking(&|slot| match slot.role {
         Role::Init => slot.ended().is_none_or(|ended| ended.exit_code != 0),
         Role::Sidecar => !slot.is_started() && slot.restarts == 0 && slot.ended().is_none(),
@@ -135,17 +147,17 @@ fn conditions(machine: &Machine, phase: Phase, before: &[Condition], now: Now) -
         let message = format!("containers with incomplete status: [{}]", uninitialized.join(" "));
         (false, "ContainersNotInitialized", message)
     };
-    let ending = machine.is_ending();
+    let withdrawn = withdrawn(machine);
     let unready =
-        lacking(&|slot| matches!(slot.role, Role::Sidecar | Role::Main) && (ending || !slot.is_ready()));
-    let containers_ready = if unready.is_empty() && !over {
-        (true, "", String::new())
-    } else {
-        let message = match phase {
-            Phase::Succeeded => String::new(),
-            _ => format!("containers with unready status: [{}]", unready.join(" ")),
-        };
-        (false, completed("ContainersNotReady"), message)
+        lacking(&|slot| matches!(slot.role, Role::Sidecar | Role::Main) && (withdrawn || !slot.is_ready()));
+    let containers_ready = match phase {
+        Phase::Succeeded => (false, "PodCompleted", String::new()),
+        Phase::Failed => (false, "PodFailed", String::new()),
+        _ if unready.is_empty() => (true, "", String::new()),
+        _ => {
+            let message = format!("containers with unready status: [{}]", unready.join(" "));
+            (false, "ContainersNotReady", message)
+        }
     };
     let gates = closed_gates(machine);
     let ready = match containers_ready.0 && !gates.is_empty() {

@@ -158,7 +158,7 @@ impl Worker {
         match effect {
             Effect::Prepare => drop(self.tasks.spawn(prepare::run(context))),
             Effect::Fetch(index) => {
-                let again = self.machine.slots()[index].ran;
+                let again = self.machine.slots()[index].ran_wanted();
                 let container = self.machine.container(index).into_owned();
                 self.tasks.spawn(run::fetch(context, index, container, again));
             }

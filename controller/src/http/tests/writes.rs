@@ -7,6 +7,7 @@ use edge_api::protobuf;
 use http::Method;
 use serde_json::{Value, json};
 
+use crate::http::tests::admission::warnings;
 use crate::http::tests::harness::{Api, config_map};
 use crate::identity::User;
 
@@ -103,6 +104,33 @@ async fn unknown_fields_are_an_error_a_warning_or_nothing() {
     let ignored = send("i", "Ignore").await;
     assert!(ignored.headers.get("warning").is_none() && ignored.expect(201).get("dta").is_none());
     assert_eq!(send("x", "Loud").await.code, 422);
+}
+
+#[tokio::test]
+async fn what_is_most_likely_a_mistake_is_told_once_for_each_wish() {
+    const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+    let api = Api::new().await;
+    let env = json!([{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]);
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"},
+        "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {
+            "metadata": {"labels": {"a": "b"}},
+            "spec": {"containers": [{"name": "c", "image": "file:c.wasm", "env": env}]},
+        }},
+    });
+    let told = [
+        "299 - \"spec.template.spec.containers[0].env[1]: hides previous definition of \\\"A\\\", which may be dropped when using apply\"",
+    ];
+    let made = api.call(Method::POST, DEPLOYMENTS, deployment).await;
+    assert_eq!(warnings(&made), told);
+    let mut deployment = made.expect(201);
+    let path = format!("{DEPLOYMENTS}/d");
+    deployment["metadata"]["labels"] = json!({"a": "b"});
+    let labelled = api.call(Method::PUT, &path, deployment).await;
+    assert_eq!(warnings(&labelled), [] as [&str; 0], "nothing else is wished");
+    let mut deployment = labelled.expect(200);
+    deployment["spec"]["replicas"] = json!(2);
+    assert_eq!(warnings(&api.call(Method::PUT, &path, deployment).await), told);
 }
 
 #[tokio::test]
