@@ -19,6 +19,8 @@ use crate::reconcile::plan::{Note, Plan, Write};
 const KIND: &Kind = &kinds::cron_job::KIND;
 const JOB: &Kind = &kinds::job::KIND;
 
+/// The annotation with which `kubectl create job --from` says that somebody made a Job.
+const INSTANTIATE: &str = "cronjob.kubernetes.io/instantiate";
 /// The annotation with the time for which a Job was made.
 const SCHEDULED: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
 
@@ -72,7 +74,9 @@ fn reconcile(key: &Name, world: &World) -> Plan {
 /// Whether a Job was made for a time of the schedule, and not by somebody for himself: such a one keeps none from
 /// beginning and is not replaced.
 fn is_made_here(cron: &Object<CronJob>, job: &Object<Job>) -> bool {
-    scheduled(job).is_some() || is_active(cron, job)
+    // An older version counted all of them among those that run.
+    let manual = job.meta.annotations.get(INSTANTIATE).is_some_and(|how| how == "manual");
+    scheduled(job).is_some() || is_active(cron, job) && !manual
 }
 
 /// Whether the status has a Job among those that run.
@@ -344,7 +348,7 @@ mod tests {
     #[test]
     fn a_job_that_somebody_made_keeps_none_from_beginning_and_is_not_replaced() {
         let mut manual = job("mine", "2026-01-01T00:05:00Z", "");
-        manual["metadata"]["annotations"] = json!({"cronjob.kubernetes.io/instantiate": "manual"});
+        manual["metadata"]["annotations"] = json!({INSTANTIATE: "manual"});
         for policy in ["Allow", "Forbid", "Replace"] {
             let objects = [cron(json!({"concurrencyPolicy": policy})), manual.clone()];
             let plan = plan("2026-01-01T00:10:00Z", &objects);

@@ -224,11 +224,13 @@ fn evict(node: &Object<Node>, world: &World, plan: &mut Plan) {
     plan.together(writes);
 }
 
-/// When a Pod has to leave; none if it may stay for ever. One that came after the taint is as patient as any other.
+/// When a Pod has to leave; none if it may stay for ever. One that was made after the taint is as patient as any other.
 fn leaves(pod: &Object<Pod>, node: &str, taints: &[&Taint], world: &World) -> Option<Timestamp> {
     let patient_from = |taint| {
         let since = world.tainted_since(node, taint);
-        pod.meta.creation_timestamp.map_or(since, |made| made.max(since))
+        // One that was made in the future was made under another clock.
+        let made = pod.meta.creation_timestamp.filter(|made| *made <= world.now);
+        made.map_or(since, |made| made.max(since))
     };
     taints
         .iter()
@@ -349,12 +351,16 @@ mod tests {
         let mut late = pod("late", tolerate.clone());
         late["metadata"]["creationTimestamp"] = json!(start().plus(Duration::from_secs(20)));
         let objects = [node("a", "True", taints), pod("p", tolerate), late];
-        for (seconds, gone, next) in [(3, &[][..], 4), (4, &["p"][..], 24), (23, &["p"], 24)] {
+        assert_eq!(plan(&objects[..2], 3).wake_at, Some(start().plus(Duration::from_secs(4))));
+        for (seconds, gone, next) in [(20, &["p"][..], 24), (23, &["p"], 24)] {
             let plan = plan(&objects, seconds);
             assert_eq!(evicted(&plan), gone, "{seconds}");
             assert_eq!(plan.wake_at, Some(start().plus(Duration::from_secs(next))), "{seconds}");
         }
         assert_eq!(evicted(&plan(&objects, 24)), ["late", "p"]);
+        let mut future = objects.clone();
+        future[2]["metadata"]["creationTimestamp"] = json!("2036-01-01T00:00:00Z");
+        assert_eq!(evicted(&plan(&future, 4)), ["late", "p"]);
     }
 
     #[test]

@@ -375,9 +375,9 @@ impl Machine {
         matches!(self.stage, Stage::Ending { .. } | Stage::Over(_) | Stage::Released)
     }
 
-    /// Whether its end was wished by a deletion.
-    pub fn is_deleted(&self) -> bool {
-        self.deleted
+    /// Whether it was deleted and its `preStop`s are under way.
+    pub fn is_taking_leave(&self) -> bool {
+        matches!(self.stage, Stage::Ending { why: Ending::Deleted, hooks: true, .. })
     }
 
     /// Whether the worker of this Pod has nothing left to do.
@@ -1102,10 +1102,9 @@ fn record_of_status(pod: &Pod) -> PodRecord {
             name: status.name.clone(),
             restarts: u32::try_from(status.restart_count).unwrap_or(0),
             begun: status.state.running.is_some(),
-            // Without a digest it names an image that has not been found yet.
-            ran: (status.state.running.is_some() || status.last_state.terminated.is_some())
-                && !status.image_id.is_empty(),
-            image: status.image.as_str().into(),
+            ran: status.state.running.is_some() || status.last_state.terminated.is_some(),
+            // Without a digest it names an image that had not been found yet, and what ran is the name of none.
+            image: if status.image_id.is_empty() { " ".into() } else { status.image.as_str().into() },
             last: status.last_state.terminated.clone(),
             ended: status.state.terminated.clone().filter(|_| once),
         })

@@ -310,7 +310,7 @@ fn a_deleted_pod_drains_and_then_goes() {
     let mut script = Script::new(one("Always"));
     script.up().delete(30);
     assert!(script.wants(&Effect::Drain { by: script.now.mono + Duration::from_secs(30), hooks: false }));
-    assert_eq!(script.condition("Ready"), "True", "it serves who has nobody else");
+    assert!(script.condition("Ready").starts_with("False ContainersNotReady"));
     assert_eq!(script.running(), ["c"], "what is under way goes on");
     script.feed(Event::Drained);
     assert_eq!(script.effects, [Effect::Kill(0)]);
@@ -572,7 +572,10 @@ fn pre_stop_has_the_grace_period_and_two_seconds() {
     assert_eq!(script.effects, [Effect::Kill(0)]);
     // One that is done in time gives the rest to what is under way.
     let mut script = Script::new(hooks(json!({"preStop": {"sleep": {"seconds": 1}}})));
-    script.up().delete(20).pass(5).feed(Event::Hooked);
+    script.up().delete(20).pass(5);
+    assert_eq!(script.condition("Ready"), "True", "it serves who has nobody else");
+    script.feed(Event::Hooked);
+    assert!(script.condition("Ready").starts_with("False ContainersNotReady"));
     assert_eq!(script.machine.wake_at(), Some(script.now.mono + Duration::from_secs(15)));
     script.pass(15);
     assert_eq!(script.effects, [Effect::Kill(0)]);

@@ -125,10 +125,10 @@ fn ended_state(ended: &ContainerStateTerminated) -> ContainerState {
     ContainerState { terminated: Some(Box::new(ended.clone())), ..ContainerState::default() }
 }
 
-/// Whether no request is to reach the Pod any more. One that is deleted says so itself, and serves who has nobody else
-/// as long as it runs.
+/// Whether no request is to reach the Pod any more. One that is deleted serves who has nobody else for as long as its
+/// `preStop` takes.
 fn withdrawn(machine: &Machine) -> bool {
-    machine.is_ending() && !machine.is_deleted()
+    machine.is_ending() && !machine.is_taking_leave()
 }
 
 fn conditions(machine: &Machine, phase: Phase, before: &[Condition], now: Now) -> Vec<Condition> {
