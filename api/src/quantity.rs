@@ -93,6 +93,11 @@ impl Quantity {
         u64::try_from(self.units()).unwrap_or(0)
     }
 
+    /// Whether it is so many whole units.
+    pub fn is_whole(&self) -> bool {
+        self.nano % NANO == 0
+    }
+
     /// Whether the amount is zero.
     pub fn is_zero(&self) -> bool {
         self.nano == 0

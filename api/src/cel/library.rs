@@ -421,10 +421,10 @@ static FUNCTIONS: &[Function] = &[
         Quantity::parse(&a[0].shown()).map(Value::Quantity).map_err(|error| failed(error.to_string()))
     }),
     global("isQuantity", &[Text], Bool, |_, a| Ok(Value::Bool(Quantity::parse(&a[0].shown()).is_ok()))),
-    method("isInteger", &[Q], Bool, |_, a| quantity(a, |q| Ok(Value::Bool(is_whole(&q))))),
+    method("isInteger", &[Q], Bool, |_, a| quantity(a, |q| Ok(Value::Bool(q.is_whole())))),
     method("asInteger", &[Q], Int, |_, a| {
         quantity(a, |q| {
-            if is_whole(&q) {
+            if q.is_whole() {
                 Ok(Value::Int(q.units()))
             } else {
                 Err(failed("cannot convert value to integer"))
@@ -832,10 +832,6 @@ fn contains_cidr<'a>(outer: &Value<'_>, inner: &Value<'_>) -> Result<'a> {
         Value::Bool(inside) => Ok(Value::Bool(inside && outer_length <= length)),
         other => Ok(other),
     }
-}
-
-fn is_whole(quantity: &Quantity) -> bool {
-    *quantity == Quantity::from_units(quantity.units(), Format::DecimalSi)
 }
 
 fn quantity<'a>(a: &[Value<'a>], part: impl Fn(Quantity) -> Result<'a>) -> Result<'a> {

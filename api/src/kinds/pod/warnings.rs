@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::quantity::{Format, Quantity};
+use crate::quantity::Quantity;
 use crate::validate::At;
 
 /// Labels of nodes that have other names by now, and those.
@@ -54,8 +54,7 @@ fn bytes(resources: &At<'_>, warnings: &mut Vec<String>) {
     for list in ["limits", "requests"] {
         for resource in ["memory", "ephemeral-storage"] {
             let text = resources.value[list][resource].as_str().unwrap_or_default();
-            let whole = |amount: Quantity| amount == Quantity::from_units(amount.units(), Format::DecimalSi);
-            if Quantity::parse(text).is_ok_and(|amount| !whole(amount)) {
+            if Quantity::parse(text).is_ok_and(|amount| !amount.is_whole()) {
                 let path = &resources.path;
                 warnings.push(format!(
                     "{path}.{list}[{resource}]: fractional byte value {text:?} is invalid, must be an integer"

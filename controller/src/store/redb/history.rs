@@ -9,6 +9,7 @@ use std::borrow::Borrow;
 use bytes::Bytes;
 
 use crate::store::record::{Change, Key, Revision, Stored, Verb};
+use crate::store::redb::journal::chunk;
 
 /// The most bytes of a row of more than one change: with what redb adds they fill 32 KiB.
 const FULL: usize = (32 << 10) - 64;
@@ -131,7 +132,7 @@ fn put_bytes(bytes: &[u8], row: &mut Vec<u8>) {
 
 fn take<'a>(row: &mut &'a [u8]) -> Option<Line<'a>> {
     let revision = take_revision(row)?;
-    let [kind] = *take_some(row)?;
+    let [kind] = *chunk(row)?;
     let key = std::str::from_utf8(take_bytes(row)?).ok()?;
     let after = if kind & HAS_AFTER == 0 { None } else { Some(take_bytes(row)?) };
     let before =
@@ -148,11 +149,11 @@ fn take_before<'a>(row: &mut &'a [u8], after: &'a [u8]) -> Option<Before<'a>> {
 }
 
 fn take_revision(row: &mut &[u8]) -> Option<Revision> {
-    take_some(row).map(|bytes| Revision(u64::from_le_bytes(*bytes)))
+    chunk(row).map(|bytes| Revision(u64::from_le_bytes(*bytes)))
 }
 
 fn take_length(row: &mut &[u8]) -> Option<usize> {
-    usize::try_from(u32::from_le_bytes(*take_some(row)?)).ok()
+    usize::try_from(u32::from_le_bytes(*chunk(row)?)).ok()
 }
 
 fn take_bytes<'a>(row: &mut &'a [u8]) -> Option<&'a [u8]> {
@@ -160,12 +161,6 @@ fn take_bytes<'a>(row: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (bytes, rest) = row.split_at_checked(length)?;
     *row = rest;
     Some(bytes)
-}
-
-fn take_some<'a, const N: usize>(row: &mut &'a [u8]) -> Option<&'a [u8; N]> {
-    let (some, rest) = row.split_first_chunk()?;
-    *row = rest;
-    Some(some)
 }
 
 /// A verb as it is written.

@@ -224,7 +224,8 @@ fn take(body: &mut &[u8]) -> Option<Entry> {
     Some(Entry { revision: Revision(revision), key: Key::from(std::str::from_utf8(key).ok()?), after })
 }
 
-fn chunk<'a, const N: usize>(body: &mut &'a [u8]) -> Option<&'a [u8; N]> {
+/// Takes so many bytes off the beginning.
+pub(crate) fn chunk<'a, const N: usize>(body: &mut &'a [u8]) -> Option<&'a [u8; N]> {
     let (chunk, rest) = body.split_first_chunk()?;
     *body = rest;
     Some(chunk)
