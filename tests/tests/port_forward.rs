@@ -3,6 +3,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -18,9 +19,11 @@ struct Forward {
 }
 
 impl Forward {
-    fn to(cluster: &Cluster, kubectl: &std::path::Path, pod: &str, port: u16) -> Forward {
+    /// `websockets`: whether kubectl asks for one; otherwise it speaks SPDY alone, as most programs in Go do.
+    fn to(cluster: &Cluster, kubectl: &Path, pod: &str, port: u16, websockets: bool) -> Forward {
         let mut command = Command::new(kubectl);
         cluster.prepare(command.args(["port-forward", pod, &format!(":{port}")]));
+        command.env("KUBECTL_PORT_FORWARD_WEBSOCKETS", websockets.to_string());
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         let mut said = BufReader::new(child.stdout.take().unwrap());
@@ -39,7 +42,7 @@ impl Drop for Forward {
     }
 }
 
-fn ports_are_reached(tool: &str) {
+fn ports_are_reached(tool: &str, websockets: bool) {
     let Some(kubectl) = tool::find(tool) else { return };
     let cluster = Cluster::start(Shape::Whole);
     cluster.apply(&Pod::new("web", "hello-http").container("ports: [{containerPort: 8080}]").yaml());
@@ -47,12 +50,12 @@ fn ports_are_reached(tool: &str) {
     for pod in ["pod/web", "pod/echo"] {
         cluster.edgectl(&["wait", "--for=condition=ready", pod, "--timeout=60s"]).ok();
     }
-    let handler = Forward::to(&cluster, &kubectl, "web", 8080);
+    let handler = Forward::to(&cluster, &kubectl, "web", 8080, websockets);
     for _ in 0..3 {
         let answer = web::get(handler.address, "web", "/").unwrap();
         assert!(answer.status == 200 && answer.body.contains("web"), "{answer:?}");
     }
-    let socket = Forward::to(&cluster, &kubectl, "echo", 7000);
+    let socket = Forward::to(&cluster, &kubectl, "echo", 7000, websockets);
     let text = b"bytes ".repeat(50_000);
     eventually("the socket echoes", || echo(socket.address, &text).map_err(|error| error.to_string()));
 }
@@ -72,10 +75,15 @@ fn echo(address: SocketAddr, text: &[u8]) -> std::io::Result<()> {
 
 #[test]
 fn ports_of_a_handler_and_of_a_socket_are_reached() {
-    ports_are_reached("kubectl-1_32");
+    ports_are_reached("kubectl-1_32", true);
 }
 
 #[test]
 fn ports_are_reached_with_the_newest_kubectl() {
-    ports_are_reached("kubectl-1_37");
+    ports_are_reached("kubectl-1_37", true);
+}
+
+#[test]
+fn ports_are_reached_over_spdy() {
+    ports_are_reached("kubectl-1_37", false);
 }

@@ -32,10 +32,13 @@ mod join;
 mod logs;
 mod wanted;
 
+mod handshake;
 mod spdy;
 mod websocket;
 
 mod duplex;
+mod spdy_channels;
+
 mod exec;
 mod port_forward;
 

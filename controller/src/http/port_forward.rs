@@ -1,4 +1,5 @@
-//! `pods/portforward`: connections to ports of a Pod, as kubectl makes them: SPDY/3.1 inside a WebSocket.
+//! `pods/portforward`: connections to ports of a Pod, as kubectl makes them: SPDY/3.1, inside a WebSocket
+//! or alone.
 //!
 //! For each connection the client opens two streams with the same `requestid`: one for bytes, one on which it hears
 //! what went wrong. Bytes go to the node over its tunnel, one request a connection.
@@ -19,13 +20,13 @@ use tokio::task::JoinSet;
 use crate::http::body::Response;
 use crate::http::connection::Shared;
 use crate::http::duplex::{self, WAITING};
+use crate::http::handshake::{Handshake, Known};
 use crate::http::spdy::{self, Frame};
-use crate::http::websocket::Handshake;
 use crate::registry::{ApiError, Context, Target};
 use crate::tunnel::Tunnels;
 
-/// The protocol spoken.
-const PROTOCOLS: &[&str] = &["SPDY/3.1+portforward.k8s.io"];
+/// The protocols spoken.
+const PROTOCOLS: Known = Known { websocket: &["SPDY/3.1+portforward.k8s.io"], spdy: &["portforward.k8s.io"] };
 /// Connections at once in one session.
 const MOST: usize = 256;
 
@@ -38,7 +39,7 @@ pub async fn session(
     upgrade: Option<OnUpgrade>,
 ) -> Result<Response, ApiError> {
     shared.registry.authorise_for(cx, "create", target)?;
-    let handshake = Handshake::read(&parts.headers, PROTOCOLS)?;
+    let handshake = Handshake::read(&parts.headers, &PROTOCOLS)?;
     let upgrade = upgrade.ok_or_else(|| ApiError::bad_request("Upgrade request required"))?;
     let pod = shared.registry.current(&target.sub(""))?.value();
     let node = text(&pod, &["spec", "nodeName"]).to_owned();
@@ -63,8 +64,7 @@ pub async fn session(
         }
     });
     let frames = duplex::queued(frames).map(Ok::<_, io::Error>);
-    duplex::join(upgrade, heard, Box::pin(frames), shared.draining.clone());
-    Ok(handshake.answer())
+    Ok(duplex::join(&handshake, upgrade, heard, Box::pin(frames), shared.draining.clone()))
 }
 
 struct Session {
@@ -99,7 +99,7 @@ impl Session {
                     }
                     Frame::Data { stream, bytes, last } => self.data(stream, bytes, last).await,
                     Frame::Reset { stream } => drop(self.connections.remove(&stream)),
-                    Frame::Ping(id) => self.say(spdy::pong(id)).await?,
+                    Frame::Ping(id) => self.say(spdy::ping(id)).await?,
                     Frame::GoAway => return Ok(()),
                 }
             }

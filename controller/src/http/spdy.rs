@@ -1,4 +1,4 @@
-//! SPDY/3.1, as far as kubectl's port-forward speaks it inside a WebSocket.
+//! SPDY/3.1, as far as clients of Kubernetes speak it.
 //!
 //! Pure: bytes in, frames and bytes out. Read are streams that a client opens, their headers, data, resets and pings;
 //! windows and settings are passed over, since clients of Kubernetes do not keep to them. Replies carry no headers.
@@ -92,7 +92,7 @@ const WORDS_ID: [u8; 4] = [0xe3, 0xc6, 0xa7, 0xc2];
 
 /// The largest headers, in bytes.
 const HEADERS: usize = 64 * 1024;
-/// The longest frame that is taken.
+/// The longest frame that is taken, but for data, which is passed on as it comes.
 const LONGEST: usize = 1 << 20;
 /// How far back the compression of headers looks.
 const WINDOW: usize = 32 * 1024;
@@ -130,7 +130,7 @@ pub enum Frame {
         /// Which one.
         stream: u32,
     },
-    /// It asks for the same back.
+    /// It asks for the same back, to be answered by [`ping`].
     Ping(u32),
     /// It goes.
     GoAway,
@@ -145,11 +145,21 @@ pub struct Malformed;
 pub struct Reader {
     buffer: BytesMut,
     headers: Inflater,
+    /// The data frame that is being read.
+    data: Option<Data>,
+}
+
+/// What is still to come of a data frame.
+#[derive(Debug, Clone, Copy)]
+struct Data {
+    stream: u32,
+    left: usize,
+    last: bool,
 }
 
 impl Default for Reader {
     fn default() -> Reader {
-        Reader { buffer: BytesMut::new(), headers: Inflater::new() }
+        Reader { buffer: BytesMut::new(), headers: Inflater::new(), data: None }
     }
 }
 
@@ -159,11 +169,20 @@ impl Reader {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next frame that means something, if it is whole.
+    /// The next frame that means something, if it is whole; of data as much as is there.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, Malformed> {
         loop {
+            if let Some(data) = self.data.take() {
+                return Ok(self.next_data(data));
+            }
             let Some(head) = self.buffer.first_chunk::<8>().copied() else { return Ok(None) };
             let length = usize::from(head[5]) << 16 | usize::from(head[6]) << 8 | usize::from(head[7]);
+            let word = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
+            if word >> 31 == 0 {
+                self.buffer.advance(8);
+                self.data = Some(Data { stream: word, left: length, last: head[4] & FIN != 0 });
+                continue;
+            }
             if length > LONGEST {
                 return Err(Malformed);
             }
@@ -172,10 +191,6 @@ impl Reader {
             }
             self.buffer.advance(8);
             let body = self.buffer.split_to(length).freeze();
-            let word = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
-            if word >> 31 == 0 {
-                return Ok(Some(Frame::Data { stream: word, bytes: body, last: head[4] & FIN != 0 }));
-            }
             let (version, kind) = ((word >> 16) as u16, word as u16);
             if version != VERSION {
                 return Err(Malformed);
@@ -184,6 +199,16 @@ impl Reader {
                 return Ok(Some(frame));
             }
         }
+    }
+
+    fn next_data(&mut self, Data { stream, left, last }: Data) -> Option<Frame> {
+        let bytes = self.buffer.split_to(left.min(self.buffer.len())).freeze();
+        let rest = left - bytes.len();
+        if rest > 0 {
+            self.data = Some(Data { stream, left: rest, last });
+        }
+        let something = left == 0 || !bytes.is_empty();
+        something.then_some(Frame::Data { stream, bytes, last: last && rest == 0 })
     }
 
     fn control(&mut self, kind: u16, mut body: Bytes) -> Result<Option<Frame>, Malformed> {
@@ -205,7 +230,8 @@ impl Reader {
             // The compression goes on from frame to frame, so what it says has to be read.
             HEADERS_FRAME => self.headers.inflate(&body[4..]).map(|_| None)?,
             RST_STREAM => Some(Frame::Reset { stream: body.get_u32() & 0x7fff_ffff }),
-            PING => Some(Frame::Ping(body.get_u32())),
+            // A server's own have even numbers: those come back.
+            PING => Some(body.get_u32()).filter(|id| id % 2 == 1).map(Frame::Ping),
             GOAWAY => Some(Frame::GoAway),
             _ => None,
         })
@@ -308,8 +334,11 @@ impl Writer {
     }
 }
 
-/// Answers a ping.
-pub fn pong(id: u32) -> Bytes {
+/// The ping with which a server asks whether anybody is there.
+pub const OWN_PING: u32 = 2;
+
+/// A ping, or the answer to one.
+pub fn ping(id: u32) -> Bytes {
     control(PING, &id.to_be_bytes())
 }
 
@@ -383,7 +412,8 @@ mod tests {
     fn what_is_written_is_read() {
         let mut reader = Reader::default();
         reader.push(&data(3, b"hello", true));
-        reader.push(&pong(7));
+        reader.push(&ping(OWN_PING));
+        reader.push(&ping(7));
         let last = Frame::Data { stream: 3, bytes: "hello".into(), last: true };
         assert_eq!(reader.next_frame(), Ok(Some(last)));
         assert_eq!(reader.next_frame(), Ok(Some(Frame::Ping(7))));
@@ -392,6 +422,24 @@ mod tests {
         assert_eq!(writer.accept(3)[7], 18, "the second goes on with the first's compression");
         reader.push(&[0x80, 2, 0, 6, 0, 0, 0, 4, 0, 0, 0, 0]);
         assert_eq!(reader.next_frame(), Err(Malformed));
+    }
+
+    #[test]
+    fn data_is_passed_on_as_it_comes() {
+        let mut reader = Reader::default();
+        reader.push(&[0, 0, 0, 3, FIN, 0xff, 0xff, 0xff]);
+        assert_eq!(reader.next_frame(), Ok(None));
+        let (piece, mut left) = (vec![7; 1 << 20], 0x00ff_ffff);
+        while left > 0 {
+            let some = piece.len().min(left);
+            left -= some;
+            reader.push(&piece[..some]);
+            let bytes = piece[..some].to_vec().into();
+            assert_eq!(reader.next_frame(), Ok(Some(Frame::Data { stream: 3, bytes, last: left == 0 })));
+        }
+        reader.push(&data(3, b"", true));
+        assert_eq!(reader.next_frame(), Ok(Some(Frame::Data { stream: 3, bytes: Bytes::new(), last: true })));
+        assert_eq!(reader.next_frame(), Ok(None));
     }
 
     #[test]

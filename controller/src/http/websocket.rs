@@ -1,16 +1,9 @@
-//! WebSockets, the server's half of RFC 6455: the handshake and the frames.
+//! The frames of WebSockets, the server's half of RFC 6455.
 //!
 //! Pure: bytes in, events and bytes out. No extensions, no text messages of our own; what is sent is binary.
 
-use base64::Engine as _;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use crate::http::body::{Body, Response};
-use crate::registry::ApiError;
-
-/// What a key is hashed with.
-const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// The longest message that is taken.
 const LONGEST: usize = 1 << 20;
 
@@ -20,58 +13,6 @@ const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
-
-/// A handshake that was asked for.
-pub struct Handshake {
-    accept: String,
-    /// The protocol chosen.
-    pub protocol: &'static str,
-}
-
-impl Handshake {
-    /// Reads a request, and chooses the first of the `known` protocols that the caller speaks.
-    pub fn read(headers: &HeaderMap, known: &[&'static str]) -> Result<Handshake, ApiError> {
-        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let upgrades = text(header::UPGRADE).is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
-        let key = text(header::SEC_WEBSOCKET_KEY).filter(|_| upgrades);
-        let Some(key) = key else {
-            return Err(ApiError::bad_request("Upgrade request required"));
-        };
-        if text(header::SEC_WEBSOCKET_VERSION) != Some("13") {
-            return Err(ApiError::bad_request("websocket: unsupported version: 13 is required"));
-        }
-        let offered: Vec<&str> = headers
-            .get_all(header::SEC_WEBSOCKET_PROTOCOL)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(',').map(str::trim))
-            .collect();
-        let Some(protocol) = known.iter().find(|protocol| offered.contains(protocol)) else {
-            let why = format!(
-                "unable to negotiate protocol: client supports {offered:?}, server accepts {known:?}"
-            );
-            return Err(ApiError::bad_request(why));
-        };
-        let hash =
-            ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{GUID}").as_bytes());
-        let accept = base64::engine::general_purpose::STANDARD.encode(hash);
-        Ok(Handshake { accept, protocol })
-    }
-
-    /// The answer.
-    pub fn answer(&self) -> Response {
-        let mut response = Response::new(Body::Empty);
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        let headers = response.headers_mut();
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(self.protocol));
-        if let Ok(accept) = HeaderValue::from_str(&self.accept) {
-            headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-        }
-        response
-    }
-}
 
 /// What a client said.
 #[derive(Debug, PartialEq, Eq)]
@@ -180,6 +121,13 @@ pub fn message(payload: &[u8]) -> Bytes {
     out.freeze()
 }
 
+/// Is anybody there?
+pub fn ping() -> Bytes {
+    let mut out = BytesMut::with_capacity(2);
+    begin(PING, 0, &mut out);
+    out.freeze()
+}
+
 /// The answer to a ping.
 pub fn pong(payload: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(2 + payload.len());
@@ -231,27 +179,6 @@ mod tests {
         out.extend_from_slice(&mask);
         out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
         out
-    }
-
-    #[test]
-    fn the_handshake_is_that_of_the_standard() {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [
-            ("upgrade", "websocket"),
-            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-            ("sec-websocket-version", "13"),
-            ("sec-websocket-protocol", "v4.channel.k8s.io, v5.channel.k8s.io"),
-        ] {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
-        let handshake = Handshake::read(&headers, &["v5.channel.k8s.io", "v4.channel.k8s.io"]).unwrap();
-        assert_eq!(
-            (handshake.protocol, handshake.accept.as_str()),
-            ("v5.channel.k8s.io", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
-        );
-        assert!(Handshake::read(&headers, &["other"]).is_err());
-        headers.remove("upgrade");
-        assert!(Handshake::read(&headers, &["v5.channel.k8s.io"]).is_err());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Commands in containers, spoken with over a WebSocket, with a node that answers by hand.
+//! Commands in containers, spoken with over a WebSocket and over SPDY, with a node that answers by hand.
 
 use std::convert::Infallible;
 use std::io;
@@ -24,7 +24,8 @@ const PODS: &str = "/api/v1/namespaces/default/pods";
 /// What the node answers with.
 type Said = http_body_util::combinators::BoxBody<Bytes, io::Error>;
 
-/// Says first what it was asked, then what it hears, in capitals; at the end of the input it ends with a status.
+/// Says first what it was asked, then what it hears, in capitals; at the end of the input it ends with a status, and
+/// when told to leave without.
 async fn shout(request: Request<Incoming>) -> Result<Response<Said>, Infallible> {
     let asked = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
     let (sender, mut receiver) = mpsc::channel::<Bytes>(4);
@@ -39,7 +40,8 @@ async fn shout(request: Request<Incoming>) -> Result<Response<Said>, Infallible>
                     frames::CLOSE => frames::frame(frames::ERROR, br#"{"status":"Success"}"#),
                     _ => frames::frame(frames::STDOUT, &bytes.to_ascii_uppercase()),
                 };
-                if sender.send(answer).await.is_err() || channel == frames::CLOSE {
+                let ends = channel == frames::CLOSE || bytes == "leave";
+                if sender.send(answer).await.is_err() || ends {
                     return;
                 }
             }
@@ -130,6 +132,92 @@ async fn a_session_goes_both_ways_and_ends_in_order() {
     assert_eq!(hear(&mut stream).await, (0x82, b"\x03{\"status\":\"Success\"}".to_vec()));
     assert_eq!(hear(&mut stream).await, (0x88, vec![3, 232]));
     assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+}
+
+/// A frame that opens a stream, with headers that are packed but not compressed; `first` begins the compression.
+fn opened(stream: u32, name: &str, first: bool) -> Vec<u8> {
+    let mut pairs = 1_u32.to_be_bytes().to_vec();
+    for text in ["streamtype", name] {
+        pairs.extend(u32::try_from(text.len()).unwrap().to_be_bytes());
+        pairs.extend(text.as_bytes());
+    }
+    let length = u16::try_from(pairs.len()).unwrap();
+    let mut body = [&stream.to_be_bytes()[..], &[0; 6]].concat();
+    if first {
+        body.extend([0x78, 0xf9, 0xe3, 0xc6, 0xa7, 0xc2]);
+    }
+    body.push(0);
+    body.extend(length.to_le_bytes());
+    body.extend((!length).to_le_bytes());
+    body.extend(pairs);
+    let mut frame = vec![0x80, 3, 0, 1, 0, 0, 0, u8::try_from(body.len()).unwrap()];
+    frame.extend(body);
+    frame
+}
+
+/// A frame of bytes of a stream: its number, whether it is the last, the bytes.
+async fn hear_data(stream: &mut TokioIo<Upgraded>) -> (u8, bool, String) {
+    let mut head = [0; 8];
+    stream.read_exact(&mut head).await.unwrap();
+    let mut payload = vec![0; usize::from(head[7])];
+    stream.read_exact(&mut payload).await.unwrap();
+    match head[0] {
+        0x80 => (0, false, format!("control {}", head[3])),
+        _ => (head[3], head[4] == 1, String::from_utf8(payload).unwrap()),
+    }
+}
+
+/// Opens a session over SPDY with all streams but that for the terminal's size: 1 for the error, 3, 5 and 7.
+async fn session_over_spdy(api: &Api) -> TokioIo<Upgraded> {
+    let request = Request::post(format!("{PODS}/p/exec?command=a&stdin=true&stdout=true&stderr=true"))
+        .header("connection", "Upgrade")
+        .header("upgrade", "SPDY/3.1")
+        .header("x-stream-protocol-version", "v5.channel.k8s.io")
+        .header("x-stream-protocol-version", "v4.channel.k8s.io")
+        .body(Empty::new())
+        .unwrap();
+    let stream = upgrade(api, User::admin("admin"), request).await;
+    let mut stream = TokioIo::new(stream.unwrap());
+    // What the node has said already waits until the last stream is there.
+    for (at, name) in [(1, "error"), (3, "stdin"), (5, "stdout"), (7, "stderr")] {
+        stream.write_all(&opened(at, name, at == 1)).await.unwrap();
+        assert_eq!(hear_data(&mut stream).await, (0, false, "control 2".to_owned()));
+    }
+    let asked = "/exec/default/p/main?stdin=true&stdout=true&stderr=true&command=a&".to_owned();
+    assert_eq!(hear_data(&mut stream).await, (7, false, asked));
+    stream
+}
+
+#[tokio::test]
+async fn a_session_over_spdy_has_a_stream_for_each_channel() {
+    let api = Api::new().await;
+    api.make(PODS, pod("p")).await;
+    let binding = json!({"target": {"kind": "Node", "name": "n1"}});
+    api.call(Method::POST, &format!("{PODS}/p/binding"), binding).await.expect(201);
+    shouting_node(&api, "n1").await;
+    let mut stream = session_over_spdy(&api).await;
+    stream.write_all(&[0, 0, 0, 3, 0, 0, 0, 5, b'h', b'e', b'l', b'l', b'o']).await.unwrap();
+    assert_eq!(hear_data(&mut stream).await, (5, false, "HELLO".to_owned()));
+    stream.write_all(&[0x80, 3, 0, 6, 0, 0, 0, 4, 0, 0, 0, 9]).await.unwrap();
+    assert_eq!(hear_data(&mut stream).await, (0, false, "control 6".to_owned()));
+    stream.write_all(&[0, 0, 0, 3, 1, 0, 0, 0]).await.unwrap();
+    assert_eq!(hear_data(&mut stream).await, (1, false, "{\"status\":\"Success\"}".to_owned()));
+    for number in [5, 7, 1] {
+        assert_eq!(hear_data(&mut stream).await, (number, true, String::new()));
+    }
+    assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+
+    // Silence would be taken for success.
+    let mut stream = session_over_spdy(&api).await;
+    stream.write_all(&[0, 0, 0, 3, 0, 0, 0, 5, b'l', b'e', b'a', b'v', b'e']).await.unwrap();
+    assert_eq!(hear_data(&mut stream).await, (5, false, "LEAVE".to_owned()));
+    let (number, last, status) = hear_data(&mut stream).await;
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert_eq!((number, last), (1, false));
+    assert_eq!((&status["status"], &status["code"]), (&json!("Failure"), &json!(500)));
+    for number in [5, 7, 1] {
+        assert_eq!(hear_data(&mut stream).await, (number, true, String::new()));
+    }
 }
 
 #[tokio::test]
