@@ -259,6 +259,53 @@ fn jobs_are_held_back_expanded_and_cleaned_up() {
     });
 }
 
+/// "Handling retriable and non-retriable pod failures with Pod failure policy".
+#[test]
+fn jobs_tell_failures_that_matter_from_others() {
+    with_each(&beside_guests(), |kubectl| {
+        let job = |name: &str, limit: u8, image: &str, rule: &str| {
+            format!(
+                "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: {name}}}\nspec:\n  backoffLimit: {limit}\n  \
+                 podFailurePolicy: {{rules: [{rule}]}}\n  template:\n    spec:\n      restartPolicy: Never\n      \
+                 terminationGracePeriodSeconds: 1\n      containers: [{{name: main, image: 'file:{image}.wasm'}}]\n"
+            )
+        };
+        // A disruption is not the Pod's fault: without a single retry to spare, another Pod takes its place.
+        let ignore = "{action: Ignore, onPodConditions: [{type: DisruptionTarget}]}";
+        kubectl.run(&format!("create -f {}", kubectl.file(&job("disrupted", 0, "ticker", ignore))));
+        let named = "-l batch.kubernetes.io/job-name=disrupted";
+        shows(kubectl, "get job disrupted -o jsonpath={.status.ready}", "1");
+        let before = kubectl.run(&format!("get pods {named} -o name"));
+        let node = kubectl.run("get nodes -o jsonpath={.items[0].metadata.name}");
+        let drained = kubectl.run(&format!(
+            "drain {node} --pod-selector=batch.kubernetes.io/job-name=disrupted --timeout=60s"
+        ));
+        assert!(drained.contains("evicted"), "{drained}");
+        shows(kubectl, &format!("get pods {named} --field-selector=status.phase=Pending -o name"), "pod/");
+        kubectl.run(&format!("uncordon {node}"));
+        shows(kubectl, "get job disrupted -o jsonpath={.status.ready}", "1");
+        assert_eq!(kubectl.run("get job disrupted -o jsonpath={.status.failed}"), "");
+        let after = kubectl.run(&format!("get pods {named} --field-selector=status.phase=Running -o name"));
+        assert!(after.starts_with("pod/") && after != before, "{before} {after}");
+
+        // What somebody else finds out about a Pod decides, too.
+        let fail = "{action: FailJob, onPodConditions: [{type: ConfigIssue}]}";
+        kubectl.run(&format!("create -f {}", kubectl.file(&job("misconfigured", 8, "non-existing", fail))));
+        let named = "-l batch.kubernetes.io/job-name=misconfigured";
+        shows(kubectl, &format!("get pods {named}"), "ImagePullBackOff");
+        let pod = kubectl.run(&format!("get pods {named} -o jsonpath={{.items[0].metadata.name}}"));
+        let condition = r#"{"status":{"conditions":[{"type":"ConfigIssue","status":"True","reason":"NonExistingImage"}]}}"#;
+        kubectl.run(&format!("patch pod {pod} --subresource=status -p {condition}"));
+        kubectl.run(&format!("delete pod {pod} --timeout=60s"));
+        kubectl.run("wait --for=condition=failed job/misconfigured --timeout=60s");
+        let told = kubectl
+            .run("get job misconfigured -o jsonpath={.status.conditions[?(@.type==\"Failed\")].message}");
+        let expected = "has condition ConfigIssue matching FailJob rule at index 0";
+        assert!(told.ends_with(expected), "{told}");
+        kubectl.run("delete job disrupted misconfigured --timeout=60s");
+    });
+}
+
 #[test]
 fn pods_go_where_they_are_wanted() {
     with_each(&Cluster::start(Shape::Whole), |kubectl| {

@@ -107,6 +107,7 @@ pub fn delete_options(media: &str, bytes: &[u8]) -> Result<(DeleteOptions, bool)
         uid: text(&["preconditions", "uid"]),
         resource_version: text(&["preconditions", "resourceVersion"]),
         propagation: text(&["propagationPolicy"]).map(|word| propagation(&word)).transpose()?,
+        disruption: None,
     };
     if let Some(orphans) = sent.get("orphanDependents").and_then(Value::as_bool) {
         options.propagation = Some(orphan(orphans, options.propagation)?);

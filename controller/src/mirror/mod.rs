@@ -33,11 +33,11 @@ pub use object::{LAST_APPLIED, Meta, Name, Object, Owner, Shape, tree};
 pub use selector::{Labels, Requirement, Selector};
 pub use shape::{
     Bare, Binding, Budget, Claim, ClusterRole, Completion, Concurrency, Condition, CronJob, DaemonSet,
-    Deployment, EndpointSlice, GIVEN_UP, IntOrPercent, Job, LARGE_IMAGE, Lease, Likeness, Load, Namespace,
-    Node, NodeAffinity, NodeCondition, NodeTerm, Peers, Phase, Pod, PodClaim, PodPort, PodTerm,
-    PreferredTerm, Quota, Replacement, ReplicaSet, Resources, Revision, Rolling, SERVICE_NAME, Service,
-    ServicePort, Signing, Social, Spread, StatefulSet, StorageClass, Strategy, TEMPLATE_HASH, Taint,
-    Toleration, Volume, fnv, is_default, template_digest, tolerates,
+    Deployment, EndpointSlice, IntOrPercent, Job, LARGE_IMAGE, Lease, Likeness, Load, Namespace, Node,
+    NodeAffinity, NodeCondition, NodeTerm, Peers, Phase, Pod, PodClaim, PodPort, PodTerm, PreferredTerm,
+    Quota, Replacement, ReplicaSet, Resources, Revision, Rolling, SERVICE_NAME, Service, ServicePort,
+    Signing, Social, Spread, StatefulSet, StorageClass, Strategy, TEMPLATE_HASH, Taint, Toleration, Volume,
+    fnv, is_default, template_digest, tolerates,
 };
 pub use storage::{Storage, is_bound};
 pub use tally::{Key, Question, Role, Sight, Tallies, Tally};

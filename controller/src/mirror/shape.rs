@@ -18,7 +18,7 @@ mod sets;
 pub use batch::{Completion, Concurrency, CronJob, Job};
 pub use network::{EndpointSlice, SERVICE_NAME, Service, ServicePort};
 pub use node::{LARGE_IMAGE, Lease, Node, NodeCondition, Taint, tolerates};
-pub use pod::{GIVEN_UP, NodeAffinity, NodeTerm, Phase, Pod, PodClaim, PodPort, PreferredTerm, Toleration};
+pub use pod::{NodeAffinity, NodeTerm, Phase, Pod, PodClaim, PodPort, PreferredTerm, Toleration};
 pub use resources::{Load, Resources};
 pub use role::ClusterRole;
 pub use sets::{Budget, DaemonSet, Replacement, Revision, StatefulSet};

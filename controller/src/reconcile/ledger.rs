@@ -292,7 +292,7 @@ impl State {
                 json_patch(&mut whole, patch);
                 self.replace(write.kind, whole, true);
             }
-            Act::Delete { uid, grace, cascade } => {
+            Act::Delete { uid, grace, cascade, .. } => {
                 if write.on.is_some() && self.objects.contains_key(&name) {
                     self.current(write)?;
                 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use edge_api::kind::Kind;
 use edge_api::kinds;
+use edge_api::kinds::pod::Disruption;
 use edge_api::time::Timestamp;
 use serde_json::{Value, json};
 
@@ -216,7 +217,7 @@ fn evict(node: &Object<Node>, world: &World, plan: &mut Plan) {
             Some(time) if time <= world.now => {
                 let message = format!("Marking for deletion Pod {}", pod.key());
                 let note = Note::normal(POD, &pod.meta, "TaintManagerEviction", message);
-                writes.push(Write::delete(POD, &pod.meta).saying(note));
+                writes.push(Write::delete(POD, &pod.meta).disrupting(Disruption::TAINT).saying(note));
             }
             Some(time) => plan.wake(time),
         }
@@ -377,6 +378,11 @@ mod tests {
         assert_eq!(evicted(&plan(&objects, 99)), Vec::<String>::new());
         assert_eq!(plan(&objects, 99).wake_at, Some(start().plus(Duration::from_secs(100))));
         assert_eq!(evicted(&plan(&objects, 100)), ["short"]);
+        let short = plan(&objects, 100);
+        let told = Some(Disruption::TAINT);
+        assert!(
+            short.writes().all(|w| matches!(&w.act, Act::Delete { disruption, .. } if *disruption == told))
+        );
         assert_eq!(evicted(&plan(&objects, 300)), ["plain", "short"]);
         let alone = [objects[0].clone(), objects[2].clone()];
         assert_eq!(evicted(&plan(&alone, 1000)), Vec::<String>::new());

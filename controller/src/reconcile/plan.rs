@@ -4,6 +4,7 @@
 //! tested by looking at its plans.
 
 use edge_api::kind::Kind;
+use edge_api::kinds::pod::Disruption;
 use edge_api::time::Timestamp;
 use serde_json::Value;
 
@@ -102,6 +103,8 @@ pub enum Act {
         grace: Option<i64>,
         /// Whether dependents go first.
         cascade: Cascade,
+        /// Who takes a Pod away, for its status while it ends.
+        disruption: Option<Disruption>,
     },
     /// Binds a Pod to a node, if it is still the one with this uid.
     Bind {
@@ -155,19 +158,26 @@ impl Write {
 
     /// Deletes an object whatever its revision, but only the one with this uid.
     pub fn delete(kind: &'static Kind, meta: &Meta) -> Write {
-        let act = Act::Delete { uid: Some(meta.uid.to_string()), grace: None, cascade: Cascade::Background };
-        Write::new(kind, meta.key(), act, None)
+        Write::new(kind, meta.key(), deletion(Some(meta.uid.to_string())), None)
     }
 
     /// Deletes whatever has the name.
     pub fn expire(kind: &'static Kind, key: Name) -> Write {
-        Write::new(kind, key, Act::Delete { uid: None, grace: None, cascade: Cascade::Background }, None)
+        Write::new(kind, key, deletion(None), None)
     }
 
     /// The same deletion without a period of grace.
     pub fn at_once(mut self) -> Write {
         if let Act::Delete { grace, .. } = &mut self.act {
             *grace = Some(0);
+        }
+        self
+    }
+
+    /// The same deletion of a Pod, whose status says who takes it away.
+    pub fn disrupting(mut self, who: Disruption) -> Write {
+        if let Act::Delete { disruption, .. } = &mut self.act {
+            *disruption = Some(who);
         }
         self
     }
@@ -203,6 +213,10 @@ impl Write {
         self.failed = Some(note);
         self
     }
+}
+
+fn deletion(uid: Option<String>) -> Act {
+    Act::Delete { uid, grace: None, cascade: Cascade::Background, disruption: None }
 }
 
 /// Something worth telling people about an object: an Event to be.

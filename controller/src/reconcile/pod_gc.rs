@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use edge_api::kind::Kind;
 use edge_api::kinds;
+use edge_api::kinds::pod::Disruption;
 use edge_api::time::Timestamp;
 use serde_json::json;
 
-use crate::mirror::{Delta, Detail, GIVEN_UP, Name, Object, Pod, World};
+use crate::mirror::{Delta, Detail, Name, Object, Pod, World};
 use crate::reconcile::Controller;
 use crate::reconcile::plan::{Plan, Write};
 
@@ -81,17 +82,10 @@ fn remove(pods: &[&Arc<Object<Pod>>], lost: Option<Timestamp>, plan: &mut Plan) 
 }
 
 fn failed(pod: &Object<Pod>, lost: Option<Timestamp>) -> Write {
-    const DISRUPTED: &str = "DisruptionTarget";
     let mut tree = pod.tree();
     tree["status"]["phase"] = json!("Failed");
     if let Some(now) = lost {
-        let mut conditions = tree["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        conditions.retain(|condition| condition["type"] != DISRUPTED);
-        conditions.push(json!({
-            "type": DISRUPTED, "status": "True", "reason": GIVEN_UP,
-            "message": "PodGC: node no longer exists", "lastTransitionTime": now,
-        }));
-        tree["status"]["conditions"] = json!(conditions);
+        Disruption::GARBAGE.tell(&mut tree, now);
     }
     Write::status(POD, pod.key(), pod.revision, tree)
 }
@@ -124,8 +118,8 @@ mod tests {
             let world = Ledger::with(Timestamp::from_seconds(0), &[pod, node]).world();
             reconcile(&Name::new("default", "p"), &world).writes().count()
         };
-        assert_eq!(left("Failed", GIVEN_UP), 1);
-        assert_eq!(left("Running", GIVEN_UP), 0, "whoever runs it will say how it ended");
+        assert_eq!(left("Failed", Disruption::GARBAGE.reason), 1);
+        assert_eq!(left("Running", Disruption::GARBAGE.reason), 0, "whoever runs it will say how it ended");
         assert_eq!(left("Failed", "PreemptionByScheduler"), 0);
     }
 

@@ -44,7 +44,7 @@ impl RegistryWriter {
                 }
                 self.registry.patch(cx, &target, PatchKind::Merge, &patch).await.map(drop)
             }
-            Act::Delete { uid, grace, cascade } => {
+            Act::Delete { uid, grace, cascade, disruption } => {
                 let options = DeleteOptions {
                     grace_period_seconds: *grace,
                     uid: uid.clone(),
@@ -54,6 +54,7 @@ impl RegistryWriter {
                         Cascade::Foreground => Propagation::Foreground,
                         Cascade::Orphan => Propagation::Orphan,
                     }),
+                    disruption: *disruption,
                 };
                 self.registry.delete(cx, &target, &options).await.map(drop)
             }

@@ -156,6 +156,9 @@ impl Registry {
         }
         let waiting = meta::deletion_timestamp(old).is_some();
         let before = meta::deletion_grace_period_seconds(old).unwrap_or(0);
+        if let Some(disruption) = options.disruption.filter(|_| !waiting) {
+            disruption.tell(&mut new, self.now());
+        }
         if !waiting || grace < before {
             let end = self.now().plus(Duration::from_secs(grace.unsigned_abs()));
             meta::set(&mut new, "deletionTimestamp", stamp(end));

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use edge_api::kinds::pod::Disruption;
+
 /// How a given `resourceVersion` binds a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum VersionMatch {
@@ -72,6 +74,8 @@ pub struct DeleteOptions {
     pub resource_version: Option<String>,
     /// Who removes dependents; the kind's default if unset.
     pub propagation: Option<Propagation>,
+    /// Who takes a Pod away, for its status while it ends.
+    pub disruption: Option<Disruption>,
 }
 
 /// The language of a patch.

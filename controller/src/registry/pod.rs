@@ -1,11 +1,11 @@
 //! What only Pods have: binding and eviction.
 
+use edge_api::kinds::pod::{Disruption, set_condition};
 use edge_api::meta;
 use edge_api::meta::{items, text};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::registry::check;
-use crate::registry::read::stamp;
 use crate::registry::update::{ATTEMPTS, Outcome};
 use crate::registry::{ApiError, Context, DeleteOptions, Deleted, Object, Registry, Target};
 
@@ -65,18 +65,9 @@ impl Registry {
         for (key, value) in meta::annotations(binding) {
             meta::set_annotation(&mut pod, &key, &value);
         }
-        let scheduled = json!({
-            "type": "PodScheduled", "status": "True", "lastProbeTime": null,
-            "lastTransitionTime": stamp(self.now()),
-        });
-        let status = meta::object_mut(&mut pod, "status");
         // It is where it was meant to be, or elsewhere.
-        status.remove("nominatedNodeName");
-        let conditions = status.entry("conditions").or_insert_with(|| json!([]));
-        if let Some(conditions) = conditions.as_array_mut() {
-            conditions.retain(|condition| text(condition, &["type"]) != "PodScheduled");
-            conditions.push(scheduled);
-        }
+        meta::object_mut(&mut pod, "status").remove("nominatedNodeName");
+        set_condition(&mut pod, "PodScheduled", "True", ("", ""), self.now());
         pod
     }
 
@@ -118,7 +109,8 @@ impl Registry {
             grace_period_seconds: meta::number(sent, &["gracePeriodSeconds"]),
             uid: word(&["preconditions", "uid"]),
             resource_version: word(&["preconditions", "resourceVersion"]),
-            propagation: None,
+            disruption: Some(Disruption::EVICTION),
+            ..DeleteOptions::default()
         };
         let dry = !items(sent, &["dryRun"]).is_empty();
         let cx = Context { dry_run: cx.dry_run || dry, ..cx.clone() };

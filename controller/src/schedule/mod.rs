@@ -32,6 +32,7 @@ use std::sync::Arc;
 
 use edge_api::kind::Kind;
 use edge_api::kinds;
+use edge_api::kinds::pod::{Disruption, set_condition};
 use serde_json::{Value, json};
 
 use crate::mirror::{Delta, Detail, Fleet, Meta, Name, Object, Pod, Sight, Turn, World, node_helps, waits};
@@ -153,7 +154,7 @@ fn round(world: &World) -> Round {
             }
             Outcome::Room { node, victims } => {
                 // Looked at again when this is written, or if it could not be.
-                round.evict(pod, &node, &victims, &fleet, world);
+                round.evict(pod, &node, &victims, &fleet);
                 round.tell(pod, &diagnosis.message(""), Some(&node), world);
                 fleet.nominate(pod, Some(&node));
                 refused.clear();
@@ -252,7 +253,7 @@ impl Round {
             return;
         }
         let mut tree = pod.tree();
-        set_condition(&mut tree, "PodScheduled", "False", "Unschedulable", message, world);
+        set_condition(&mut tree, "PodScheduled", "False", ("Unschedulable", message), world.now);
         nominate(&mut tree, node);
         let write = Write::status(POD, pod.key(), pod.revision, tree);
         let note = Note::warning(POD, &pod.meta, "FailedScheduling", message.to_owned());
@@ -260,25 +261,12 @@ impl Round {
     }
 
     /// Asks these Pods to make room, and those less important for whom others made room there to look elsewhere.
-    fn evict(
-        &mut self,
-        pod: &Object<Pod>,
-        node: &str,
-        victims: &[Arc<Object<Pod>>],
-        fleet: &Fleet,
-        world: &World,
-    ) {
+    fn evict(&mut self, pod: &Object<Pod>, node: &str, victims: &[Arc<Object<Pod>>], fleet: &Fleet) {
         for victim in victims.iter().filter(|victim| !victim.meta.deleting()) {
-            if !victim.body.disrupted {
-                let mut tree = victim.tree();
-                let message = "default-scheduler: preempting to accommodate a higher priority pod";
-                let reason = "PreemptionByScheduler";
-                set_condition(&mut tree, "DisruptionTarget", "True", reason, message, world);
-                self.writes.push(Write::status(POD, victim.key(), victim.revision, tree));
-            }
             let message = format!("Preempted by pod {} on node {node}", pod.meta.uid);
             let note = Note::normal(POD, &victim.meta, "Preempted", message);
-            self.deletes.push(Write::delete(POD, &victim.meta).saying(note));
+            let delete = Write::delete(POD, &victim.meta).disrupting(Disruption::PREEMPTION);
+            self.deletes.push(delete.saying(note));
         }
         let nominated = fleet.place(node).map(|place| place.nominated.clone()).unwrap_or_default();
         for other in nominated.iter().filter(|other| other.body.priority < pod.body.priority) {
@@ -301,21 +289,4 @@ fn nominate(tree: &mut Value, node: Option<&str>) {
         (None, Some(status)) => drop(status.remove("nominatedNodeName")),
         (None, None) => {}
     }
-}
-
-fn set_condition(tree: &mut Value, kind: &str, status: &str, reason: &str, message: &str, world: &World) {
-    let conditions = tree["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    let is_it = |condition: &Value| condition["type"] == kind;
-    let before = conditions.iter().find(|c| is_it(c) && c["status"] == status);
-    let since = before.map_or(json!(world.now), |c| c["lastTransitionTime"].clone());
-    let mut kept: Vec<Value> = conditions.iter().filter(|c| !is_it(c)).cloned().collect();
-    kept.push(json!({
-        "type": kind,
-        "status": status,
-        "reason": reason,
-        "message": message,
-        "lastProbeTime": null,
-        "lastTransitionTime": since,
-    }));
-    tree["status"]["conditions"] = Value::Array(kept);
 }

@@ -2,9 +2,10 @@
 
 use crate::compact::object;
 use crate::kinds::pod::spec::{ResourceRequirements, Resources};
-use crate::meta::Condition;
+use crate::meta::{self, Condition};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 object! {
     /// What a Pod is.
@@ -133,6 +134,73 @@ pub struct ContainerStatus {
     /// What it really has: requests and limits in force. Who reports none cannot resize.
     #[serde(skip_serializing_if = "crate::compact::is_blank")]
     pub resources: Option<Box<ResourceRequirements>>,
+}
+
+/// The condition of a Pod that goes for a reason that is not its own.
+pub const DISRUPTION_TARGET: &str = "DisruptionTarget";
+
+/// Who takes a Pod away that has done nothing wrong: what its condition [`DISRUPTION_TARGET`] says, which Jobs may
+/// ignore. The node has one of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disruption {
+    /// One word for machines.
+    pub reason: &'static str,
+    /// One sentence for people.
+    pub message: &'static str,
+}
+
+impl Disruption {
+    /// Somebody with the eviction API, such as `kubectl drain`.
+    pub const EVICTION: Disruption =
+        Disruption { reason: "EvictionByEvictionAPI", message: "Eviction API: evicting" };
+    /// A taint of its node that it does not put up with.
+    pub const TAINT: Disruption = Disruption {
+        reason: "DeletionByTaintManager",
+        message: "Taint manager: deleting due to NoExecute taint",
+    };
+    /// A Pod that matters more.
+    pub const PREEMPTION: Disruption = Disruption {
+        reason: "PreemptionByScheduler",
+        message: "default-scheduler: preempting to accommodate a higher priority pod",
+    };
+    /// The garbage collector, since its node is gone.
+    pub const GARBAGE: Disruption =
+        Disruption { reason: "DeletionByPodGC", message: "PodGC: node no longer exists" };
+
+    /// Says so in the status of a Pod.
+    pub fn tell(self, pod: &mut Value, now: Timestamp) {
+        set_condition(pod, DISRUPTION_TARGET, "True", (self.reason, self.message), now);
+    }
+}
+
+/// Sets a condition of a Pod; the time of its transition moves with `status` only.
+pub fn set_condition(
+    pod: &mut Value,
+    type_: &str,
+    status: &str,
+    (reason, message): (&str, &str),
+    now: Timestamp,
+) {
+    let generation = meta::generation(pod);
+    let before = meta::condition(pod, type_).filter(|before| meta::text(before, &["status"]) == status);
+    let since = before.and_then(|before| before.get("lastTransitionTime").cloned());
+    let mut condition = json!({
+        "type": type_, "status": status, "lastProbeTime": null,
+        "lastTransitionTime": since.unwrap_or_else(|| now.seconds().into()),
+    });
+    for (field, text) in [("reason", reason), ("message", message)] {
+        if !text.is_empty() {
+            condition[field] = text.into();
+        }
+    }
+    if generation > 0 {
+        condition["observedGeneration"] = generation.into();
+    }
+    let conditions = meta::object_mut(pod, "status").entry("conditions").or_insert_with(|| json!([]));
+    if let Some(conditions) = conditions.as_array_mut() {
+        conditions.retain(|other| meta::text(other, &["type"]) != type_);
+        conditions.push(condition);
+    }
 }
 
 /// The condition of a Pod whose new resources the node has not accepted yet; its reason is [`RESIZE_DEFERRED`] or

@@ -1,5 +1,6 @@
 //! The kinds of workloads: versions, scales, selectors, over HTTP.
 
+use edge_api::meta;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -128,7 +129,10 @@ async fn an_eviction_is_taken_from_the_budget_or_refused_with_429() {
     let budget = api.get(&format!("{budgets}/b")).await.expect(200);
     assert_eq!(budget["status"]["disruptionsAllowed"], 0);
     assert!(budget["status"]["disruptedPods"]["web"].is_string());
-    assert!(api.get(&format!("{pods}/web")).await.expect(200)["metadata"]["deletionTimestamp"].is_string());
+    let evicted = api.get(&format!("{pods}/web")).await.expect(200);
+    assert!(evicted["metadata"]["deletionTimestamp"].is_string());
+    let why = meta::condition(&evicted, "DisruptionTarget").unwrap();
+    assert_eq!((&why["status"], &why["reason"]), (&json!("True"), &json!("EvictionByEvictionAPI")));
     let second = json!({"metadata": {"name": "c"}, "spec": {"selector": {"matchLabels": {"app": "web"}}}});
     api.call(Method::DELETE, &format!("{pods}/web?gracePeriodSeconds=0"), Value::Null).await.expect(200);
     make().await;

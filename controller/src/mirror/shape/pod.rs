@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use edge_api::kinds::pod::{DISRUPTION_TARGET, Disruption};
 use edge_api::time::Timestamp;
 use serde::Deserialize;
 
@@ -100,9 +101,6 @@ pub struct NodeAffinity {
     pub preferred: Vec<PreferredTerm>,
 }
 
-/// The reason of the condition `DisruptionTarget` of a Pod whose node is gone.
-pub const GIVEN_UP: &str = "DeletionByPodGC";
-
 /// A claim that a Pod uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodClaim {
@@ -156,9 +154,7 @@ pub struct Pod {
     pub preempts: bool,
     /// The node where others make room for it.
     pub nominated: Option<String>,
-    /// Whether it has been told that it makes room.
-    pub disrupted: bool,
-    /// Whether that is because its node is gone, after which nobody runs it.
+    /// Whether it has been given up because its node is gone, after which nobody runs it.
     pub given_up: bool,
     /// Its containers' images, as nodes report them; of Pods without a node only.
     pub images: Vec<String>,
@@ -313,7 +309,7 @@ impl Shape for Pod {
         let Form { metadata, mut spec, status } = serde_json::from_slice(source)?;
         let condition = |kind: &str| status.conditions.iter().find(|c| c.r#type == kind);
         let ready = condition("Ready");
-        let disrupted = condition("DisruptionTarget").filter(|c| c.status == "True");
+        let disrupted = condition(DISRUPTION_TARGET).filter(|c| c.status == "True");
         let scheduled = condition("PodScheduled").filter(|c| c.status == "False");
         let mut ips: Vec<String> = status.pod_ips.into_iter().map(|a| a.ip).collect();
         if ips.is_empty() && !status.pod_ip.is_empty() {
@@ -331,8 +327,7 @@ impl Shape for Pod {
             load: load(&spec.containers, &spec.init_containers, spec.overhead.as_ref()),
             preempts: spec.preemption_policy != "Never",
             nominated: Some(status.nominated_node_name).filter(|node| free && !node.is_empty()),
-            disrupted: disrupted.is_some(),
-            given_up: disrupted.is_some_and(|c| c.reason == GIVEN_UP),
+            given_up: disrupted.is_some_and(|c| c.reason == Disruption::GARBAGE.reason),
             requests: effective(&spec.containers, &spec.init_containers, spec.overhead.as_ref()),
             ports: Arc::new(ports(&spec.containers, &spec.init_containers, spec.host_network)),
             affinity: affinity(spec.affinity),

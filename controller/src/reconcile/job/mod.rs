@@ -237,6 +237,9 @@ fn update_status(
     }
     if !conditions.is_empty() {
         status["conditions"] = condition::to_json(&conditions, false);
+        for condition in status["conditions"].as_array_mut().into_iter().flatten() {
+            condition["lastProbeTime"] = condition["lastTransitionTime"].clone();
+        }
     }
     if status == body.status {
         return;

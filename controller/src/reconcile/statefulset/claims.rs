@@ -58,8 +58,8 @@ fn owner(kind: &Kind, meta: &Meta) -> Owner {
         kind: kind.kind.to_owned(),
         name: meta.name.to_string(),
         uid: meta.uid.to_string(),
-        controller: false,
-        block_owner_deletion: false,
+        controller: true,
+        block_owner_deletion: true,
     }
 }
 
@@ -82,6 +82,10 @@ pub fn condemned(view: &View<'_>, number: i64, pod: &Object<Pod>) -> Vec<Write> 
     adjust(view, number, wanted.as_ref())
 }
 
+fn identity<'a>(owner: &&'a Owner) -> (&'a str, bool) {
+    (&owner.uid, owner.controller)
+}
+
 /// Gives the claims of a number this owner of all those that this controller gives.
 fn adjust(view: &View<'_>, at: i64, wanted: Option<&Owner>) -> Vec<Write> {
     let meta = &view.set.meta;
@@ -93,11 +97,16 @@ fn adjust(view: &View<'_>, at: i64, wanted: Option<&Owner>) -> Vec<Write> {
     claims
         .filter_map(|claim| {
             let given: Vec<&Owner> = claim.meta.owner_references.iter().filter(|owner| ours(owner)).collect();
-            if given.iter().map(|owner| &owner.uid).eq(wanted.iter().map(|owner| &owner.uid)) {
+            // Older versions gave owners that were no controllers.
+            if given.iter().map(identity).eq(wanted.iter().map(identity)) {
                 return None;
             }
-            let rest = claim.meta.owner_references.iter().filter(|owner| !ours(owner));
-            let all: Vec<Owner> = rest.chain(wanted).cloned().collect();
+            let rest: Vec<&Owner> = claim.meta.owner_references.iter().filter(|owner| !ours(owner)).collect();
+            if wanted.is_some() && rest.iter().any(|owner| owner.controller) {
+                // Somebody else's by now.
+                return None;
+            }
+            let all: Vec<Owner> = rest.into_iter().chain(wanted).cloned().collect();
             let owners: Vec<Value> = references(&all);
             let patch = json!({"metadata": {"uid": &*claim.meta.uid, "ownerReferences": owners}});
             Some(Write::patch(CLAIM, claim.key(), claim.revision, patch))

@@ -342,7 +342,9 @@ fn the_retention_policy_gives_claims_an_owner_with_which_they_go() {
         );
         let owners = |name: &str| {
             let claim = cluster.0.get(&kinds::persistent_volume_claim::KIND, "default", name).unwrap();
-            claim["metadata"]["ownerReferences"][0]["kind"].clone()
+            let owner = &claim["metadata"]["ownerReferences"][0];
+            assert!(owner.is_null() || owner["controller"] == json!(true), "{owner}");
+            owner["kind"].clone()
         };
         assert_eq!(owners("data-db-1"), used, "{deleted} {scaled}");
         cluster.edit(|set| set["spec"]["replicas"] = json!(1));
