@@ -52,8 +52,8 @@ pub struct Failure {
 pub enum Life {
     /// It is not its turn.
     Idle,
-    /// Its image is being found or fetched.
-    Fetching,
+    /// Its image is being found or fetched, with what went wrong before, if that is the same image.
+    Fetching(Option<Failure>),
     /// Its image could not be had.
     NoImage {
         /// The last attempt.
@@ -242,6 +242,11 @@ impl Slot {
         // One second, then ten, then doubling like Kubernetes'.
         self.retry = if delay < FIRST_DELAY { FIRST_DELAY } else { (delay * 2).min(LONGEST_DELAY) };
         now.mono + delay
+    }
+
+    /// Whether what failed has failed again: the wait that follows is called a back-off.
+    pub fn backs_off(&self) -> bool {
+        self.retry > FIRST_DELAY
     }
 
     /// An attempt succeeded.

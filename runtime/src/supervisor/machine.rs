@@ -3,6 +3,8 @@
 //! [`Machine::step`] reads no clock and touches nothing; a thin executor carries its effects out and reports back
 //! with events. Every rule about order, restarts and ends is here and nowhere else.
 
+mod renewal;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,8 @@ use crate::sandbox::{Exit, ExitReason};
 use crate::supervisor::allocation::{Amounts, Refusal};
 use crate::supervisor::crew;
 use crate::supervisor::life::{Failure, Life, Now, Role, Run, Slot, SlotRecord};
+use crate::supervisor::machine::renewal::wished;
+use crate::supervisor::waiting;
 
 /// Kubernetes' default for `terminationGracePeriodSeconds`.
 const DEFAULT_GRACE: i64 = 30;
@@ -375,7 +379,7 @@ impl Machine {
         matches!(self.stage, Stage::Ending { .. } | Stage::Over(_) | Stage::Released)
     }
 
-    /// Whether it was deleted and its `preStop`s are under way.
+    /// Whether it ends because it was deleted, and its `preStop`s are under way.
     pub fn is_taking_leave(&self) -> bool {
         matches!(self.stage, Stage::Ending { why: Ending::Deleted, hooks: true, .. })
     }
@@ -533,107 +537,6 @@ impl Machine {
         }
     }
 
-    /// Asks the node for what the containers are to have now, if that is something else than it has granted.
-    fn reconsider(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let wished = wished(&self.pod);
-        if wished != self.granted {
-            effects.push(Effect::Ask(self.amounts(&wished)));
-            return;
-        }
-        if self.refusal.take().is_some() {
-            // It is content with what it has: nobody else is to wait for it.
-            effects.push(Effect::Ask(self.allocated()));
-            return;
-        }
-        self.resize(now, effects);
-    }
-
-    fn grant(&mut self, result: Result<(), Refusal>, now: Now, effects: &mut Vec<Effect>) {
-        match result {
-            Ok(()) => {
-                self.refusal = None;
-                self.granted = wished(&self.pod);
-                effects.push(Effect::Remember);
-                if self.stage == Stage::Active {
-                    self.resize(now, effects);
-                }
-            }
-            Err(refusal) => {
-                if self.refusal.is_none() {
-                    effects.push(Effect::Remember);
-                }
-                self.refusal = Some(refusal);
-            }
-        }
-    }
-
-    /// Gives containers that run what they are to have now; some begin anew for it, as they wish.
-    fn resize(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        for index in 0..self.slots.len() {
-            let container = self.container(index).into_owned();
-            let slot = &mut self.slots[index];
-            let Life::Running(run) = &slot.life else { continue };
-            if slot.resources == container.resources {
-                slot.not_resized = None;
-                continue;
-            }
-            if !wants_new_run(&container, &slot.resources) {
-                effects.push(Effect::Resize(index));
-                continue;
-            }
-            let (run, why) = (run.clone(), format!("Container {} resize requires restart", slot.name));
-            self.renew(index, run, why, now, effects);
-        }
-    }
-
-    /// Ends the run of a container to begin another, whatever the restart policy says.
-    fn renew(&mut self, index: usize, run: Run, why: String, now: Now, effects: &mut Vec<Effect>) {
-        let slot = &mut self.slots[index];
-        slot.life = Life::Stopping(run);
-        slot.renewed = true;
-        effects.push(tell(Some(index), "Killing", why));
-        effects.push(self.stop(index, None, now));
-    }
-
-    /// Containers that are to have another image than they run, or wait for, begin anew with that, and without the
-    /// delays of the old one.
-    fn change_images(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        for index in 0..self.slots.len() {
-            let slot = &mut self.slots[index];
-            let running = match &slot.life {
-                Life::Opening(run) | Life::Running(run) => match slot.role {
-                    Role::Main => Some((run.clone(), "Container", ", will be restarted")),
-                    Role::Sidecar => Some((run.clone(), "Init container", "")),
-                    Role::Init | Role::Ephemeral => continue,
-                },
-                Life::Waiting { .. } | Life::NoImage { .. } | Life::NotCreated { .. } => None,
-                _ => continue,
-            };
-            if crew::at(&self.pod, index).is_none_or(|container| container.image == *slot.wanted) {
-                continue;
-            }
-            slot.forget_retries();
-            slot.delay = None;
-            if let Some((run, kind, rest)) = running {
-                let why = format!("{kind} {} definition changed{rest}", slot.name);
-                self.renew(index, run, why, now, effects);
-            } else if let Life::Waiting { until: due, .. }
-            | Life::NoImage { retry: due, .. }
-            | Life::NotCreated { retry: due, .. } = &mut slot.life
-            {
-                *due = now.mono;
-            }
-        }
-    }
-
-    fn resized(&mut self, index: usize, resources: ResourceRequirements, result: Result<(), String>) {
-        let slot = &mut self.slots[index];
-        match result {
-            Ok(()) => (slot.resources, slot.not_resized) = (resources, None),
-            Err(why) => slot.not_resized = Some(why),
-        }
-    }
-
     fn evicted(&mut self, why: String, now: Now, effects: &mut Vec<Effect>) {
         if matches!(self.stage, Stage::New | Stage::Preparing | Stage::Active) {
             effects.push(warn(None, EVICTED, why.clone()));
@@ -652,7 +555,7 @@ impl Machine {
             Stage::Ending { why: old, by: deadline, hooks, .. } => {
                 *deadline = by.min(*deadline);
                 *hooks &= why != Ending::Removed;
-                if matches!(why, Ending::Deleted | Ending::Removed) {
+                if why == Ending::Removed {
                     *old = why;
                 }
             }
@@ -695,7 +598,7 @@ impl Machine {
         effects: &mut Vec<Effect>,
     ) {
         let slot = &mut self.slots[index];
-        if slot.life != Life::Fetching {
+        if !matches!(slot.life, Life::Fetching(_)) {
             return;
         }
         match result {
@@ -705,9 +608,14 @@ impl Machine {
                 effects.push(Effect::Start(index));
             }
             Err(failure) => {
-                effects.push(warn(Some(index), "Failed", failure.message.clone()));
+                let (reason, message) = waiting::no_image(&slot.wanted, &failure);
+                effects.push(warn(Some(index), reason, message));
                 effects.push(warn(Some(index), "Failed", format!("Error: {}", failure.reason)));
                 let retry = slot.next_retry(now);
+                if let Some((reason, message)) = waiting::pull_back_off(slot, &failure) {
+                    effects.push(tell(Some(index), "BackOff", message));
+                    effects.push(warn(Some(index), "Failed", format!("Error: {reason}")));
+                }
                 slot.life = Life::NoImage { failure, retry };
             }
         }
@@ -838,7 +746,7 @@ impl Machine {
             if let Life::Waiting { delay, .. } = slot.life
                 && !delay.is_zero()
             {
-                let message = back_off_event(&self.pod, &self.slots[index].name);
+                let message = waiting::back_off_event(&self.pod, &self.slots[index].name);
                 effects.push(warn(Some(index), "BackOff", message));
             }
         }
@@ -997,11 +905,6 @@ impl Machine {
     }
 }
 
-/// What each container is to have.
-fn wished(pod: &Pod) -> Vec<ResourceRequirements> {
-    crew::of(pod).map(|(container, _)| container.resources.clone()).collect()
-}
-
 /// Lets a container begin, or begin again when its time has come.
 fn resume(pod: &Pod, slot: &mut Slot, index: usize, now: Now, effects: &mut Vec<Effect>) {
     let due = match slot.life {
@@ -1017,49 +920,24 @@ fn resume(pod: &Pod, slot: &mut Slot, index: usize, now: Now, effects: &mut Vec<
         _ => false,
     };
     if due {
-        slot.life = Life::Fetching;
+        let mut failure = match std::mem::replace(&mut slot.life, Life::Idle) {
+            Life::NoImage { failure, .. } | Life::NotCreated { failure, .. } => Some(failure),
+            _ => None,
+        };
         let wanted =
             crew::at(pod, index).map_or_else(Arc::default, |container| container.image.as_str().into());
         if slot.wanted != wanted {
             slot.wanted = wanted;
             slot.image_id.clear();
+            failure = None;
         }
+        slot.life = Life::Fetching(failure);
         effects.push(Effect::Fetch(index));
     }
 }
 
-/// Whether a resource changes that the container wants to begin anew for.
-fn wants_new_run(container: &Container, before: &ResourceRequirements) -> bool {
-    let now = &container.resources;
-    container.resize_policy.iter().filter(|policy| policy.restart_policy == "RestartContainer").any(
-        |policy| {
-            let name = &policy.resource_name;
-            now.limits.get(name) != before.limits.get(name)
-                || now.requests.get(name) != before.requests.get(name)
-        },
-    )
-}
-
 fn has_pre_stop(container: &Container) -> bool {
     container.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.pre_stop.is_some())
-}
-
-/// Kubernetes' words for a container that waits to be restarted.
-pub fn back_off(pod: &Pod, container: &str, delay: Duration) -> String {
-    let delay = delay.as_secs();
-    let delay = if delay >= 60 { format!("{}m{}s", delay / 60, delay % 60) } else { format!("{delay}s") };
-    let meta = &pod.metadata;
-    format!(
-        "back-off {delay} restarting failed container={container} pod={}_{}({})",
-        meta.name, meta.namespace, meta.uid
-    )
-}
-
-/// The same for an Event, in which no number changes, so that all of them are one.
-fn back_off_event(pod: &Pod, container: &str) -> String {
-    let meta = &pod.metadata;
-    let (name, namespace, uid) = (&meta.name, &meta.namespace, &meta.uid);
-    format!("Back-off restarting failed container {container} in pod {name}_{namespace}({uid})")
 }
 
 fn terminated(run: &Run, exit: Exit, now: Now) -> ContainerStateTerminated {

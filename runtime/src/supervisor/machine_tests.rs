@@ -365,8 +365,20 @@ fn images_that_cannot_be_had_are_asked_for_again() {
     assert_eq!(script.waiting(0), "ErrImagePull");
     script.pass(1);
     assert!(script.wants(&Effect::Fetch(0)));
+    assert_eq!(script.waiting(0), "ErrImagePull", "nothing else is shown while it is tried again");
     script.feed(Event::Image(0, Err(failure())));
     assert_eq!(script.waiting(0), "ImagePullBackOff");
+    let told = script.effects.iter().filter_map(|effect| match effect {
+        Effect::Tell(tale) => Some((tale.reason, tale.warning, tale.message.as_str())),
+        _ => None,
+    });
+    let expected = [
+        ("Failed", true, "Failed to pull image \"i\": no"),
+        ("Failed", true, "Error: ErrImagePull"),
+        ("BackOff", false, "Back-off pulling image \"i\""),
+        ("Failed", true, "Error: ImagePullBackOff"),
+    ];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
     script.pass(9);
     assert!(script.effects.is_empty());
     script.pass(1).serve();
@@ -579,6 +591,12 @@ fn pre_stop_has_the_grace_period_and_two_seconds() {
     assert_eq!(script.machine.wake_at(), Some(script.now.mono + Duration::from_secs(15)));
     script.pass(15);
     assert_eq!(script.effects, [Effect::Kill(0)]);
+    // One that ends for another reason is out of routing already, and does not come back when it is deleted.
+    let mut spec = hooks(json!({"preStop": {"sleep": {"seconds": 60}}}));
+    spec["activeDeadlineSeconds"] = 10.into();
+    let mut script = Script::new(spec);
+    script.up().pass(10).delete(20);
+    assert!(script.condition("Ready").starts_with("False ContainersNotReady"));
     // Without any grace there is no time for it.
     let mut script = Script::new(hooks(json!({"preStop": {"sleep": {"seconds": 1}}})));
     script.up().delete(0);

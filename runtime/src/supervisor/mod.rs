@@ -23,6 +23,7 @@ mod probe;
 pub mod roster;
 mod run;
 pub mod status;
+mod waiting;
 mod worker;
 
 pub use run::CORE_DUMP;

@@ -52,8 +52,7 @@ fn message(container: &Container, error: &ImageError) -> String {
         ImageError::Reference(error) => {
             format!("Failed to apply default image tag {:?}: {error}", container.image)
         }
-        ImageError::NeverPull(_) => error.to_string(),
-        error => format!("Failed to pull image {:?}: {error}", container.image),
+        error => error.to_string(),
     }
 }
 

@@ -4,12 +4,13 @@ use std::net::IpAddr;
 
 use edge_api::kinds::pod::{
     ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
-    PodIp, PodStatus, RESIZE_IN_PROGRESS, RESIZE_PENDING,
+    DISRUPTION_TARGET, PodIp, PodStatus, RESIZE_IN_PROGRESS, RESIZE_PENDING,
 };
 use edge_api::meta::Condition;
 
 use crate::supervisor::life::{Life, Now, Role, Slot};
-use crate::supervisor::machine::{EVICTED, Machine, Phase, TERMINATED, back_off};
+use crate::supervisor::machine::{EVICTED, Machine, Phase, TERMINATED};
+use crate::supervisor::waiting::{back_off, failed};
 
 /// The addresses that a status names.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +31,7 @@ pub fn status(machine: &Machine, addresses: Addresses, before: &[Condition], now
     let ips = |ip: Option<IpAddr>| ip.map(|ip| PodIp { ip: ip.to_string() }).into_iter().collect::<Vec<_>>();
     let text = |ip: Option<IpAddr>| ip.map(|ip| ip.to_string()).unwrap_or_default();
     PodStatus {
+        observed_generation: generation(machine),
         phase: format!("{phase:?}"),
         conditions: conditions(machine, phase, before, now),
         reason: machine.reason().to_owned(),
@@ -44,6 +46,11 @@ pub fn status(machine: &Machine, addresses: Addresses, before: &[Condition], now
         ephemeral_container_statuses: statuses(&[Role::Ephemeral]),
         ..PodStatus::default()
     }
+}
+
+/// What the Pod was when this was said of it; Pods of older servers do not tell.
+fn generation(machine: &Machine) -> Option<i64> {
+    Some(machine.pod().metadata.generation).filter(|generation| *generation > 0)
 }
 
 fn container(machine: &Machine, index: usize, slot: &Slot) -> ContainerStatus {
@@ -97,27 +104,23 @@ fn state(machine: &Machine, slot: &Slot) -> ContainerState {
             ..ContainerState::default()
         },
         Life::Ended(ended) => ended_state(ended),
-        Life::NoImage { failure, .. } => waiting(pull_reason(slot, failure.reason), failure.message.clone()),
-        Life::NotCreated { failure, .. } => waiting(failure.reason, failure.message.clone()),
+        Life::NoImage { failure, .. } | Life::NotCreated { failure, .. } | Life::Fetching(Some(failure)) => {
+            let (reason, message) = failed(slot, failure);
+            waiting(reason, message)
+        }
         Life::Waiting { delay, .. } if !delay.is_zero() => {
             waiting("CrashLoopBackOff", back_off(machine.pod(), &slot.name, *delay))
         }
         // Between the end of a run and its first restart, which follows at once.
-        Life::Waiting { .. } | Life::Fetching | Life::Starting | Life::Opening(_) if slot.last.is_some() => {
+        Life::Waiting { .. } | Life::Fetching(_) | Life::Starting | Life::Opening(_)
+            if slot.last.is_some() =>
+        {
             slot.last.as_deref().map(ended_state).unwrap_or_default()
         }
         _ if slot.role == Role::Main && !machine.is_initialized() => {
             waiting("PodInitializing", String::new())
         }
         _ => waiting("ContainerCreating", String::new()),
-    }
-}
-
-/// After the first failure the wait is a back-off, and is called so.
-fn pull_reason(slot: &Slot, reason: &'static str) -> &'static str {
-    match reason {
-        "ErrImagePull" if slot.retry > std::time::Duration::from_secs(10) => "ImagePullBackOff",
-        other => other,
     }
 }
 
@@ -176,9 +179,11 @@ fn conditions(machine: &Machine, phase: Phase, before: &[Condition], now: Now) -
     let pending = pending.map(|refusal| (RESIZE_PENDING, (true, refusal.reason, refusal.message.clone())));
     let resizing = resizing(machine).map(|found| (RESIZE_IN_PROGRESS, found));
     let evicted = matches!(machine.reason(), EVICTED | TERMINATED)
-        .then(|| ("DisruptionTarget", (true, "TerminationByKubelet", machine.message().to_owned())));
+        .then(|| (DISRUPTION_TARGET, (true, "TerminationByKubelet", machine.message().to_owned())));
     let all = wanted.into_iter().chain(pending).chain(resizing).chain(evicted);
-    all.map(|(type_, found)| condition(type_, found, before, now)).collect()
+    let observed_generation = generation(machine);
+    let told = |(type_, found)| Condition { observed_generation, ..condition(type_, found, before, now) };
+    all.map(told).collect()
 }
 
 /// What is to be said of containers that do not have the resources they are to have.

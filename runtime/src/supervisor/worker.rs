@@ -287,11 +287,7 @@ fn is_resize(condition: &Condition) -> bool {
 fn same(new: &PodStatus, old: &PodStatus, foreign: usize) -> bool {
     let conditions = new.conditions.len() + foreign == old.conditions.len()
         && new.conditions.iter().all(|condition| old.conditions.contains(condition));
-    let plain = |status: &PodStatus| PodStatus {
-        conditions: Vec::new(),
-        observed_generation: None,
-        ..status.clone()
-    };
+    let plain = |status: &PodStatus| PodStatus { conditions: Vec::new(), ..status.clone() };
     conditions && plain(new) == plain(old)
 }
 
