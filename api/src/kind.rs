@@ -678,7 +678,8 @@ impl Kind {
         warnings
     }
 
-    /// Everything wrong with a changed object: the object itself and the change.
+    /// Everything wrong with a changed object: the object itself, but for what was wrong with it before, and the
+    /// change. Rules that have become stricter let go of what they find.
     pub fn validate_update(&self, new: &Value, old: &Value, target: Target) -> Vec<FieldError> {
         let mut errors = Errors::new();
         if let Some(version) = self.version_of_definition() {
@@ -690,19 +691,28 @@ impl Kind {
         validate::object_meta_update(&new, &old, &mut errors);
         match target {
             Target::Main => {
-                (self.checks)(&new, &mut errors);
+                self.check_again(&new, &old, &mut errors);
                 (self.update_checks)(&new, &old, &mut errors);
             }
             Target::Part(subresource) => {
-                (self.checks)(&new, &mut errors);
+                self.check_again(&new, &old, &mut errors);
                 if let Some(part) = self.part(subresource) {
                     (part.checks)(&new, &old, &mut errors);
                 }
             }
-            Target::Finalize => (self.checks)(&new, &mut errors),
+            Target::Finalize => self.check_again(&new, &old, &mut errors),
             Target::Status | Target::Approval => (self.status_checks)(&new, &old, &mut errors),
         }
         errors
+    }
+
+    fn check_again(&self, new: &At<'_>, old: &At<'_>, errors: &mut Errors) {
+        let (mut found, mut before) = (Errors::new(), Errors::new());
+        (self.checks)(new, &mut found);
+        if !found.is_empty() {
+            (self.checks)(old, &mut before);
+        }
+        errors.extend(found.into_iter().filter(|error| !before.contains(error)));
     }
 
     /// Whether a write may be lost in a power cut.

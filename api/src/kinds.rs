@@ -18,6 +18,8 @@ pub mod ingress_class;
 pub mod network_policy;
 pub mod service;
 
+mod foreign_volume;
+
 pub mod persistent_volume;
 pub mod persistent_volume_claim;
 

@@ -3,6 +3,7 @@
 use crate::error::FieldError;
 use crate::fill;
 use crate::kind::{Column, Kind, Scope, Subresource};
+use crate::kinds::foreign_volume;
 use crate::kinds::pod::{self, HostPathVolumeSource};
 use crate::kinds::storage_class::LOCAL_PROVISIONER;
 use crate::meta::{self, ObjectMeta};
@@ -275,9 +276,9 @@ fn source(spec: &At<'_>, errors: &mut Errors) {
     if local.is_set() && !spec.get("nodeAffinity").is_set() {
         errors.push(FieldError::required("metadata.annotations", "Local volume requires node affinity"));
     }
+    foreign_volume::check(spec, errors);
     let csi = spec.get("csi");
     if csi.is_set() {
-        validate::required(&csi.get("driver"), "", errors);
         validate::required(&csi.get("volumeHandle"), "", errors);
     }
 }

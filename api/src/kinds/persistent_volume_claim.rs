@@ -119,7 +119,8 @@ pub(super) fn defaults(claim: &mut Value) {
     }
 }
 
-fn checks(claim: &At<'_>, errors: &mut Errors) {
+/// Checks a claim, or the template of one.
+pub(super) fn checks(claim: &At<'_>, errors: &mut Errors) {
     let spec = claim.get("spec");
     modes(&spec.get("accessModes"), errors);
     validate::label_selector(&spec.get("selector"), errors);

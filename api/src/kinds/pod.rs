@@ -11,6 +11,7 @@ mod ephemeral;
 mod resize;
 
 mod containers;
+mod security;
 mod volumes;
 
 mod validate;

@@ -24,8 +24,11 @@ pub fn json(doc: &mut Value, patch: &Value) -> Result<(), PatchError> {
     if operations.len() > MOST_OPERATIONS {
         return Err(PatchError::TooManyOperations { most: MOST_OPERATIONS, got: operations.len() });
     }
-    let operations: Vec<PatchOperation> =
-        serde_json::from_value(patch.clone()).map_err(|error| PatchError::Malformed(error.to_string()))?;
+    let operations: Vec<PatchOperation> = operations
+        .iter()
+        .enumerate()
+        .map(|(index, sent)| operation(index, sent))
+        .collect::<Result<_, _>>()?;
     let mut copy = doc.clone();
     let mut budget = Budget { copied: 0, moved: 0 };
     for (index, operation) in operations.into_iter().enumerate() {
@@ -34,6 +37,32 @@ pub fn json(doc: &mut Value, patch: &Value) -> Result<(), PatchError> {
     }
     *doc = copy;
     Ok(())
+}
+
+const OPERATIONS: &[&str] = &["add", "copy", "move", "remove", "replace", "test"];
+
+/// Reads an operation, or says what it lacks.
+fn operation(index: usize, sent: &Value) -> Result<PatchOperation, PatchError> {
+    let malformed = |why: &str| PatchError::Malformed(format!("operation {index} {why}"));
+    if !sent.is_object() {
+        return Err(malformed("is not an object"));
+    }
+    let op = sent["op"]
+        .as_str()
+        .filter(|op| OPERATIONS.contains(op))
+        .ok_or_else(|| malformed(&format!("needs an op that is one of {}", OPERATIONS.join(", "))))?;
+    let pointers: &[&str] = if matches!(op, "copy" | "move") { &["path", "from"] } else { &["path"] };
+    for field in pointers {
+        let pointer = sent[field].as_str();
+        if pointer.is_none_or(|pointer| !pointer.is_empty() && !pointer.starts_with('/')) {
+            return Err(malformed(&format!("({op}) needs a {field} that is empty or begins with a slash")));
+        }
+    }
+    if matches!(op, "add" | "replace" | "test") && sent.get("value").is_none() {
+        return Err(malformed(&format!("({op}) needs a value")));
+    }
+    serde_json::from_value(sent.clone())
+        .map_err(|_| malformed(&format!("({op}) has a ~ in a path that is followed by neither 0 nor 1")))
 }
 
 /// What keeps a small patch from making a large or a deep object.
@@ -180,8 +209,26 @@ mod tests {
     fn json_patch_refuses_clearly_and_changes_nothing() {
         let cases = [
             (j!({}), "the patch is malformed: a JSON patch is a list of operations", false),
-            (j!([{"op": "jump", "path": "/a"}]), "the patch is malformed", false),
-            (j!([{"op": "remove", "path": "a"}]), "the patch is malformed", false),
+            (
+                j!([{"op": "jump", "path": "/a"}]),
+                "the patch is malformed: operation 0 needs an op that is one of add, copy, move, remove, replace, test",
+                false,
+            ),
+            (
+                j!([{"op": "remove", "path": "a"}]),
+                "the patch is malformed: operation 0 (remove) needs a path that is empty or begins with a slash",
+                false,
+            ),
+            (
+                j!([{"op": "test", "path": "/a", "value": 1}, {"op": "add", "path": "/b"}]),
+                "the patch is malformed: operation 1 (add) needs a value",
+                false,
+            ),
+            (
+                j!([{"op": "move", "path": "/a~", "from": "/a"}]),
+                "the patch is malformed: operation 0 (move) has a ~ in a path",
+                false,
+            ),
             (j!([{"op": "test", "path": "/a", "value": 2}]), "testing value /a failed", true),
             (j!([{"op": "test", "path": "/b", "value": 2}]), "testing value /b failed", true),
             (j!([{"op": "test", "path": "/b/c", "value": null}]), "operation 0 (test) does not apply", true),

@@ -2,6 +2,7 @@
 
 use crate::error::FieldError;
 use crate::kinds::pod::ephemeral;
+use crate::kinds::pod::security;
 use crate::name;
 use crate::quantity::Quantity;
 use crate::validate::{self, At, Errors};
@@ -67,6 +68,7 @@ fn container(one: &At<'_>, pod: &Pod<'_>, errors: &mut Errors) {
     mounts(&one.get("volumeMounts"), pod.volumes, errors);
     validate::one_of(&one.get("imagePullPolicy"), PULL_POLICIES, errors);
     resources(&one.get("resources"), errors);
+    security::container(&one.get("securityContext"), errors);
     resize_policy(&one.get("resizePolicy"), pod.restart_policy, errors);
     validate::optional_one_of(&one.get("restartPolicy"), RESTART_POLICIES, errors);
 }

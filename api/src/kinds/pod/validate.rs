@@ -2,6 +2,7 @@
 
 use crate::error::FieldError;
 use crate::kinds::pod::containers;
+use crate::kinds::pod::security;
 use crate::kinds::pod::volumes;
 use crate::name;
 use crate::validate::{self, At, Errors};
@@ -39,6 +40,7 @@ pub fn spec(spec: &At<'_>, errors: &mut Errors) {
     let names = volumes::all(&spec.get("volumes"), errors);
     containers::all(spec, &names, errors);
     validate::one_of(&spec.get("restartPolicy"), &["Always", "OnFailure", "Never"], errors);
+    security::pod(&spec.get("securityContext"), errors);
     dns(spec, errors);
     validate::labels(&spec.get("nodeSelector"), errors);
     validate::not_negative(&spec.get("terminationGracePeriodSeconds"), errors);
@@ -335,6 +337,17 @@ mod tests {
                     "spec.volumes[0].hostPath.path: Invalid value: \"/a/../b\": must not contain '..'",
                     "spec.volumes[0].hostPath.type: Unsupported value: \"X\": supported values: \"\", \"BlockDevice\", \"CharDevice\", \"Directory\", \"DirectoryOrCreate\", \"File\", \"FileOrCreate\", \"Socket\"",
                 ],
+            ),
+            (
+                |s| s["volumes"][0] = json!({"name": "data", "nfs": {"path": "data"}}),
+                &[
+                    "spec.volumes[0].nfs.server: Required value",
+                    "spec.volumes[0].nfs.path: Invalid value: \"data\": must be an absolute path",
+                ],
+            ),
+            (
+                |s| s["volumes"][0] = json!({"name": "data", "ephemeral": {}}),
+                &["spec.volumes[0].ephemeral.volumeClaimTemplate: Required value"],
             ),
             (
                 |s| s["restartPolicy"] = json!("Sometimes"),

@@ -3,6 +3,7 @@
 use crate::error::FieldError;
 use crate::kinds::pod::containers;
 use crate::kinds::pod::default::VOLUME_SOURCES;
+use crate::kinds::{foreign_volume, persistent_volume_claim};
 use crate::name;
 use crate::validate::{self, At, Errors};
 
@@ -45,6 +46,14 @@ fn sources(volume: &At<'_>, errors: &mut Errors) {
     if claim.is_set() {
         validate::required(&claim.get("claimName"), "", errors);
     }
+    let ephemeral = volume.get("ephemeral");
+    if ephemeral.is_set() {
+        let template = ephemeral.get("volumeClaimTemplate");
+        if validate::required(&template, "", errors) {
+            persistent_volume_claim::checks(&template, errors);
+        }
+    }
+    foreign_volume::check(volume, errors);
     let limit = volume.get("emptyDir").get("sizeLimit");
     validate::quantity(&limit, errors);
     let downward = volume.get("downwardAPI");
