@@ -35,9 +35,12 @@ pub fn cargo(arguments: &[&str]) -> Command {
     #[allow(clippy::disallowed_methods, reason = "cargo names itself to its subcommands so")]
     let program = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut command = command(&program, arguments);
-    // Set by the cargo that runs this task; they describe this crate and would rebuild others.
-    for name in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_PKG_NAME", "CARGO_PKG_VERSION"] {
-        command.env_remove(name);
+    // Set by the cargo that runs this task; they describe this crate and would rebuild others, wasmtime among them.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_MANIFEST_") || text.starts_with("CARGO_PKG_") {
+            command.env_remove(&name);
+        }
     }
     command
 }

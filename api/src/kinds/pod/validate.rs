@@ -452,6 +452,19 @@ mod tests {
     }
 
     #[test]
+    fn what_was_wrong_before_a_rule_came_may_stay_so() {
+        let mut old = pod();
+        old["spec"]["securityContext"] = json!({"runAsUser": -1});
+        let mut new = old.clone();
+        new["metadata"]["finalizers"] = json!(["a/b"]);
+        assert_eq!(shown(KIND.validate_update(&new, &old, Target::Main)), Vec::<String>::new());
+        assert_eq!(shown(KIND.validate(&old)).len(), 1);
+        new["spec"]["securityContext"]["runAsUser"] = json!(-2);
+        let errors = shown(KIND.validate_update(&new, &old, Target::Main));
+        assert!(errors[0].starts_with("spec.securityContext.runAsUser: Invalid value: -2"), "{errors:?}");
+    }
+
+    #[test]
     fn little_of_a_pod_may_change() {
         let old = pod();
         type Change = fn(&mut Value);

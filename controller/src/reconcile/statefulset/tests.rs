@@ -354,6 +354,26 @@ fn the_retention_policy_gives_claims_an_owner_with_which_they_go() {
 }
 
 #[test]
+fn a_claim_gets_its_controller_unless_it_has_another() {
+    let policy = json!({"whenDeleted": "Delete", "whenScaled": "Retain"});
+    let cluster = Cluster::running(
+        1,
+        json!({"volumeClaimTemplates": claims(), "persistentVolumeClaimRetentionPolicy": policy}),
+    );
+    let kind = &kinds::persistent_volume_claim::KIND;
+    let own = |change: &dyn Fn(&mut Value)| {
+        cluster.0.edit(kind, "default", "data-db-0", |claim| change(&mut claim["metadata"]["ownerReferences"]));
+        cluster.settle();
+        cluster.0.get(kind, "default", "data-db-0").unwrap()["metadata"]["ownerReferences"].clone()
+    };
+    // As older versions gave it.
+    let own_again = own(&|owners| drop(owners[0].as_object_mut().unwrap().remove("controller")));
+    assert_eq!(own_again[0]["controller"], json!(true));
+    let other = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "c", "uid": "c", "controller": true}]);
+    assert_eq!(own(&|owners| *owners = other.clone()), other);
+}
+
+#[test]
 fn orphans_with_a_name_of_the_set_are_adopted_and_others_are_not() {
     let orphan = |name: &str| {
         json!({"apiVersion": "v1", "kind": "Pod",
