@@ -45,12 +45,18 @@ pub fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
+/// A command as it would be typed.
+fn words(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
 /// Runs `command` to its end.
 ///
 /// # Errors
 /// When it cannot start, or ends with anything but success.
 pub fn run(mut command: Command) -> Result<()> {
-    let words = format!("{command:?}");
+    let words = words(&command);
     let status = command.status().with_context(|| format!("cannot start {words}"))?;
     if !status.success() {
         bail!("{words} ended with {status}");
@@ -63,7 +69,7 @@ pub fn run(mut command: Command) -> Result<()> {
 /// # Errors
 /// As [`run`]; the message holds what it printed to standard error.
 pub fn output(mut command: Command) -> Result<String> {
-    let words = format!("{command:?}");
+    let words = words(&command);
     let output = command.output().with_context(|| format!("cannot start {words}"))?;
     if !output.status.success() {
         bail!("{words} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());

@@ -2,7 +2,8 @@
 //!
 //! Since every kind is seen at the same revision, an owner that is not here does not exist.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use edge_api::kind::Kind;
@@ -20,12 +21,16 @@ pub struct Entry {
     pub meta: Arc<Meta>,
 }
 
+/// Uids without order: in a tree each of its levels would be a few texts to fetch from somewhere else in memory. The
+/// hasher has no seed, since uids are the server's own, so that equal histories give equal orders.
+type Uids = HashSet<Arc<str>, BuildHasherDefault<DefaultHasher>>;
+
 /// All objects by identity and ownership.
 #[derive(Debug, Default)]
 pub struct Graph {
     entries: HashMap<Arc<str>, Entry>,
     dependents: HashMap<Box<str>, BTreeSet<Arc<str>>>,
-    namespaces: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
+    namespaces: HashMap<Arc<str>, Uids>,
     custom: HashMap<(&'static str, &'static str), BTreeSet<Arc<str>>>,
 }
 
@@ -59,6 +64,15 @@ impl Graph {
     /// Puts an object in.
     pub fn put(&mut self, entry: Entry) {
         let uid = entry.meta.uid.clone();
+        // Mostly an object is where it was: then all places that know its uid stay as they are.
+        if let Some(old) = self.entries.get_mut(&uid)
+            && std::ptr::eq(old.kind, entry.kind)
+            && old.meta.namespace == entry.meta.namespace
+            && old.meta.owner_references == entry.meta.owner_references
+        {
+            *old = entry;
+            return;
+        }
         self.remove(&uid);
         for owner in entry.meta.owner_references.iter() {
             self.dependents.entry(owner.uid.as_str().into()).or_default().insert(uid.clone());

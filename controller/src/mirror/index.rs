@@ -146,10 +146,15 @@ impl<T: Shape> Mirror<T> {
             let own = self.owners.entry(owner.uid.as_str().into()).or_default();
             own.insert(object.key(), object.clone());
         }
-        if let Some(node) = object.body.node() {
+        if let Some(node) = object.body.node()
+            && before.is_none_or(|before| before.body.node() != Some(node))
+        {
             self.nodes.entry(node.into()).or_default().insert(object.key());
         }
-        if T::LABELLED && object.meta.controller().is_none() {
+        if T::LABELLED
+            && object.meta.controller().is_none()
+            && before.is_none_or(|before| before.meta.controller().is_some())
+        {
             let orphans = self.orphans.entry(object.meta.namespace.clone()).or_default();
             orphans.insert(object.meta.name.clone());
         }
@@ -173,10 +178,15 @@ impl<T: Shape> Mirror<T> {
                 self.owners.remove(owner.uid.as_str());
             }
         }
-        if let Some(node) = object.body.node() {
+        if let Some(node) = object.body.node()
+            && after.is_none_or(|after| after.body.node() != Some(node))
+        {
             take(&mut self.nodes, node, &key);
         }
-        if T::LABELLED && object.meta.controller().is_none() {
+        if T::LABELLED
+            && object.meta.controller().is_none()
+            && after.is_none_or(|after| after.meta.controller().is_some())
+        {
             take(&mut self.orphans, &*object.meta.namespace, &object.meta.name);
         }
         if T::LABELLED

@@ -479,6 +479,20 @@ async fn several_attach_to_one_container() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_ends_with_its_container() {
+    let fixture = Fixture::new().await;
+    fixture.create("p", json!({"containers": [{"name": "c", "image": "file:echo.wat", "stdin": true}]}));
+    fixture.until("p", |pod| condition(pod, "Ready") == "True").await;
+    let mut caller =
+        Caller::of(&fixture, "exec/p/c?command=x&stdin=true&stdout=true").await.expect("it begins");
+    caller.say(frames::STDIN, b"still here\n").await;
+    caller.hears("still here\n").await;
+    fixture.delete("p", 0);
+    let status = caller.end().await;
+    assert_eq!(status["details"]["causes"][0]["message"], "137", "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_on_a_terminal() {
     let fixture = Fixture::new().await;
     fixture.create("p", json!({"containers": [{"name": "c", "image": "file:echo.wat", "stdin": true}]}));

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::log::{Audience, Stream};
 use crate::sandbox::{Code, Exit, Feed, Input, Output, Running, Stop};
-use crate::supervisor::context::Context;
+use crate::supervisor::context::{Active, Context};
 use crate::supervisor::life::Failure;
 use crate::supervisor::machine::Event;
 use crate::supervisor::{crew, run};
@@ -57,13 +57,20 @@ pub enum ExecError {
 /// A command that runs. Dropping it kills it.
 pub struct Execution {
     running: Running,
+    /// The container's own run.
+    container: Arc<Active>,
     #[allow(dead_code, reason = "held for its drop")]
     holds: Vec<OwnedFd>,
 }
 
 impl Execution {
-    /// Waits for its end.
+    /// Waits for its end, which comes with that of the container at the latest: nothing of a container outlives it.
     pub async fn exited(&self) -> Exit {
+        tokio::select! {
+            biased;
+            exit = self.running.exited() => return exit,
+            _ = self.container.running.exited() => self.running.kill(),
+        }
         self.running.exited().await
     }
 
@@ -171,7 +178,7 @@ pub(super) async fn exec(
     let spec = prepared.spec(container, args, stdin, stdout, stderr);
     let running = context.host.engine.start(&code, spec);
     let running = running.map_err(|error| ExecError::Failed(run::chain(&error)))?;
-    Ok(Execution { running, holds: prepared.holds })
+    Ok(Execution { running, container: active, holds: prepared.holds })
 }
 
 /// Whether a command is one of the toolbox, and not the container's own program.

@@ -17,20 +17,21 @@ pub(super) fn all(spec: &At<'_>, volumes: &[&str], errors: &mut Errors) {
         volumes,
         host_network: spec.get("hostNetwork").truth(),
         restart_policy: spec.get("restartPolicy").text(),
+        grace: spec.get("terminationGracePeriodSeconds").number().unwrap_or(0),
     };
     let (mut names, mut host_ports) = (Vec::new(), Vec::new());
     for one in list.items() {
         container(&one, &pod, errors);
         validate::unique(&one.get("name"), &mut names, errors);
         unique_host_ports(&one, &mut host_ports, errors);
-        hooks(&one, errors);
+        hooks(&one, pod.grace, errors);
     }
     for one in spec.get("initContainers").items() {
         container(&one, &pod, errors);
         validate::unique(&one.get("name"), &mut names, errors);
         if one.get("restartPolicy").text() == "Always" {
             unique_host_ports(&one, &mut host_ports, errors);
-            hooks(&one, errors);
+            hooks(&one, pod.grace, errors);
         } else {
             no_hooks(&one, errors);
         }
@@ -48,10 +49,12 @@ struct Pod<'a> {
     volumes: &'a [&'a str],
     host_network: bool,
     restart_policy: &'a str,
+    /// Seconds that its containers are given to end.
+    grace: i64,
 }
 
 const RESTART_POLICIES: &[&str] = &["Always", "OnFailure", "Never"];
-const PULL_POLICIES: &[&str] = &["Always", "Never", "IfNotPresent"];
+pub(super) const PULL_POLICIES: &[&str] = &["Always", "Never", "IfNotPresent"];
 const MESSAGE_POLICIES: &[&str] = &["File", "FallbackToLogsOnError"];
 
 fn container(one: &At<'_>, pod: &Pod<'_>, errors: &mut Errors) {
@@ -313,7 +316,7 @@ fn mounts(mounts: &At<'_>, volumes: &[&str], errors: &mut Errors) {
 }
 
 /// Probes and life-cycle hooks of a container that goes on.
-fn hooks(container: &At<'_>, errors: &mut Errors) {
+fn hooks(container: &At<'_>, most: i64, errors: &mut Errors) {
     let [liveness, readiness, startup] =
         ["livenessProbe", "readinessProbe", "startupProbe"].map(|field| container.get(field));
     for (probe, must_be_one) in [(&liveness, true), (&readiness, false), (&startup, true)] {
@@ -329,7 +332,14 @@ fn hooks(container: &At<'_>, errors: &mut Errors) {
     for hook in ["postStart", "preStop"].map(|field| lifecycle.get(field)) {
         if hook.is_set() {
             handler(&hook, &["exec", "httpGet", "tcpSocket", "sleep"], errors);
-            validate::not_negative(&hook.get("sleep").get("seconds"), errors);
+            let sleep = hook.get("sleep");
+            if let Some(seconds) =
+                sleep.get("seconds").number().filter(|seconds| !(0..=most).contains(seconds))
+            {
+                let why =
+                    format!("must be non-negative and less than terminationGracePeriodSeconds ({most})");
+                errors.push(FieldError::invalid(&sleep.path, seconds, &why));
+            }
         }
     }
 }

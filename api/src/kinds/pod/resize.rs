@@ -69,8 +69,7 @@ fn checks(new: &At<'_>, old: &At<'_>, errors: &mut Errors) {
     if class != qos_class(spec.value) {
         let why = "Pod QOS Class may not change as a result of resizing";
         errors.push(FieldError::invalid(&spec.path, class, why));
-    }
-    if !can_resize(old.value) {
+    } else if !can_resize(old.value) {
         errors.push(FieldError::forbidden(&spec.path, "Pod running on node without support for resize"));
     }
     of_whole(&spec, &before, errors);

@@ -41,6 +41,7 @@ pub fn spec(spec: &At<'_>, errors: &mut Errors) {
     containers::all(spec, &names, errors);
     validate::one_of(&spec.get("restartPolicy"), &["Always", "OnFailure", "Never"], errors);
     security::pod(&spec.get("securityContext"), errors);
+    os_and_host(spec, errors);
     dns(spec, errors);
     validate::labels(&spec.get("nodeSelector"), errors);
     validate::not_negative(&spec.get("terminationGracePeriodSeconds"), errors);
@@ -56,6 +57,19 @@ pub fn spec(spec: &At<'_>, errors: &mut Errors) {
     scheduling_gates(&spec.get("schedulingGates"), errors);
     let preemption = spec.get("preemptionPolicy");
     validate::optional_one_of(&preemption, &["PreemptLowerPriority", "Never"], errors);
+}
+
+fn os_and_host(spec: &At<'_>, errors: &mut Errors) {
+    let os = spec.get("os");
+    if os.is_set() {
+        validate::one_of(&os.get("name"), &["linux", "windows"], errors);
+    }
+    let shares = spec.get("shareProcessNamespace");
+    if shares.truth() && spec.get("hostPID").truth() {
+        let path = spec.get("securityContext").field("shareProcessNamespace");
+        let why = "ShareProcessNamespace and HostPID cannot both be enabled";
+        errors.push(FieldError::invalid(path, shares.value, why));
+    }
 }
 
 fn names_of_others(spec: &At<'_>, errors: &mut Errors) {
@@ -343,6 +357,22 @@ mod tests {
                 &[
                     "spec.volumes[0].nfs.server: Required value",
                     "spec.volumes[0].nfs.path: Invalid value: \"data\": must be an absolute path",
+                ],
+            ),
+            (
+                |s| {
+                    s["os"] = json!({"name": "plan9"});
+                    s["containers"][0]["lifecycle"] = json!({"preStop": {"sleep": {"seconds": 31}}});
+                },
+                &[
+                    "spec.containers[0].lifecycle.preStop.sleep: Invalid value: 31: must be non-negative and less than terminationGracePeriodSeconds (30)",
+                    "spec.os.name: Unsupported value: \"plan9\": supported values: \"linux\", \"windows\"",
+                ],
+            ),
+            (
+                |s| s["volumes"][0] = json!({"name": "data", "csi": {"driver": "Bad_"}}),
+                &[
+                    "spec.volumes[0].csi.driver: Invalid value: \"Bad_\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
                 ],
             ),
             (

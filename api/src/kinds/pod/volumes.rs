@@ -63,6 +63,7 @@ fn sources(volume: &At<'_>, errors: &mut Errors) {
     let image = volume.get("image");
     if image.is_set() {
         validate::required(&image.get("reference"), "", errors);
+        validate::optional_one_of(&image.get("pullPolicy"), containers::PULL_POLICIES, errors);
     }
 }
 

@@ -200,6 +200,8 @@ async fn a_session_over_spdy_has_a_stream_for_each_channel() {
     assert_eq!(hear_data(&mut stream).await, (5, false, "HELLO".to_owned()));
     stream.write_all(&[0x80, 3, 0, 6, 0, 0, 0, 4, 0, 0, 0, 9]).await.unwrap();
     assert_eq!(hear_data(&mut stream).await, (0, false, "control 6".to_owned()));
+    // The answer to a ping of the server's own is not answered.
+    stream.write_all(&[0x80, 3, 0, 6, 0, 0, 0, 4, 0, 0, 0, 2]).await.unwrap();
     stream.write_all(&[0, 0, 0, 3, 1, 0, 0, 0]).await.unwrap();
     assert_eq!(hear_data(&mut stream).await, (1, false, "{\"status\":\"Success\"}".to_owned()));
     for number in [5, 7, 1] {

@@ -362,14 +362,17 @@ fn a_claim_gets_its_controller_unless_it_has_another() {
     );
     let kind = &kinds::persistent_volume_claim::KIND;
     let own = |change: &dyn Fn(&mut Value)| {
-        cluster.0.edit(kind, "default", "data-db-0", |claim| change(&mut claim["metadata"]["ownerReferences"]));
+        cluster
+            .0
+            .edit(kind, "default", "data-db-0", |claim| change(&mut claim["metadata"]["ownerReferences"]));
         cluster.settle();
         cluster.0.get(kind, "default", "data-db-0").unwrap()["metadata"]["ownerReferences"].clone()
     };
     // As older versions gave it.
     let own_again = own(&|owners| drop(owners[0].as_object_mut().unwrap().remove("controller")));
     assert_eq!(own_again[0]["controller"], json!(true));
-    let other = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "c", "uid": "c", "controller": true}]);
+    let other =
+        json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "c", "uid": "c", "controller": true}]);
     assert_eq!(own(&|owners| *owners = other.clone()), other);
 }
 
