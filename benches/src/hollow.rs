@@ -28,6 +28,8 @@ const DEPLOYMENTS: usize = 100;
 /// Connections on which what the nodes report is written.
 const WRITERS: usize = 64;
 const LEASE_SECONDS: u64 = 40;
+/// How often a node renews its Lease. So long all are heard of again after a silence.
+const RENEWAL: Duration = Duration::from_secs(LEASE_SECONDS / 4);
 const QUIET: Duration = Duration::from_secs(20);
 /// Deployments whose Pods' cost is told, and the Pods of each.
 const MORE_DEPLOYMENTS: usize = 8;
@@ -180,6 +182,7 @@ async fn story() -> Result<()> {
     large.fleet.silent.set(true);
     let silent = format!("{:.2} % of a core", large.idle().await? * 100.0);
     large.fleet.silent.set(false);
+    tokio::time::sleep(RENEWAL).await;
     line("15", "CPU when nothing changes at all", &silent, "nothing polls");
 
     // Beside it one that has few, so that both are measured in the same minute.
@@ -230,8 +233,7 @@ async fn cost_of_more(mut planes: [&mut Plane; 2], round: usize) -> Result<[f64;
         }
         plane.fleet.all_but(there).await?;
     }
-    // All of them are heard of before the next silence.
-    tokio::time::sleep(Duration::from_secs(LEASE_SECONDS / 4)).await;
+    tokio::time::sleep(RENEWAL).await;
     let more = (MORE_DEPLOYMENTS * MORE_REPLICAS) as f64;
     Ok([0, 1].map(|of| (after[of] - before[of]) * 1000.0 / more))
 }
@@ -426,7 +428,7 @@ async fn report(mut connection: Connection, fleet: Rc<Fleet>) {
 
 /// Renews every node's Lease as often as nodes do.
 async fn renew(fleet: Rc<Fleet>) {
-    let mut each = tokio::time::interval(Duration::from_secs(LEASE_SECONDS / 4) / NODES as u32);
+    let mut each = tokio::time::interval(RENEWAL / NODES as u32);
     // Whoever has fallen behind catches up: a node that renews too late is taken for lost.
     each.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
     for (tick, number) in (0..NODES).cycle().enumerate() {
