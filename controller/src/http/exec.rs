@@ -1,8 +1,8 @@
 //! `pods/exec` and `pods/attach`: a command in a container, and the container itself, over a WebSocket or SPDY.
 //!
-//! The caller's messages (`v5.channel.k8s.io`, `v4.channel.k8s.io`; over SPDY streams, which become such) go to the node over its tunnel as they are, with
-//! their length before them, and the node's come back the same way; what the channels mean is the node's. The caller
-//! gets its `101` only when the command has begun.
+//! The caller's messages (`v5.channel.k8s.io`, `v4.channel.k8s.io`) go to the node over its tunnel as they are, with
+//! their length before them, and the node's come back the same way; streams of SPDY become such messages on the way.
+//! What the channels mean is the node's. The caller gets its `101` only when the command has begun.
 
 use std::io;
 

@@ -81,6 +81,16 @@ async fn shouting_node(api: &Api, node: &str) {
     }
 }
 
+/// A Pod `p` on a node that shouts.
+async fn with_a_pod_that_shouts() -> Api {
+    let api = Api::new().await;
+    api.make(PODS, pod("p")).await;
+    let binding = json!({"target": {"kind": "Node", "name": "n1"}});
+    api.call(Method::POST, &format!("{PODS}/p/binding"), binding).await.expect(201);
+    shouting_node(&api, "n1").await;
+    api
+}
+
 fn exec(query: &str, protocol: &str) -> Request<Empty<Bytes>> {
     Request::get(format!("{PODS}/p/exec?{query}"))
         .header("connection", "Upgrade")
@@ -109,11 +119,7 @@ async fn hear(stream: &mut TokioIo<Upgraded>) -> (u8, Vec<u8>) {
 
 #[tokio::test]
 async fn a_session_goes_both_ways_and_ends_in_order() {
-    let api = Api::new().await;
-    api.make(PODS, pod("p")).await;
-    let binding = json!({"target": {"kind": "Node", "name": "n1"}});
-    api.call(Method::POST, &format!("{PODS}/p/binding"), binding).await.expect(201);
-    shouting_node(&api, "n1").await;
+    let api = with_a_pod_that_shouts().await;
     let query = "command=a%20b&command=c&stdin=true&stdout=true&container=main";
     let stream =
         upgrade(&api, User::admin("admin"), exec(query, "v4.channel.k8s.io, v5.channel.k8s.io")).await;
@@ -190,11 +196,7 @@ async fn session_over_spdy(api: &Api) -> TokioIo<Upgraded> {
 
 #[tokio::test]
 async fn a_session_over_spdy_has_a_stream_for_each_channel() {
-    let api = Api::new().await;
-    api.make(PODS, pod("p")).await;
-    let binding = json!({"target": {"kind": "Node", "name": "n1"}});
-    api.call(Method::POST, &format!("{PODS}/p/binding"), binding).await.expect(201);
-    shouting_node(&api, "n1").await;
+    let api = with_a_pod_that_shouts().await;
     let mut stream = session_over_spdy(&api).await;
     stream.write_all(&[0, 0, 0, 3, 0, 0, 0, 5, b'h', b'e', b'l', b'l', b'o']).await.unwrap();
     assert_eq!(hear_data(&mut stream).await, (5, false, "HELLO".to_owned()));
