@@ -7,6 +7,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::mirror::object::Object;
@@ -89,8 +90,20 @@ impl Place {
         ]
     }
 
-    fn key(&self) -> (i64, i64, Arc<str>) {
-        (self.rank, self.size, self.node.meta.name.clone())
+    fn key(&self) -> Rank {
+        Rank { rank: self.rank, size: self.size, name: self.node.meta.name.clone() }
+    }
+
+    /// The same, where it stands now.
+    fn ranked(self, packing: Packing) -> Place {
+        let have = &self.node.body.allocatable;
+        let (full, usual) =
+            (share(self.taken.load, have.cpu, have.memory), share(USUAL, have.cpu, have.memory));
+        let (rank, size) = match packing {
+            Packing::MostAllocated => (-full, -usual),
+            Packing::LeastAllocated => (full, usual),
+        };
+        Place { rank, size, ..self }
     }
 
     fn have(&self) -> Amounts {
@@ -152,7 +165,22 @@ impl Sum<Arc<Place>> for Extent {
 
 /// The nodes of a class, those to be chosen first first: by rank, of equals by how much a Pod would be of them, which
 /// keeps machines of a size together, and then by name.
-pub type Order = Tree<(i64, i64, Arc<str>), Arc<Place>, Extent>;
+pub type Order = Tree<Rank, Arc<Place>, Extent>;
+
+/// The key by which a node stands in its class.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank {
+    rank: i64,
+    size: i64,
+    name: Arc<str>,
+}
+
+/// By the name alone, which makes room in the tree for what changes: a node with one Pod more is mostly where it was.
+impl Hash for Rank {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
 
 /// What a Pod may well be, by which machines are sorted by size.
 pub const USUAL: Load = Load { cpu: 1000, memory: 1 << 30 };
@@ -350,17 +378,36 @@ impl Fleet {
     }
 
     fn change(&mut self, pod: &Arc<Object<Pod>>, node: &str, sign: i64, sight: Sight<'_>, revision: u64) {
-        let place = self.take(node);
-        let seen = place.as_ref().map(|place| place.node.clone());
-        self.tallies.count(pod, seen.as_deref(), sign, sight.namespaces, revision);
-        if let Some(place) = place {
-            let mut place = Arc::unwrap_or_clone(place);
-            if sign > 0 {
-                place.taken.add(&pod.body);
-            } else {
-                place.taken.subtract(&pod.body);
+        let place = self.places.get(node).cloned();
+        let seen = place.as_ref().map(|place| &*place.node);
+        self.tallies.count(pod, seen, sign, sight.namespaces, revision);
+        let Some(old) = place else { return };
+        let mut new = Place::clone(&old);
+        if sign > 0 {
+            new.taken.add(&pod.body);
+        } else {
+            new.taken.subtract(&pod.body);
+        }
+        self.replace(&old, Arc::new(new.ranked(self.packing)));
+    }
+
+    /// Puts a node in its own place, with something else on it.
+    fn replace(&mut self, old: &Place, new: Arc<Place>) {
+        let name = &new.node.meta.name;
+        let (before, after) = (old.taken.least_priority(), new.taken.least_priority());
+        if before != after {
+            if let Some(least) = before {
+                self.least.remove(&(least, name.clone()));
             }
-            self.put(place);
+            if let Some(least) = after {
+                self.least.insert((least, name.clone()), ());
+            }
+        }
+        if let Some(order) = self.classes.get_mut(&old.class) {
+            order.replace(&old.key(), new.key(), new.clone());
+        }
+        if let Some(place) = self.places.get_mut(name) {
+            *place = new;
         }
     }
 
@@ -380,8 +427,8 @@ impl Fleet {
             if pods.is_empty() {
                 self.nominated.remove(&name);
             }
-            if let Some(place) = self.take(&name) {
-                self.put(Place { nominated: pods, ..Arc::unwrap_or_clone(place) });
+            if let Some(old) = self.places.get(&name).cloned() {
+                self.replace(&old, Arc::new(Place { nominated: pods, ..Place::clone(&old) }));
             }
         }
     }
@@ -423,14 +470,7 @@ impl Fleet {
     }
 
     fn put(&mut self, place: Place) {
-        let have = &place.node.body.allocatable;
-        let (full, usual) =
-            (share(place.taken.load, have.cpu, have.memory), share(USUAL, have.cpu, have.memory));
-        let (rank, size) = match self.packing {
-            Packing::MostAllocated => (-full, -usual),
-            Packing::LeastAllocated => (full, usual),
-        };
-        let place = Arc::new(Place { rank, size, ..place });
+        let place = Arc::new(place.ranked(self.packing));
         let name = place.node.meta.name.clone();
         if let Some(least) = place.taken.least_priority() {
             self.least.insert((least, name.clone()), ());

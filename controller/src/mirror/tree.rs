@@ -136,11 +136,49 @@ impl<K: Ord + Hash + Clone, V: Clone, S: Sum<V>> Tree<K, V, S> {
 
     /// Puts an entry in, in the place of the one with the same key.
     pub fn insert(&mut self, key: K, value: V) {
-        let (before, _, after) = std::mem::take(self).split(&key);
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        let one = Tree::branch(key, value, hasher.finish(), Tree(None), Tree(None));
-        *self = before.join(one).join(after);
+        let priority = priority(&key);
+        self.put(key, value, priority);
+    }
+
+    /// Puts an entry in, in the place of the one with another key. Costs half as much as to remove and to insert if
+    /// both hash alike and no entry is between them.
+    pub fn replace(&mut self, old: &K, key: K, value: V) {
+        if self.fits(old, &key) {
+            self.exchange(old, key, value);
+        } else {
+            self.remove(old);
+            self.insert(key, value);
+        }
+    }
+
+    /// Whether a key may be where another one is.
+    fn fits(&self, old: &K, key: &K) -> bool {
+        let (mut tree, mut before, mut after) = (self, None, None);
+        while let Some(branch) = tree.top() {
+            match old.cmp(&branch.key) {
+                Ordering::Less => (tree, after) = (&branch.left, Some(&branch.key)),
+                Ordering::Greater => (tree, before) = (&branch.right, Some(&branch.key)),
+                Ordering::Equal => {
+                    let before = branch.left.backwards().next().map(|(key, _)| key).or(before);
+                    let after = branch.right.iter().next().map(|(key, _)| key).or(after);
+                    return branch.priority == priority(key)
+                        && before.is_none_or(|before| before < key)
+                        && after.is_none_or(|after| key < after);
+                }
+            }
+        }
+        false
+    }
+
+    fn exchange(&mut self, old: &K, key: K, value: V) {
+        let Some(branch) = &mut self.0 else { return };
+        let branch = Arc::make_mut(branch);
+        match old.cmp(&branch.key) {
+            Ordering::Less => branch.left.exchange(old, key, value),
+            Ordering::Greater => branch.right.exchange(old, key, value),
+            Ordering::Equal => (branch.key, branch.value) = (key, value),
+        }
+        branch.add_up();
     }
 
     /// Takes an entry out.
@@ -148,58 +186,119 @@ impl<K: Ord + Hash + Clone, V: Clone, S: Sum<V>> Tree<K, V, S> {
     where
         K: Borrow<Q>,
     {
-        let (before, found, after) = std::mem::take(self).split(key);
-        *self = before.join(after);
-        found
-    }
-
-    fn branch(key: K, value: V, priority: u64, left: Self, right: Self) -> Self {
-        let mut sum = S::of(&value);
-        let mut size = 1;
-        for side in [&left, &right].into_iter().filter_map(Tree::top) {
-            sum.with(&side.sum);
-            size += side.size;
+        let branch = self.0.as_mut()?;
+        let order = key.cmp(branch.key.borrow());
+        if order == Ordering::Equal {
+            let Branch { value, left, right, .. } = self.0.take().map(Arc::unwrap_or_clone)?;
+            *self = left.join(right);
+            return Some(value);
         }
-        Tree(Some(Arc::new(Branch { key, value, sum, size, left, right, priority })))
+        let branch = Arc::make_mut(branch);
+        let found = match order {
+            Ordering::Less => branch.left.remove(key),
+            _ => branch.right.remove(key),
+        }?;
+        branch.add_up();
+        Some(found)
     }
 
-    fn split<Q: Ord + ?Sized>(self, key: &Q) -> (Self, Option<V>, Self)
-    where
-        K: Borrow<Q>,
-    {
-        let Some(branch) = self.0 else { return (Tree(None), None, Tree(None)) };
-        let Branch { key: own, value, left, right, priority, .. } = Arc::unwrap_or_clone(branch);
-        match key.cmp(own.borrow()) {
-            Ordering::Equal => (left, Some(value), right),
-            Ordering::Less => {
-                let (before, found, rest) = left.split(key);
-                (before, found, Tree::branch(own, value, priority, rest, right))
+    fn put(&mut self, key: K, value: V, priority: u64) {
+        match &mut self.0 {
+            // The same key has the same priority, so it is found before one that is lower.
+            Some(branch) if branch.priority >= priority => {
+                let branch = Arc::make_mut(branch);
+                match key.cmp(&branch.key) {
+                    Ordering::Less => branch.left.put(key, value, priority),
+                    Ordering::Greater => branch.right.put(key, value, priority),
+                    Ordering::Equal => branch.value = value,
+                }
+                branch.add_up();
             }
-            Ordering::Greater => {
-                let (rest, found, after) = right.split(key);
-                (Tree::branch(own, value, priority, left, rest), found, after)
+            _ => {
+                let (left, right) = std::mem::take(self).split(&key);
+                let sum = S::of(&value);
+                let mut branch = Branch { key, value, sum, size: 1, left, right, priority };
+                branch.add_up();
+                self.0 = Some(Arc::new(branch));
             }
+        }
+    }
+
+    /// What is before a key and what is after it, which is not in here.
+    fn split(self, key: &K) -> (Self, Self) {
+        let Some(mut top) = self.0 else { return (Tree(None), Tree(None)) };
+        let branch = Arc::make_mut(&mut top);
+        if *key < branch.key {
+            let (before, after) = std::mem::take(&mut branch.left).split(key);
+            branch.left = after;
+            branch.add_up();
+            (before, Tree(Some(top)))
+        } else {
+            let (before, after) = std::mem::take(&mut branch.right).split(key);
+            branch.right = before;
+            branch.add_up();
+            (Tree(Some(top)), after)
         }
     }
 
     /// Both together; everything here is before everything there.
     fn join(self, after: Self) -> Self {
-        let (one, two) = match (self.0, after.0) {
+        let (mut one, mut two) = match (self.0, after.0) {
             (None, rest) | (rest, None) => return Tree(rest),
             (Some(one), Some(two)) => (one, two),
         };
         if one.priority >= two.priority {
-            let Branch { key, value, left, right, priority, .. } = Arc::unwrap_or_clone(one);
-            Tree::branch(key, value, priority, left, right.join(Tree(Some(two))))
+            let branch = Arc::make_mut(&mut one);
+            branch.right = std::mem::take(&mut branch.right).join(Tree(Some(two)));
+            branch.add_up();
+            Tree(Some(one))
         } else {
-            let Branch { key, value, left, right, priority, .. } = Arc::unwrap_or_clone(two);
-            Tree::branch(key, value, priority, Tree(Some(one)).join(left), right)
+            let branch = Arc::make_mut(&mut two);
+            branch.left = Tree(Some(one)).join(std::mem::take(&mut branch.left));
+            branch.add_up();
+            Tree(Some(two))
+        }
+    }
+}
+
+impl<K: Ord + Clone, V: Clone> Tree<K, V> {
+    /// The entry of a key, to be changed; no branch adds it up.
+    pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+    {
+        let mut tree = self;
+        loop {
+            let branch = Arc::make_mut(tree.0.as_mut()?);
+            tree = match key.cmp(branch.key.borrow()) {
+                Ordering::Less => &mut branch.left,
+                Ordering::Greater => &mut branch.right,
+                Ordering::Equal => return Some(&mut branch.value),
+            };
+        }
+    }
+}
+
+fn priority<K: Hash>(key: &K) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl<K, V, S: Sum<V>> Branch<K, V, S> {
+    fn add_up(&mut self) {
+        (self.sum, self.size) = (S::of(&self.value), 1);
+        for side in [&self.left, &self.right].into_iter().filter_map(Tree::top) {
+            self.sum.with(&side.sum);
+            self.size += side.size;
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use std::collections::BTreeMap;
 
     use super::*;
@@ -214,6 +313,68 @@ mod tests {
         fn with(&mut self, others: &Most) {
             self.0 = self.0.max(others.0);
         }
+    }
+
+    /// The keys, each with those below it and how many they are.
+    fn shape(tree: &Tree<u32, i32, Most>) -> Option<String> {
+        let top = tree.top()?;
+        let (left, right) = (shape(&top.left), shape(&top.right));
+        Some(format!("{}:{}({left:?} {right:?})", top.key, top.size))
+    }
+
+    #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    struct Ranked(i32, u32);
+
+    impl Hash for Ranked {
+        fn hash<H: Hasher>(&self, state: &mut H) {
+            self.1.hash(state);
+        }
+    }
+
+    #[test]
+    fn an_entry_stays_in_its_place_as_long_as_it_can() {
+        for seed in 0..50 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut model: BTreeMap<Ranked, i32> = (0..60).map(|name| (Ranked(0, name), 0)).collect();
+            let build = |model: &BTreeMap<Ranked, i32>| {
+                let mut tree = Tree::<Ranked, i32, Most>::default();
+                model.iter().for_each(|(key, value)| tree.insert(key.clone(), *value));
+                tree
+            };
+            let mut tree = build(&model);
+            let (mut stayed, mut copies) = (0, Vec::new());
+            for step in 0..300 {
+                let Ranked(rank, name) = model.keys().nth(rng.usize(..60)).unwrap().clone();
+                let (old, new) = (Ranked(rank, name), Ranked(rank + rng.i32(-3..=3), name));
+                stayed += i32::from(tree.fits(&old, &new));
+                tree.replace(&old, new.clone(), step);
+                model.remove(&old);
+                model.insert(new, step);
+                if rng.u32(..20) == 0 {
+                    copies.push((tree.clone(), model.clone()));
+                }
+            }
+            assert!(stayed > 20, "seed {seed}: {stayed}");
+            copies.push((tree, model));
+            for (tree, model) in copies {
+                assert!(tree.iter().eq(model.iter()), "seed {seed}");
+                let anew = build(&model);
+                let tops = |tree: &Tree<_, _, Most>| {
+                    tree.top().map(|top: &Branch<Ranked, _, _>| (top.key.clone(), top.sum.clone()))
+                };
+                assert_eq!(tops(&tree), tops(&anew), "seed {seed}: the keys alone give the shape");
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_branch_adds_up_is_changed_where_it_is() {
+        let mut tree = Tree::<u32, i32>::default();
+        (0..60).for_each(|key| tree.insert(key, 0));
+        let copy = tree.clone();
+        *tree.get_mut(&7).unwrap() = 1;
+        assert_eq!((tree.get(&7), copy.get(&7)), (Some(&1), Some(&0)));
+        assert_eq!(tree.get_mut(&60), None);
     }
 
     #[test]
@@ -236,6 +397,9 @@ mod tests {
             }
             copies.push((tree, model));
             for (tree, model) in copies {
+                let mut anew = Tree::<u32, i32, Most>::default();
+                model.iter().rev().for_each(|(key, value)| anew.insert(*key, *value));
+                assert_eq!(shape(&tree), shape(&anew), "seed {seed}: the keys alone give the shape");
                 assert!(tree.iter().eq(model.iter()), "seed {seed}");
                 assert!(tree.backwards().eq(model.iter().rev()), "seed {seed}");
                 assert_eq!(tree.len(), model.len());
