@@ -438,9 +438,19 @@ impl Kind {
     /// `/core/pods`, `/apps/deployments`: where its objects are stored; `/<namespace or
     /// empty>/<name>` follows. An alias is stored where its original is.
     pub fn key_prefix(&self) -> String {
+        let (group, plural) = self.stored_as();
+        format!("/{group}/{plural}")
+    }
+
+    /// Where one of its objects is stored; the namespace is empty for cluster-scoped kinds.
+    pub fn key(&self, namespace: &str, name: &str) -> String {
+        let (group, plural) = self.stored_as();
+        format!("/{group}/{plural}/{namespace}/{name}")
+    }
+
+    fn stored_as(&self) -> (&'static str, &'static str) {
         let kind = self.alias.map_or(self, |alias| alias.of);
-        let group = if kind.group.is_empty() { "core" } else { kind.group };
-        format!("/{group}/{}", kind.plural)
+        (if kind.group.is_empty() { "core" } else { kind.group }, kind.plural)
     }
 
     /// `pods`, `deployments.apps`: the resource as messages name it.

@@ -14,6 +14,8 @@ pub mod rates;
 pub mod requests;
 pub mod wanted;
 
+mod sorted;
+
 pub mod mirror;
 pub mod reconcile;
 pub mod schedule;

@@ -89,8 +89,8 @@ mod tests {
             write.kind.default(&mut object);
             write.kind.prepare_create(&mut object);
             assert_eq!(write.kind.validate(&object), []);
-            let key = format!("{}//{}", write.kind.key_prefix(), write.key.name);
-            world.apply(&key, 1 + u64::try_from(revision).unwrap(), Some(&encode(object)));
+            let key = write.kind.key("", &write.key.name);
+            world.apply(key, 1 + u64::try_from(revision).unwrap(), Some(&encode(object)));
         }
         assert!(reconcile(&Name::default(), &world).is_idle());
         let gone = world.apply("/storage.k8s.io/storageclasses//local", 1000, None).unwrap();

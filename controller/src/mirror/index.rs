@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use crate::mirror::object::{Name, Object, Shape};
 use crate::mirror::selector::Selector;
+use crate::sorted::Sorted;
 
 type Names = BTreeSet<Arc<str>>;
-type Objects<T> = BTreeMap<Arc<str>, Arc<Object<T>>>;
+type Objects<T> = Sorted<Arc<str>, Arc<Object<T>>>;
 
 /// The objects of one kind. One writer, any number of readers.
 #[derive(Debug)]
@@ -50,12 +51,12 @@ impl<T: Shape> Mirror<T> {
 
     /// Every object, by namespace and name.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Object<T>>> {
-        self.namespaces.values().flat_map(BTreeMap::values)
+        self.namespaces.values().flat_map(Sorted::values)
     }
 
     /// The objects of a namespace, by name.
     pub fn in_namespace(&self, namespace: &str) -> impl Iterator<Item = &Arc<Object<T>>> {
-        self.namespaces.get(namespace).into_iter().flat_map(BTreeMap::values)
+        self.namespaces.get(namespace).into_iter().flat_map(Sorted::values)
     }
 
     /// The objects managed by the owner with this uid, by name.
@@ -241,7 +242,7 @@ mod tests {
             let pod = json!({"apiVersion": "v1", "kind": "Pod",
                 "metadata": {"name": name, "namespace": "shop", "uid": name, "labels": {"app": app}, "ownerReferences": [owner]},
                 "spec": {"tolerations": [toleration]}, "status": {"phase": phase}});
-            world.apply(&format!("/core/pods/shop/{name}"), revision, Some(&Bytes::from(pod.to_string())));
+            world.apply(format!("/core/pods/shop/{name}"), revision, Some(&Bytes::from(pod.to_string())));
             world.pods.get("shop", name).unwrap().clone()
         };
         let first = put(1, "a", "web", "Pending");
@@ -271,7 +272,7 @@ mod tests {
         let mut put = |revision: u64, name: &str, app: &str, owners: serde_json::Value| {
             let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {
                 "name": name, "namespace": "shop", "uid": name, "labels": {"app": app}, "ownerReferences": owners}});
-            world.apply(&format!("/core/pods/shop/{name}"), revision, Some(&Bytes::from(pod.to_string())));
+            world.apply(format!("/core/pods/shop/{name}"), revision, Some(&Bytes::from(pod.to_string())));
             let selector = Selector::of_pairs([("app".to_owned(), "web".to_owned())].into());
             let found = world.pods.orphans("shop", &selector);
             found.into_iter().map(|pod| pod.meta.name.to_string()).collect::<Vec<_>>()

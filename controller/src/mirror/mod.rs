@@ -12,6 +12,7 @@ mod index;
 
 mod shape;
 
+mod events;
 mod graph;
 mod storage;
 mod tree;
@@ -24,6 +25,7 @@ mod fleet;
 
 mod world;
 
+pub use events::Events;
 pub use fleet::{
     Amounts, Class, Extent, Fleet, HOSTNAME, Order, Packing, Place, Standing, USUAL, WHOLE, goodness, share,
 };

@@ -23,6 +23,12 @@ impl Name {
     pub fn new(namespace: &str, name: &str) -> Name {
         Name { namespace: namespace.into(), name: name.into() }
     }
+
+    /// The namespace and the name with which a key of the store ends.
+    pub fn at_end_of(key: &str) -> Name {
+        let (rest, name) = key.rsplit_once('/').unwrap_or_default();
+        Name::new(rest.rsplit_once('/').map_or("", |(_, namespace)| namespace), name)
+    }
 }
 
 impl fmt::Display for Name {

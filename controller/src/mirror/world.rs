@@ -13,6 +13,7 @@ use edge_api::kinds::custom_resource_definition::Definition;
 use edge_api::time::Timestamp;
 use serde::Deserialize;
 
+use crate::mirror::events::Events;
 use crate::mirror::fleet::{Fleet, Packing};
 use crate::mirror::graph::{Entry, Graph};
 use crate::mirror::index::Mirror;
@@ -139,18 +140,13 @@ pub struct World {
     pub heard: HashMap<Arc<str>, Timestamp>,
     /// Since when each node has the taints that do not say it themselves.
     tainted: HashMap<Arc<str>, Vec<(Taint, Timestamp)>>,
-    /// Events by when they were last seen.
-    pub events: BTreeSet<(Timestamp, Name)>,
-    event_times: HashMap<Name, Timestamp>,
-    named: HashMap<Named, Arc<Meta>>,
+    /// Events.
+    pub events: Events,
     catalogue: Catalogue,
     /// The kind in which the objects of each definition are stored, by what their keys begin with.
     stored: HashMap<String, &'static Kind>,
     defined: HashMap<Name, Vec<&'static Kind>>,
 }
-
-/// Group, resource and name.
-type Named = (&'static str, &'static str, Name);
 
 /// The namespace of the Leases by which nodes say that they live.
 pub const NODE_LEASES: &str = "kube-node-lease";
@@ -247,11 +243,6 @@ static BY_PREFIX: LazyLock<HashMap<String, &'static Kind>> = LazyLock::new(|| {
 /// What the keys of CustomResourceDefinitions begin with.
 const DEFINITIONS: &str = "/apiextensions.k8s.io/customresourcedefinitions/";
 
-fn key_of((group, plural, name): &Named) -> String {
-    let group = if group.is_empty() { "core" } else { group };
-    format!("/{group}/{plural}/{}/{}", name.namespace, name.name)
-}
-
 #[derive(Deserialize)]
 struct MetaForm {
     metadata: Meta,
@@ -278,7 +269,7 @@ fn follow<T: Shape>(
     mirror: &mut Mirror<T>,
     wrap: fn(Pair<T>) -> Detail,
     seen: &Seen<'_>,
-) -> serde_json::Result<(Option<Arc<Meta>>, Detail)> {
+) -> serde_json::Result<Detail> {
     let pair = match seen.now {
         Some((meta, source)) => {
             let mut body = read(source, T::read)?;
@@ -293,7 +284,7 @@ fn follow<T: Shape>(
         }
         None => (mirror.remove(seen.namespace, seen.name), None),
     };
-    Ok((pair.0.as_ref().map(|object| object.meta.clone()), wrap(pair)))
+    Ok(wrap(pair))
 }
 
 impl World {
@@ -333,26 +324,31 @@ impl World {
 
     /// The metadata of an object of any kind but Event, if it is there.
     pub fn found(&self, kind: &Kind, key: &Name) -> Option<&Arc<Meta>> {
-        self.named.get(&(kind.group, kind.plural, key.clone()))
+        self.graph.at(&kind.key(&key.namespace, &key.name)).map(|entry| &entry.meta)
     }
 
     /// Follows one change of the store. `after` is none for a deletion. Keys of no kind are passed over.
-    pub fn apply(&mut self, key: &str, revision: u64, after: Option<&Bytes>) -> Option<Delta> {
+    pub fn apply(&mut self, key: impl Into<Arc<str>>, revision: u64, after: Option<&Bytes>) -> Option<Delta> {
+        self.see(&key.into(), revision, after)
+    }
+
+    fn see(&mut self, key: &Arc<str>, revision: u64, after: Option<&Bytes>) -> Option<Delta> {
         self.revision = self.revision.max(revision);
         let (kind, namespace, name) = self.parse_key(key)?;
         let unreadable = |error: serde_json::Error| {
             tracing::error!(kind = kind.kind, namespace, name, revision, %error, "cannot be read, controllers pass it over");
         };
         if kind.plural == "events" && kind.custom.is_none() {
-            self.event(namespace, name, after).map_err(unreadable).ok()?;
+            self.event(key, after).map_err(unreadable).ok()?;
             let key = Name::new(namespace, name);
             return Some(Delta { kind, key, before: None, after: None, detail: Detail::Event });
         }
+        let before = self.graph.at(key).map(|entry| entry.meta.clone());
         let meta = match after {
             Some(source) => {
                 let form = read(source, |bytes| serde_json::from_slice::<MetaForm>(bytes));
                 let mut meta = form.map_err(unreadable).ok()?.metadata;
-                if let Some(alike) = self.alike(&meta) {
+                if let Some(alike) = before.as_deref().or_else(|| self.sibling(&meta)) {
                     meta.share(alike);
                 }
                 Some(Arc::new(meta))
@@ -361,7 +357,7 @@ impl World {
         };
         let now = meta.as_ref().zip(after);
         let seen = Seen { revision, namespace, name, now };
-        let (before, detail) = self.follow(kind, &seen).map_err(unreadable).ok()?;
+        let detail = self.follow(kind, &seen).map_err(unreadable).ok()?;
         let sight = Sight { pods: &self.pods, namespaces: &self.namespaces };
         match &detail {
             Detail::Pod((old, new)) => {
@@ -400,23 +396,24 @@ impl World {
             }
             _ => {}
         }
-        let named = (kind.group, kind.plural, Name::new(namespace, name));
-        let before = before.or_else(|| self.named.get(&named).cloned());
+        let known = before.as_ref().or(meta.as_ref());
+        let name = known.map_or_else(|| Name::new(namespace, name), |meta| meta.key());
         if matches!(detail, Detail::Definition(_)) {
-            self.define(&named.2, after);
+            self.define(&name, after);
         }
-        self.identify(kind, revision, before.as_ref(), meta.as_ref());
-        Some(Delta { kind, key: Name::new(namespace, name), before, after: meta, detail })
+        match &meta {
+            Some(meta) => self.graph.put(key, Entry { kind, revision, meta: meta.clone() }),
+            None => self.graph.remove(key),
+        }
+        Some(Delta { kind, key: name, before, after: meta, detail })
     }
 
-    /// The object as it was, or one that has the same owner.
-    fn alike(&self, meta: &Meta) -> Option<&Meta> {
-        let before = self.graph.get(&meta.uid);
-        let sibling = || self.graph.dependents(&meta.controller()?.uid).next();
-        before.or_else(sibling).map(|entry| &*entry.meta)
+    /// An object that has the same owner.
+    fn sibling(&self, meta: &Meta) -> Option<&Meta> {
+        self.graph.dependents(&meta.controller()?.uid).next().map(|entry| &*entry.meta)
     }
 
-    fn follow(&mut self, kind: &Kind, seen: &Seen<'_>) -> serde_json::Result<(Option<Arc<Meta>>, Detail)> {
+    fn follow(&mut self, kind: &Kind, seen: &Seen<'_>) -> serde_json::Result<Detail> {
         match (kind.group, kind.plural) {
             ("", "namespaces") => follow(&mut self.namespaces, Detail::Namespace, seen),
             ("", "nodes") => follow(&mut self.nodes, Detail::Node, seen),
@@ -457,7 +454,7 @@ impl World {
             }
             ("", "configmaps") => follow(&mut self.config_maps, Detail::ConfigMap, seen),
             ("", "secrets") => follow(&mut self.secrets, Detail::Secret, seen),
-            _ => Ok((None, Detail::Other)),
+            _ => Ok(Detail::Other),
         }
     }
 
@@ -518,40 +515,14 @@ impl World {
         }
     }
 
-    /// Keeps the graph. Kinds without a mirror are remembered by name, since a deletion does not say the uid.
-    fn identify(
-        &mut self,
-        kind: &'static Kind,
-        revision: u64,
-        before: Option<&Arc<Meta>>,
-        after: Option<&Arc<Meta>>,
-    ) {
-        if let Some(old) = before
-            && after.is_none_or(|new| new.uid != old.uid)
-        {
-            self.graph.remove(&old.uid);
-            self.named.remove(&(kind.group, kind.plural, old.key()));
-        }
-        if let Some(meta) = after {
-            self.named.insert((kind.group, kind.plural, meta.key()), meta.clone());
-            self.graph.put(Entry { kind, revision, meta: meta.clone() });
-        }
-    }
-
-    fn event(&mut self, namespace: &str, name: &str, after: Option<&Bytes>) -> serde_json::Result<()> {
-        let key = Name::new(namespace, name);
-        if let Some(time) = self.event_times.remove(&key) {
-            self.events.remove(&(time, key.clone()));
-        }
-        if let Some(source) = after {
-            let form: EventForm = read(source, |bytes| serde_json::from_slice(bytes))?;
-            let time = form
-                .last_timestamp
-                .or(form.metadata.creation_timestamp)
-                .unwrap_or(Timestamp::from_seconds(0));
-            self.events.insert((time, key.clone()));
-            self.event_times.insert(key, time);
-        }
+    fn event(&mut self, key: &Arc<str>, after: Option<&Bytes>) -> serde_json::Result<()> {
+        let Some(source) = after else {
+            self.events.remove(key);
+            return Ok(());
+        };
+        let form: EventForm = read(source, |bytes| serde_json::from_slice(bytes))?;
+        let time = form.last_timestamp.or(form.metadata.creation_timestamp);
+        self.events.put(key, time.unwrap_or(Timestamp::from_seconds(0)));
         Ok(())
     }
 
@@ -559,27 +530,25 @@ impl World {
     pub fn reset<'a>(
         &mut self,
         revision: u64,
-        items: impl Iterator<Item = (&'a str, u64, &'a Bytes)>,
+        items: impl Iterator<Item = (&'a Arc<str>, u64, &'a Bytes)>,
     ) -> Vec<Delta> {
-        let mut gone: HashSet<Named> = self.named.keys().cloned().collect();
-        self.events.clear();
-        self.event_times.clear();
+        let mut gone: HashSet<Arc<str>> = self.graph.keys().cloned().collect();
+        self.events = Events::default();
         let mut deltas = Vec::new();
         // Definitions first: without them the keys of custom resources mean nothing.
         let (first, others): (Vec<_>, Vec<_>) = items.partition(|(key, _, _)| key.starts_with(DEFINITIONS));
         for (key, revision, source) in first.into_iter().chain(others) {
-            let delta = self.apply(key, revision, Some(source));
-            if let Some(delta) = &delta {
-                gone.remove(&(delta.kind.group, delta.kind.plural, delta.key.clone()));
+            if let Some(delta) = self.see(key, revision, Some(source)) {
+                gone.remove(key);
+                deltas.push(delta);
             }
-            deltas.extend(delta);
         }
         // And definitions last, for the same reason.
-        let mut gone: Vec<String> = gone.iter().map(key_of).collect();
+        let mut gone: Vec<Arc<str>> = gone.into_iter().collect();
         gone.sort_unstable();
         gone.sort_by_key(|key| key.starts_with(DEFINITIONS));
         for key in gone {
-            deltas.extend(self.apply(&key, revision, None));
+            deltas.extend(self.see(&key, revision, None));
         }
         self.revision = self.revision.max(revision);
         deltas

@@ -68,7 +68,7 @@ mod tests {
         }
         let bytes = Bytes::from(role.to_string());
         let key = format!("/rbac.authorization.k8s.io/clusterroles//{name}");
-        world.apply(&key, revision, Some(&bytes)).unwrap()
+        world.apply(key, revision, Some(&bytes)).unwrap()
     }
 
     fn woken(delta: &Delta, world: &World) -> Vec<String> {

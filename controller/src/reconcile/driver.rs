@@ -127,7 +127,7 @@ impl Driver {
     /// Shows the whole state of a store, at first or after history was lost. Answers its revision.
     pub fn list(&mut self, store: &Store, now: Timestamp) -> Result<crate::store::Revision, ReadError> {
         let page = store.range("/", &RangeOptions::default())?;
-        let items = page.items.iter().map(|(key, stored)| (key.as_str(), stored.revision.0, &stored.value));
+        let items = page.items.iter().map(|(key, stored)| (key.text(), stored.revision.0, &stored.value));
         self.reset(page.revision.0, items, now);
         Ok(page.revision)
     }
@@ -136,7 +136,7 @@ impl Driver {
     pub fn reset<'a>(
         &mut self,
         revision: u64,
-        items: impl Iterator<Item = (&'a str, u64, &'a bytes::Bytes)>,
+        items: impl Iterator<Item = (&'a Arc<str>, u64, &'a bytes::Bytes)>,
         now: Timestamp,
     ) {
         self.tick(now);
@@ -149,7 +149,7 @@ impl Driver {
     pub fn observe(&mut self, changes: &[Arc<Change>], now: Timestamp) {
         self.tick(now);
         let follow = |change: &Arc<Change>| {
-            self.world.apply(change.key.as_str(), change.revision.0, change.after.as_ref())
+            self.world.apply(change.key.text().clone(), change.revision.0, change.after.as_ref())
         };
         let deltas: Vec<Delta> = changes.iter().filter_map(follow).collect();
         self.wake(&deltas);

@@ -28,9 +28,9 @@ fn wakes(delta: &Delta, _: &World, wake: &mut dyn FnMut(Name)) {
 
 fn reconcile(_: &Name, world: &World) -> Plan {
     let mut plan = Plan::nothing();
-    let expired = world.events.iter().take_while(|(seen, _)| seen.plus(LIFE) <= world.now).take(BATCH);
-    plan.together(expired.map(|(_, key)| Write::expire(&kinds::event::KIND, key.clone())).collect());
-    let stays = world.events.iter().find(|(seen, _)| seen.plus(LIFE) > world.now);
+    let expired = world.events.oldest().take_while(|(seen, _)| seen.plus(LIFE) <= world.now).take(BATCH);
+    plan.together(expired.map(|(_, key)| Write::expire(&kinds::event::KIND, key)).collect());
+    let stays = world.events.oldest().find(|(seen, _)| seen.plus(LIFE) > world.now);
     match stays {
         _ if !plan.stages.is_empty() => plan.wake(world.now),
         Some((seen, _)) => plan.wake(seen.plus(LIFE).plus(SLACK)),

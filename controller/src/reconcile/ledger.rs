@@ -113,7 +113,7 @@ impl Ledger {
         let mut world = World::new(settings());
         world.now = state.now;
         for (key, (revision, object)) in &state.objects {
-            world.apply(key, *revision, Some(&bytes(object)));
+            world.apply(key.as_str(), *revision, Some(&bytes(object)));
         }
         world.revision = state.head;
         world
@@ -138,7 +138,7 @@ pub fn settings() -> Settings {
 }
 
 fn key(kind: &Kind, namespace: &str, name: &str) -> String {
-    format!("{}/{namespace}/{name}", kind.key_prefix())
+    kind.key(namespace, name)
 }
 
 fn bytes(object: &Value) -> Bytes {

@@ -37,8 +37,7 @@ fn reconcile(key: &Name, world: &World) -> Plan {
     }
     let mut rest: Vec<&Entry> = world.graph.in_namespace(&key.name).collect();
     rest.sort_by(|a, b| (a.kind.plural, &a.meta.name).cmp(&(b.kind.plural, &b.meta.name)));
-    let events: Vec<&Name> =
-        world.events.iter().map(|(_, key)| key).filter(|e| e.namespace == key.name).collect();
+    let events: Vec<Name> = world.events.in_namespace(&key.name).collect();
     let mut plan = Plan::nothing();
     if rest.is_empty() && events.is_empty() {
         plan.then(finalize(namespace));
@@ -51,7 +50,7 @@ fn reconcile(key: &Name, world: &World) -> Plan {
     plan.together(doomed.map(|entry| Write::delete(entry.kind, &entry.meta)).collect());
     if pods.is_empty() {
         let events = events.into_iter().take(BATCH);
-        plan.together(events.map(|key| Write::expire(&kinds::event::KIND, key.clone())).collect());
+        plan.together(events.map(|key| Write::expire(&kinds::event::KIND, key)).collect());
     }
     update_status(namespace, &rest, world, &mut plan);
     plan

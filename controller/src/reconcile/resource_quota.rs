@@ -45,9 +45,7 @@ fn objects(world: &World, namespace: &str, group: &str, plural: &str) -> Objects
         ("", "persistentvolumeclaims") => {
             Objects::All(world.claims.in_namespace(namespace).map(|claim| claim.tree()).collect())
         }
-        ("", "events") => {
-            Objects::Number(world.events.iter().filter(|(_, event)| &*event.namespace == namespace).count())
-        }
+        ("", "events") => Objects::Number(world.events.in_namespace(namespace).count()),
         _ => {
             let all = world.graph.in_namespace(namespace);
             Objects::Number(

@@ -5,8 +5,8 @@
 //! after a restart. Who finds out that a definition is established is its controller.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use edge_api::catalogue::{Catalogue, Defined, Interner};
 use edge_api::custom::Version;
@@ -40,9 +40,8 @@ pub(crate) struct Definitions {
 }
 
 /// What the keys of definitions begin with.
-fn prefix() -> String {
-    format!("{}/", custom_resource_definition::KIND.key_prefix())
-}
+static PREFIX: LazyLock<String> =
+    LazyLock::new(|| format!("{}/", custom_resource_definition::KIND.key_prefix()));
 
 impl Definitions {
     /// The definitions of a store.
@@ -60,7 +59,7 @@ impl Definitions {
 
     /// What is served now.
     pub(crate) fn catalogue(&self, store: &Store) -> Arc<Catalogue> {
-        let moved = store.moved(&prefix()).0;
+        let moved = store.moved(&PREFIX).0;
         if self.seen.load(Ordering::Acquire) != moved {
             let mut compiled = self.compiled.lock();
             if self.seen.load(Ordering::Acquire) != moved {
@@ -83,14 +82,14 @@ impl Definitions {
 
     /// Looks again if a write was of a definition, for those who have its kinds already.
     pub(crate) fn written(&self, key: &Key, store: &Store) {
-        if key.as_str().starts_with(&prefix()) {
+        if key.as_str().starts_with(PREFIX.as_str()) {
             self.catalogue(store);
         }
     }
 
     /// Compiles what changed.
     fn refresh(&self, store: &Store, compiled: &mut HashMap<String, Compiled>) {
-        let Ok(page) = store.range(&prefix(), &RangeOptions::default()) else { return };
+        let Ok(page) = store.range(&PREFIX, &RangeOptions::default()) else { return };
         let mut gone = std::mem::take(compiled);
         for (key, stored) in page.items {
             let before = gone.remove(key.as_str());
@@ -151,7 +150,7 @@ impl Registry {
 
     fn publish(&self, kind: &'static Kind) -> Option<Published> {
         let version = kind.version_of_definition()?;
-        let key = Key::new(format!("{}/{}", prefix(), version.definition));
+        let key = Key::new(custom_resource_definition::KIND.key("", &version.definition));
         let definition: Value = serde_json::from_slice(&self.store().get(&key)?.value).ok()?;
         let versions = meta::items(&definition, &["spec", "versions"]);
         let version = versions.iter().find(|version| meta::text(version, &["name"]) == kind.version)?;

@@ -35,7 +35,7 @@ impl<'a> Target<'a> {
 
     /// The key of the object in the store.
     pub fn key(&self) -> Key {
-        Key::new(format!("{}/{}/{}", self.kind.key_prefix(), self.namespace, self.name))
+        Key::new(self.kind.key(self.namespace, self.name))
     }
 
     /// What the keys of the collection begin with.

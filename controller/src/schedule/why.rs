@@ -49,7 +49,7 @@ pub fn why(store: &Store, packing: Packing, namespace: &str, name: &str) -> Resu
     for prefix in SEEN {
         let page = store.range(prefix, &RangeOptions::default()).map_err(NoSuchPod::Store)?;
         for (key, stored) in &page.items {
-            world.apply(key.as_str(), stored.revision.0, Some(&stored.value));
+            world.apply(key.text().clone(), stored.revision.0, Some(&stored.value));
         }
     }
     explain(&world, namespace, name).ok_or(NoSuchPod::Missing)

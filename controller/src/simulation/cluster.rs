@@ -62,7 +62,7 @@ impl Cluster {
         let clock = Clock::new();
         let mut truth = World::new(Settings::default());
         truth.now = clock::present();
-        truth.reset(0, objects.iter().map(|(key, stored)| (key.as_str(), stored.revision.0, &stored.value)));
+        truth.reset(0, objects.iter().map(|(key, stored)| (key.text(), stored.revision.0, &stored.value)));
         let (store, hand) = Store::by_hand(objects);
         Cluster {
             store,
@@ -137,7 +137,8 @@ impl Cluster {
 
     fn see(&mut self, author: Author, change: &Change) {
         self.truth.now = clock::present();
-        let Some(delta) = self.truth.apply(change.key.as_str(), change.revision.0, change.after.as_ref())
+        let Some(delta) =
+            self.truth.apply(change.key.text().clone(), change.revision.0, change.after.as_ref())
         else {
             return;
         };

@@ -7,7 +7,6 @@
 //! A change may be in a lane a moment before the head reaches it. Readers therefore always read
 //! *at* a revision: an object changed later is shown as it was before its first later change.
 
-use std::collections::btree_map::Range;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
+use crate::sorted::Sorted;
 use crate::store::ears::{Ears, Word};
 use crate::store::record::{Change, Key, Revision, Stored};
 use crate::store::retention::weight;
@@ -68,10 +68,6 @@ impl Part {
         (self.from.as_ref().map(String::as_str), Bound::Excluded(&self.end))
     }
 
-    fn of<'a, V>(&self, map: &'a BTreeMap<Key, V>) -> Range<'a, Key, V> {
-        map.range::<str, _>(self.bounds())
-    }
-
     fn contains(&self, key: &Key) -> bool {
         RangeBounds::<str>::contains(&self.bounds(), key.as_str())
     }
@@ -87,7 +83,7 @@ pub(crate) struct Lane {
 
 #[derive(Debug)]
 struct State {
-    objects: BTreeMap<Key, Stored>,
+    objects: Sorted<Key, Stored>,
     tail: VecDeque<Arc<Change>>,
     /// The newest revision that left the tail.
     evicted: Revision,
@@ -105,7 +101,7 @@ impl Lane {
     /// An empty lane that remembers nothing up to `evicted`.
     pub(crate) fn new(name: Arc<str>, evicted: Revision, lost: Revision) -> Lane {
         let state = State {
-            objects: BTreeMap::new(),
+            objects: Sorted::default(),
             tail: VecDeque::new(),
             evicted,
             lost,
@@ -260,7 +256,7 @@ impl Lane {
         let changed = state.changed(part, earlier);
         let still_there = changed.keys().filter(|key| state.objects.contains_key(key.as_str())).count();
         let were_there = changed.values().flatten().count();
-        Ok(part.of(&state.objects).count() - still_there + were_there)
+        Ok(state.objects.range(part.bounds()).count() - still_there + were_there)
     }
 
     /// The changes of a prefix in `(after, upto]`, at most `limit`.
@@ -315,7 +311,7 @@ impl State {
         limit: usize,
         visit: &mut dyn FnMut(&Key, &Stored),
     ) -> Option<Key> {
-        let mut now = part.of(&self.objects).peekable();
+        let mut now = self.objects.range(part.bounds()).peekable();
         let mut changed = self.changed(part, earlier).into_iter().peekable();
         let mut visited = 0;
         loop {
@@ -339,7 +335,8 @@ impl State {
     /// The keys of a part that changed, as they were before. The oldest knowledge wins, since it
     /// tells of the first change.
     fn changed<'a>(&'a self, part: &Part, earlier: &'a Earlier) -> BTreeMap<&'a Key, Option<&'a Stored>> {
-        let old = part.of(&earlier.versions).map(|(key, version)| (key, version.as_ref()));
+        let old =
+            earlier.versions.range::<str, _>(part.bounds()).map(|(key, version)| (key, version.as_ref()));
         let mut changed: BTreeMap<_, _> = old.collect();
         for change in self.since(earlier.upto).filter(|change| part.contains(&change.key)) {
             changed.entry(&change.key).or_insert(change.before.as_ref());
@@ -355,7 +352,7 @@ mod tests {
     #[test]
     fn a_part_ends_where_its_prefix_ends() {
         let map: BTreeMap<Key, ()> = ["/a/r/x/1", "/a/r/x/2", "/a/r/y/1"].map(|key| (key.into(), ())).into();
-        let count = |prefix, after| Part::new(prefix, after).of(&map).count();
+        let count = |prefix, after| map.range::<str, _>(Part::new(prefix, after).bounds()).count();
         assert_eq!(count("/a/r/x/", None), 2);
         assert_eq!(count("/a/r/x/", Some("/a/r/x/1")), 1);
         assert_eq!(count("/a/r/x/", Some("/a/r/x/2")), 0);

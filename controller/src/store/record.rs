@@ -52,6 +52,11 @@ impl Key {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The whole text, for who keeps it.
+    pub fn text(&self) -> &Arc<str> {
+        &self.0
+    }
 }
 
 impl From<&str> for Key {

@@ -260,6 +260,8 @@ struct RevisionForm {
 }
 
 impl Shape for Revision {
+    const LABELLED: bool = true;
+
     fn read(source: &[u8]) -> serde_json::Result<Revision> {
         let form: RevisionForm = serde_json::from_slice(source)?;
         Ok(Revision { number: form.revision, data: fnv(&serde_json::to_vec(&form.data)?) })

@@ -245,6 +245,8 @@ impl Shape for Deployment {
 }
 
 impl Shape for ReplicaSet {
+    const LABELLED: bool = true;
+
     fn read(source: &[u8]) -> serde_json::Result<ReplicaSet> {
         let Form { spec, status } = serde_json::from_slice(source)?;
         Ok(ReplicaSet {

@@ -95,19 +95,19 @@ pub fn show(world: &mut World, object: &Value) {
         object["metadata"]["uid"] = json!(format!("uid of {}", object["metadata"]["name"].as_str().unwrap()));
     }
     let bytes = Bytes::from(serde_json::to_vec(&object).unwrap());
-    world.apply(&key(&object), world.revision + 1, Some(&bytes));
+    world.apply(key(&object), world.revision + 1, Some(&bytes));
 }
 
 /// Shows a world that an object is gone.
 pub fn hide(world: &mut World, object: &Value) {
-    world.apply(&key(object), world.revision + 1, None);
+    world.apply(key(object), world.revision + 1, None);
 }
 
 fn key(object: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let kind = edge_api::kinds::by_kind(&text(&object["apiVersion"]), &text(&object["kind"])).unwrap();
     let meta = &object["metadata"];
-    format!("{}/{}/{}", kind.key_prefix(), text(&meta["namespace"]), text(&meta["name"]))
+    kind.key(&text(&meta["namespace"]), &text(&meta["name"]))
 }
 
 /// Makes a plan as the driver does: who is without a node is remembered.

@@ -71,8 +71,8 @@ fn see<R: Rule>(
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let kind = kinds::by_kind(&text(&object["apiVersion"]), &text(&object["kind"])).unwrap();
     let (namespace, name) = (&object["metadata"]["namespace"], &object["metadata"]["name"]);
-    let key = format!("{}/{}/{}", kind.key_prefix(), text(namespace), text(name));
-    let delta = truth.apply(&key, revision, after.as_ref()).unwrap();
+    let key = kind.key(&text(namespace), &text(name));
+    let delta = truth.apply(key, revision, after.as_ref()).unwrap();
     rule.see(&Step { author, delta: &delta, truth })
 }
 
