@@ -1,10 +1,11 @@
 //! All controllers: their table, and the tasks they run in.
 
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -59,10 +60,26 @@ impl Outside {
 }
 
 /// The running controllers. Dropping them ends them, whatever they are doing: plans are made to be broken off.
+///
+/// The mirrors and the plans have a thread of their own: no request waits for a long plan, and what the mirrors keep is
+/// made by nobody else (see [`Config::keeper`](crate::Config)). Carrying plans out is left to the runtime.
 pub struct Controllers {
     tasks: JoinSet<()>,
     status: Arc<Mutex<Status>>,
     stop: CancellationToken,
+    cut: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Controllers {
+    fn drop(&mut self) {
+        self.cut.cancel();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of the controllers panicked");
+        }
+    }
 }
 
 impl Controllers {
@@ -72,6 +89,7 @@ impl Controllers {
         outside: Outside,
         settings: Settings,
         now: fn() -> edge_api::time::Timestamp,
+        keeper: fn(),
     ) -> Controllers {
         let status = Arc::new(Mutex::new(Status::default()));
         let stop = CancellationToken::new();
@@ -109,12 +127,26 @@ impl Controllers {
         let driver = Driver::new(World::new(settings), all_controllers());
         let (store, writer) = (registry.store().clone(), Arc::new(RegistryWriter::new(registry.clone())));
         let (shared, stopped) = (status.clone(), stop.clone());
-        tasks.spawn(async move {
-            if let Err(error) = reconcile::run(driver, store, writer, now, notes, shared, stopped).await {
+        let (ending, ended) = oneshot::channel::<()>();
+        let (runtime, cut) = (tokio::runtime::Handle::current(), CancellationToken::new());
+        let cutting = cut.clone();
+        let run = move || {
+            let _ending: oneshot::Sender<()> = ending;
+            keeper();
+            let running = reconcile::run(driver, store, writer, now, notes, shared, stopped);
+            if let Some(Err(error)) = runtime.block_on(cutting.run_until_cancelled(running)) {
                 tracing::error!(error = &error as &dyn std::error::Error, "controllers stopped");
             }
+        };
+        let thread = thread::Builder::new()
+            .name("controllers".to_owned())
+            .spawn(run)
+            .expect("a process that is starting can start a thread");
+        tasks.spawn(async move {
+            // The thread holds the other end and never sends: an error is its end.
+            let _ = ended.await;
         });
-        Controllers { tasks, status, stop }
+        Controllers { tasks, status, stop, cut, thread: Some(thread) }
     }
 
     /// What the controllers are doing, as data.
@@ -177,7 +209,7 @@ mod tests {
         let service_range = (Ipv4Addr::new(10, 43, 0, 0), 16);
         let registry =
             Registry::new(Store::in_memory(), pki.clone(), crate::registry::Config { service_range, now });
-        let controllers = Controllers::start(&registry, Outside::of(&registry), settings(&pki), now);
+        let controllers = Controllers::start(&registry, Outside::of(&registry), settings(&pki), now, || {});
         Cluster { registry, controllers, _directory: directory }
     }
 

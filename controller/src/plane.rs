@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use edge_api::kinds;
@@ -47,6 +47,10 @@ pub struct Config {
     pub audit_log: Option<PathBuf>,
     /// Which nodes the scheduler fills first.
     pub packing: Packing,
+    /// Called first on each of the few threads that make what is kept, the store's and the controllers': they may take
+    /// their memory from elsewhere than the threads of requests do, so that what a request needs for a moment lies
+    /// close together, however much is kept.
+    pub keeper: fn(),
     /// The name of the node that lives in or beside this process; `unix_socket` callers and [`ControlPlane::connector`]
     /// are this node.
     pub node_name: String,
@@ -65,6 +69,7 @@ impl Config {
             cluster_domain: "cluster.local".to_owned(),
             audit_log: None,
             packing: Packing::default(),
+            keeper: || {},
             node_name: "localhost".to_owned(),
         }
     }
@@ -140,6 +145,7 @@ pub struct ControlPlane {
     bound: Bound,
     node_name: String,
     settings: Settings,
+    keeper: fn(),
     // Dropped in this order: whoever writes goes before what is written to.
     controllers: Option<Controllers>,
     server: ApiServer,
@@ -159,7 +165,7 @@ impl ControlPlane {
         let service_range = parse_range(&config.service_range)?;
         parse_range(&config.pod_range)?;
         let service_address = Ipv4Addr::from(u32::from(service_range.0) + 1);
-        let (store, task) = open_store(config.data_dir.join("store")).await?;
+        let (store, task) = open_store(config.data_dir.join("store"), config.keeper).await?;
         let pki = open_pki(&config, service_address)?;
         let settings = Settings {
             pod_range: config.pod_range.clone(),
@@ -196,6 +202,7 @@ impl ControlPlane {
             bound,
             node_name: config.node_name,
             settings,
+            keeper: config.keeper,
             controllers: None,
             server,
             registry,
@@ -252,7 +259,7 @@ impl ControlPlane {
             aggregation: self.server.aggregation().clone(),
             requests: Requests::new(self.server.tunnels().clone()),
         };
-        let start = || Controllers::start(&self.registry, outside, self.settings.clone(), now);
+        let start = || Controllers::start(&self.registry, outside, self.settings.clone(), now, self.keeper);
         let controllers = self.controllers.get_or_insert_with(start);
         let status = controllers.status();
         self.server.reconcilers().show(move || serde_json::to_value(&*status.lock()).unwrap_or_default());
@@ -310,9 +317,11 @@ async fn settle_roles(registry: &Registry) -> Infallible {
 
 /// Kinds of which some writes may be lost in a power cut; which ones, each kind says itself.
 fn may_be_volatile(key: &str) -> bool {
-    [&kinds::event::KIND, &kinds::lease::KIND, &kinds::node::KIND, &kinds::pod::KIND]
-        .iter()
-        .any(|kind| key.strip_prefix(&kind.key_prefix()).is_some_and(|rest| rest.starts_with('/')))
+    static PREFIXES: LazyLock<[String; 4]> = LazyLock::new(|| {
+        [&kinds::event::KIND, &kinds::lease::KIND, &kinds::node::KIND, &kinds::pod::KIND]
+            .map(|kind| format!("{}/", kind.key_prefix()))
+    });
+    PREFIXES.iter().any(|prefix| key.starts_with(prefix))
 }
 
 fn make_private_dir(path: &Path) -> Result<(), BuildError> {
@@ -325,9 +334,13 @@ fn make_private_dir(path: &Path) -> Result<(), BuildError> {
 }
 
 /// Reads all objects, on a thread that may block.
-async fn open_store(directory: PathBuf) -> Result<(Store, StoreTask), BuildError> {
-    let config = crate::store::Config::new(directory, may_be_volatile);
-    let opening = tokio::task::spawn_blocking(move || Store::open(config));
+async fn open_store(directory: PathBuf, keeper: fn()) -> Result<(Store, StoreTask), BuildError> {
+    let config = crate::store::Config { keeper, ..crate::store::Config::new(directory, may_be_volatile) };
+    let opening = tokio::task::spawn_blocking(move || {
+        // For the thread's whole life, which ends a few seconds after there is nothing else for it to do.
+        keeper();
+        Store::open(config)
+    });
     opening.await.expect("opening a store answers and does not panic").map_err(BuildError::Store)
 }
 

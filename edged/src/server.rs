@@ -51,6 +51,7 @@ pub async fn serve(settings: &Settings, host: &Host, started: Instant) -> Result
         SchedulerScoring::MostAllocated => Packing::MostAllocated,
         SchedulerScoring::LeastAllocated => Packing::LeastAllocated,
     };
+    config.keeper = edge_runtime::sandbox::allocate_apart;
     if splits {
         let uid = host.is_root.then_some(settings.agent_uid);
         config.unix_socket = Some(Child::prepare(&settings.data_dir, &node_dir, uid)?);

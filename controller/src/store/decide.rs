@@ -75,7 +75,12 @@ fn decide_one(seen: &Seen<'_>, revision: Revision, write: &Write) -> Result<Chan
         Op::Delete if before.is_some() => (Verb::Delete, None),
         Op::Delete => return Err(WriteError::Conflict { key: write.key.clone(), found: None }),
     };
-    Ok(Change { revision, key: write.key.clone(), verb, after, before })
+    // What is kept is made here, see `Config::keeper`.
+    let key = match verb {
+        Verb::Create => Key::from(write.key.as_str()),
+        _ => write.key.clone(),
+    };
+    Ok(Change { revision, key, verb, after, before })
 }
 
 #[cfg(test)]

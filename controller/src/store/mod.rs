@@ -85,13 +85,16 @@ pub struct Config {
     pub journal_bytes: usize,
     /// How much history is kept on disk.
     pub retain: Retain,
+    /// Called first on the thread that makes what the store keeps in memory; see [`Config::keeper`](crate::Config).
+    pub keeper: fn(),
 }
 
 impl Config {
     /// The usual sizes, in a directory.
     pub fn new(directory: PathBuf, volatile_prefix: fn(&str) -> bool) -> Config {
         let (tail_bytes, journal_bytes) = (8 << 20, 4 << 20);
-        Config { directory, volatile_prefix, tail_bytes, journal_bytes, retain: Retain::default() }
+        let retain = Retain::default();
+        Config { directory, volatile_prefix, tail_bytes, journal_bytes, retain, keeper: || {} }
     }
 }
 
@@ -213,8 +216,10 @@ impl Store {
         let publisher = Publisher::new(view.clone(), config.tail_bytes);
         let (messages, inbox) = mpsc::channel();
         let (ending, ended) = oneshot::channel();
+        let keeper = config.keeper;
         let run = move || {
             let _ending: oneshot::Sender<()> = ending;
+            keeper();
             writer::run(engine, publisher, &inbox);
         };
         let thread = thread::Builder::new()

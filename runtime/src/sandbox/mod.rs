@@ -37,6 +37,6 @@ pub use engine::{Engine, EngineError, StartError};
 pub use input::{Feed, Input};
 pub(crate) use loaded::WeakCode;
 pub use loaded::{Code, LoadError};
-pub use native::give_back_memory;
+pub use native::{allocate_apart, give_back_memory};
 pub use output::{Chunk, Output};
 pub use shape::Shape;

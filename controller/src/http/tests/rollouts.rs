@@ -29,7 +29,8 @@ impl Cluster {
         let api = Api::new().await;
         let now = || Timestamp::from_seconds(NOW);
         let registry = api.server.registry();
-        let controllers = Controllers::start(registry, Outside::of(registry), Settings::default(), now);
+        let controllers =
+            Controllers::start(registry, Outside::of(registry), Settings::default(), now, || {});
         api.make("/api/v1/nodes", json!({"metadata": {"name": "n1"}})).await;
         let ready = json!({"type": "Ready", "status": "True", "lastHeartbeatTime": now()});
         let status =
