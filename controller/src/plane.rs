@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use edge_api::kinds;
 use edge_api::time::Timestamp;
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 use crate::bootstrap;
 use crate::controllers::{Controllers, Outside};
@@ -333,15 +334,20 @@ fn make_private_dir(path: &Path) -> Result<(), BuildError> {
         .map_err(|source| BuildError::File { path: path.to_owned(), source })
 }
 
-/// Reads all objects, on a thread that may block.
+/// Reads all objects, on a thread that may block, and that ends with it: its memory is that of what is kept.
 async fn open_store(directory: PathBuf, keeper: fn()) -> Result<(Store, StoreTask), BuildError> {
     let config = crate::store::Config { keeper, ..crate::store::Config::new(directory, may_be_volatile) };
-    let opening = tokio::task::spawn_blocking(move || {
-        // For the thread's whole life, which ends a few seconds after there is nothing else for it to do.
+    let (answer, opened) = oneshot::channel();
+    let open = move || {
         keeper();
-        Store::open(config)
-    });
-    opening.await.expect("opening a store answers and does not panic").map_err(BuildError::Store)
+        // Nobody waits any more if the start was broken off.
+        let _ = answer.send(Store::open(config));
+    };
+    std::thread::Builder::new()
+        .name("opening".to_owned())
+        .spawn(open)
+        .expect("a process that is starting can start a thread");
+    opened.await.expect("opening a store answers and does not panic").map_err(BuildError::Store)
 }
 
 fn open_pki(config: &Config, service_address: Ipv4Addr) -> Result<Pki, BuildError> {

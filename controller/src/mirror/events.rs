@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use edge_api::kinds;
 use edge_api::time::Timestamp;
 
 use crate::mirror::object::Name;
@@ -18,22 +19,28 @@ pub struct Events {
 }
 
 impl Events {
-    /// All of them, the one that was not seen for the longest time first.
-    pub fn oldest(&self) -> impl Iterator<Item = (Timestamp, Name)> {
-        self.by_time.iter().map(|(time, key)| (*time, Name::at_end_of(key)))
+    /// All of them with their keys, the one that was not seen for the longest time first.
+    pub fn oldest(&self) -> impl Iterator<Item = (Timestamp, &str)> {
+        self.by_time.iter().map(|(time, key)| (*time, &**key))
     }
 
     /// Those of a namespace, in the same order.
     pub fn in_namespace(&self, namespace: &str) -> impl Iterator<Item = Name> {
-        self.oldest().map(|(_, name)| name).filter(move |name| *name.namespace == *namespace)
+        let begin = kinds::event::KIND.key(namespace, "");
+        let keys = self.oldest().map(|(_, key)| key);
+        keys.filter(move |key| key.starts_with(&begin)).map(Name::at_end_of)
     }
 
     /// An Event was seen.
     pub fn put(&mut self, key: &Arc<str>, time: Timestamp) {
-        if let Some(before) = self.times.insert(key.clone(), time) {
+        // The key of the first time is the store's; that of a later change is the request's.
+        let mut own = key.clone();
+        if let Some((key, before)) = self.times.remove_entry(key) {
             self.by_time.remove(&(before, key.clone()));
+            own = key;
         }
-        self.by_time.insert((time, key.clone()));
+        self.by_time.insert((time, own.clone()));
+        self.times.insert(own, time);
     }
 
     /// An Event is gone.

@@ -21,8 +21,8 @@ pub struct Entry {
     pub meta: Arc<Meta>,
 }
 
-/// Uids without order: in a tree each of its levels would be a few texts to fetch from somewhere else in memory. The
-/// hasher has no seed, since uids are the server's own, so that equal histories give equal orders.
+/// Of uids, which have no order here: in a tree each of its levels would be a few texts to fetch from somewhere else in
+/// memory. It has no seed, since uids are the server's own, so that equal histories give equal orders.
 type Hasher = BuildHasherDefault<DefaultHasher>;
 
 /// All objects by identity and ownership.

@@ -29,12 +29,12 @@ fn wakes(delta: &Delta, _: &World, wake: &mut dyn FnMut(Name)) {
 fn reconcile(_: &Name, world: &World) -> Plan {
     let mut plan = Plan::nothing();
     let expired = world.events.oldest().take_while(|(seen, _)| seen.plus(LIFE) <= world.now).take(BATCH);
-    plan.together(expired.map(|(_, key)| Write::expire(&kinds::event::KIND, key)).collect());
-    let stays = world.events.oldest().find(|(seen, _)| seen.plus(LIFE) > world.now);
-    match stays {
-        _ if !plan.stages.is_empty() => plan.wake(world.now),
-        Some((seen, _)) => plan.wake(seen.plus(LIFE).plus(SLACK)),
-        None => {}
+    let names = expired.map(|(_, key)| Name::at_end_of(key));
+    plan.together(names.map(|name| Write::expire(&kinds::event::KIND, name)).collect());
+    if !plan.stages.is_empty() {
+        plan.wake(world.now);
+    } else if let Some((seen, _)) = world.events.oldest().next() {
+        plan.wake(seen.plus(LIFE).plus(SLACK));
     }
     plan
 }
