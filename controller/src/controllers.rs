@@ -1,7 +1,7 @@
 //! All controllers: their table, and the tasks they run in.
 
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::aggregate::Aggregation;
 use crate::custom_metrics::CustomMetrics;
+use crate::keeper;
 use crate::mirror::{Settings, World};
 use crate::reconcile::{self, Controller, Driver, Recorder, RegistryWriter, Status};
 use crate::registry::Registry;
@@ -132,16 +133,12 @@ impl Controllers {
         let cutting = cut.clone();
         let run = move || {
             let _ending: oneshot::Sender<()> = ending;
-            keeper();
             let running = reconcile::run(driver, store, writer, now, notes, shared, stopped);
             if let Some(Err(error)) = runtime.block_on(cutting.run_until_cancelled(running)) {
                 tracing::error!(error = &error as &dyn std::error::Error, "controllers stopped");
             }
         };
-        let thread = thread::Builder::new()
-            .name("controllers".to_owned())
-            .spawn(run)
-            .expect("a process that is starting can start a thread");
+        let thread = keeper::start("controllers", keeper, run);
         tasks.spawn(async move {
             // The thread holds the other end and never sends: an error is its end.
             let _ = ended.await;

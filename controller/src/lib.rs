@@ -14,6 +14,7 @@ pub mod rates;
 pub mod requests;
 pub mod wanted;
 
+mod keeper;
 mod sorted;
 
 pub mod mirror;

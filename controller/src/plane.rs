@@ -20,6 +20,7 @@ use crate::bootstrap;
 use crate::controllers::{Controllers, Outside};
 use crate::http::{ApiServer, Audit, ListenError};
 use crate::identity::{IdentityError, Pki, User};
+use crate::keeper;
 use crate::mirror::{Packing, ROOT_CA, Settings};
 use crate::reconcile::Status;
 use crate::registry::{ApiError, Registry, Target};
@@ -339,14 +340,10 @@ async fn open_store(directory: PathBuf, keeper: fn()) -> Result<(Store, StoreTas
     let config = crate::store::Config { keeper, ..crate::store::Config::new(directory, may_be_volatile) };
     let (answer, opened) = oneshot::channel();
     let open = move || {
-        keeper();
         // Nobody waits any more if the start was broken off.
         let _ = answer.send(Store::open(config));
     };
-    std::thread::Builder::new()
-        .name("opening".to_owned())
-        .spawn(open)
-        .expect("a process that is starting can start a thread");
+    keeper::start("opening", keeper, open);
     opened.await.expect("opening a store answers and does not panic").map_err(BuildError::Store)
 }
 

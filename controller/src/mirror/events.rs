@@ -34,19 +34,15 @@ impl Events {
     /// An Event was seen.
     pub fn put(&mut self, key: &Arc<str>, time: Timestamp) {
         // The key of the first time is the store's; that of a later change is the request's.
-        let mut own = key.clone();
-        if let Some((key, before)) = self.times.remove_entry(key) {
-            self.by_time.remove(&(before, key.clone()));
-            own = key;
-        }
+        let own = self.remove(key).unwrap_or_else(|| key.clone());
         self.by_time.insert((time, own.clone()));
         self.times.insert(own, time);
     }
 
-    /// An Event is gone.
-    pub fn remove(&mut self, key: &str) {
-        if let Some((key, time)) = self.times.remove_entry(key) {
-            self.by_time.remove(&(time, key));
-        }
+    /// An Event is gone; answers the key it was kept by.
+    pub fn remove(&mut self, key: &str) -> Option<Arc<str>> {
+        let (key, time) = self.times.remove_entry(key)?;
+        self.by_time.remove(&(time, key.clone()));
+        Some(key)
     }
 }

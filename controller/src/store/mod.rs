@@ -44,10 +44,11 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::keeper;
 use crate::store::engine::{Engine, Loaded, Log};
 use crate::store::lane::lane_of;
 use crate::store::memory::MemoryEngine;
@@ -216,16 +217,11 @@ impl Store {
         let publisher = Publisher::new(view.clone(), config.tail_bytes);
         let (messages, inbox) = mpsc::channel();
         let (ending, ended) = oneshot::channel();
-        let keeper = config.keeper;
         let run = move || {
             let _ending: oneshot::Sender<()> = ending;
-            keeper();
             writer::run(engine, publisher, &inbox);
         };
-        let thread = thread::Builder::new()
-            .name("store".to_owned())
-            .spawn(run)
-            .expect("a process that is starting can start a thread");
+        let thread = keeper::start("store", config.keeper, run);
         (Store { view, messages, room: Arc::new(Semaphore::new(ROOM)) }, thread, ended)
     }
 

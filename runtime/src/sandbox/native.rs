@@ -2,7 +2,7 @@
 //! the allocator where to take memory, and giving it back to the kernel. Each function states why it is sound.
 #![allow(unsafe_code)]
 
-use std::ffi::c_uint;
+use std::ffi::{CStr, c_uint};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::sync::LazyLock;
@@ -107,20 +107,7 @@ fn trim_heap() {
 /// and what is kept share pages otherwise: the more is kept, the farther apart lies what is used next, and with a
 /// hundred thousand objects that cost requests a twentieth of their time.
 pub fn allocate_apart() {
-    static APART: LazyLock<Option<c_uint>> = LazyLock::new(|| {
-        let (mut arena, mut size): (c_uint, usize) = (0, size_of::<c_uint>());
-        // SAFETY: jemalloc documents a value of this type to be read, and writes no more than `size` bytes of it.
-        let failed = unsafe {
-            tikv_jemalloc_sys::mallctl(
-                c"arenas.create".as_ptr(),
-                (&raw mut arena).cast(),
-                &raw mut size,
-                std::ptr::null_mut(),
-                0,
-            )
-        };
-        (failed == 0).then_some(arena)
-    });
+    static APART: LazyLock<Option<c_uint>> = LazyLock::new(|| read_arena(c"arenas.create"));
     let Some(mut arena) = *APART else { return };
     // SAFETY: jemalloc documents a value of this type to be written, and reads it during the call alone. An error leaves
     // the thread where it was.
@@ -135,37 +122,38 @@ pub fn allocate_apart() {
     };
 }
 
+/// The arena that the allocator names when asked for this, which has to be one of its questions after an arena.
+fn read_arena(what: &CStr) -> Option<c_uint> {
+    let (mut arena, mut size): (c_uint, usize) = (0, size_of::<c_uint>());
+    // SAFETY: jemalloc writes no more than `size` bytes, and fails for a question whose answer has another size.
+    let failed = unsafe {
+        tikv_jemalloc_sys::mallctl(
+            what.as_ptr(),
+            (&raw mut arena).cast(),
+            &raw mut size,
+            std::ptr::null_mut(),
+            0,
+        )
+    };
+    (failed == 0).then_some(arena)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
 
-    fn arena() -> Option<c_uint> {
-        let (mut arena, mut size): (c_uint, usize) = (0, size_of::<c_uint>());
-        // SAFETY: as above.
-        let failed = unsafe {
-            tikv_jemalloc_sys::mallctl(
-                c"thread.arena".as_ptr(),
-                (&raw mut arena).cast(),
-                &raw mut size,
-                std::ptr::null_mut(),
-                0,
-            )
-        };
-        (failed == 0).then_some(arena)
-    }
-
     #[test]
     fn who_allocates_apart_does_so_together() {
         let apart = || {
             allocate_apart();
-            arena()
+            read_arena(c"thread.arena")
         };
         let (one, other) = (std::thread::spawn(apart).join(), std::thread::spawn(apart).join());
         let (one, other) = (one.unwrap(), other.unwrap());
         assert!(one.is_some() && one == other, "{one:?} {other:?}");
-        assert_ne!(one, arena());
+        assert_ne!(one, read_arena(c"thread.arena"));
     }
 
     #[test]
