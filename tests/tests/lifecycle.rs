@@ -45,6 +45,35 @@ fn crash_loops_back_off_with_growing_delays() {
 }
 
 #[test]
+fn a_pod_begins_anew_in_its_place_when_a_rule_says_so() {
+    let cluster = Cluster::start(Shape::Whole);
+    cluster.edgectl(&["apply", "-f", "manifests/examples/restart-rules"]).ok();
+    let all_restarted = || {
+        let pod = cluster.get(&["pod", "restart-rules"])?;
+        let status = &pod["status"];
+        let all = ["initContainerStatuses", "containerStatuses"].map(|list| status[list].as_array());
+        let counts: Vec<_> =
+            all.into_iter().flatten().flatten().map(|one| one["restartCount"].as_u64()).collect();
+        let again = counts.len() == 3 && counts.iter().all(|count| *count >= Some(1));
+        if again { Ok(pod.clone()) } else { Err(status.to_string()) }
+    };
+    let pod = eventually("all its containers run again", all_restarted);
+    let status = &pod["status"];
+    let watch = &status["containerStatuses"][1];
+    assert_eq!(watch["lastState"]["terminated"]["exitCode"], 88, "{watch}");
+    let work = &status["containerStatuses"][0]["lastState"]["terminated"];
+    assert_eq!(
+        (&work["exitCode"], &work["reason"]),
+        (&137.into(), &"RestartingAllContainers".into()),
+        "{work}"
+    );
+    let conditions = status["conditions"].as_array().unwrap();
+    assert!(conditions.iter().any(|one| one["type"] == "AllContainersRestarting"), "{status}");
+    assert_eq!(status["phase"], "Running", "though it never restarts otherwise");
+    assert!(cluster.edgectl(&["describe", "pod", "restart-rules"]).ok().contains("triggering pod restart"));
+}
+
+#[test]
 fn who_takes_more_memory_than_allowed_is_oom_killed() {
     let cluster = Cluster::start(Shape::Whole);
     cluster.apply(

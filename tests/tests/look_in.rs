@@ -113,6 +113,14 @@ fn limits_of_a_running_container_are_changed() {
             "64Mi,0" => Ok(()),
             other => Err(other.to_owned()),
         });
+        let events = "get events --field-selector involvedObject.name=ticks -o jsonpath={.items[*].message}";
+        for what in ["started", "completed"] {
+            let wish = r#"{"containers":[{"name":"main","resources":{"limits":{"cpu":"500m","memory":"64Mi"},"requests":{"cpu":"10m","memory":"16Mi"}}}],"generation":2}"#;
+            eventually("an Event tells of it", || match kubectl.run(events) {
+                all if all.contains(&format!("Pod resize {what}: {wish}")) => Ok(()),
+                other => Err(other),
+            });
+        }
         let conditions = "get pod ticks -o jsonpath={.status.conditions[*].type}";
         assert!(!kubectl.run(conditions).contains("Resize"));
         // Its first memory alone is larger.

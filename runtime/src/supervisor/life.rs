@@ -113,6 +113,8 @@ pub struct Slot {
     pub life: Life,
     /// Restarts so far; also the number of the run.
     pub restarts: u32,
+    /// How many of them there had been when the Pod last began anew.
+    pub restarts_before: u32,
     /// How the run before ended.
     pub last: Option<Box<ContainerStateTerminated>>,
     /// The image that was looked for last, as it was named.
@@ -145,6 +147,9 @@ pub struct SlotRecord {
     pub name: String,
     /// Restarts so far.
     pub restarts: u32,
+    /// How many of them there had been when the Pod last began anew.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub restarts_before: u32,
     /// Whether a run was under way.
     pub begun: bool,
     /// Whether it has ever run.
@@ -157,6 +162,10 @@ pub struct SlotRecord {
     pub ended: Option<Box<ContainerStateTerminated>>,
 }
 
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
 impl Slot {
     /// A container that has never run.
     pub fn new(name: &str, role: Role) -> Slot {
@@ -165,6 +174,7 @@ impl Slot {
             role,
             life: Life::Idle,
             restarts: 0,
+            restarts_before: 0,
             last: None,
             wanted: Arc::default(),
             image: Arc::default(),
@@ -188,6 +198,7 @@ impl Slot {
         SlotRecord {
             name: self.name.clone(),
             restarts: self.restarts,
+            restarts_before: self.restarts_before,
             begun: self.begun,
             ran: self.ran,
             image: self.image.clone(),
@@ -215,6 +226,11 @@ impl Slot {
     /// Whether it has started, by its startup probe if it has one.
     pub fn is_started(&self) -> bool {
         matches!(&self.life, Life::Running(run) if run.started)
+    }
+
+    /// Whether those behind it need not wait for it, as a sidecar: it has started, now or before it had to again.
+    pub fn lets_others_begin(&self) -> bool {
+        self.is_started() || self.restarts > self.restarts_before
     }
 
     /// How it ended for good, if it did.

@@ -5,6 +5,7 @@
 
 mod ending;
 mod renewal;
+mod restart;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use crate::supervisor::allocation::{Amounts, Refusal};
 use crate::supervisor::crew;
 use crate::supervisor::life::{Failure, Life, Now, Role, Run, Slot, SlotRecord};
 use crate::supervisor::machine::renewal::wished;
+pub use crate::supervisor::machine::restart::RESTARTING_ALL;
+use crate::supervisor::machine::restart::{Follows, follows};
 use crate::supervisor::waiting;
 
 /// Kubernetes' default for `terminationGracePeriodSeconds`.
@@ -246,6 +249,16 @@ pub struct PodRecord {
     /// What the node has granted to its containers, if that is not what they are to have.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub granted: Vec<ResourceRequirements>,
+    /// Whether its containers ended so that it could begin anew.
+    #[serde(skip_serializing_if = "is_false")]
+    pub anew: bool,
+    /// Whether it was initialized before it began anew.
+    #[serde(skip_serializing_if = "is_false")]
+    pub initialized: bool,
+}
+
+fn is_false(truth: &bool) -> bool {
+    !truth
 }
 
 /// The life of one Pod.
@@ -263,6 +276,12 @@ pub struct Machine {
     granted: Vec<ResourceRequirements>,
     /// Why it has not granted what they are to have now.
     refusal: Option<Refusal>,
+    /// Since which generation a grant has not reached all containers yet.
+    resizing: Option<i64>,
+    /// Whether its containers end so that it can begin anew.
+    anew: bool,
+    /// Whether it was initialized before it began anew, and so stays it.
+    initialized: bool,
     /// When its time began, if this process saw that.
     born: Option<Duration>,
     /// When it became active and how old it was then, for its deadline.
@@ -287,22 +306,34 @@ impl Machine {
             message: record.message,
             granted,
             refusal: None,
+            resizing: None,
+            anew: record.anew,
+            initialized: record.initialized,
             born: start_time.is_none().then_some(now.mono),
             active_since: None,
             pod,
         };
-        let never = machine.pod.spec.restart_policy == "Never";
-        for (slot, old) in machine.slots.iter_mut().filter_map(|slot| {
-            let old = record.slots.iter().find(|old| old.name == slot.name)?;
-            Some((slot, old))
-        }) {
+        let pod = machine.pod.clone();
+        let after = |slot: &Slot| {
+            let container = crew::named(&pod, &slot.name);
+            container.map(|(_, container)| follows(&pod, &container, slot.role, KILLED))
+        };
+        let old = |slot: &Slot| record.slots.iter().find(|old| old.name == slot.name);
+        let anew = |slot: &Slot| old(slot).is_some_and(|old| old.begun) && after(slot) == Some(Follows::Anew);
+        machine.anew |= record.over.is_none() && machine.slots.iter().any(anew);
+        for slot in &mut machine.slots {
+            let Some(old) = old(slot) else { continue };
             slot.restarts = old.restarts;
+            slot.restarts_before = old.restarts_before;
             slot.ran = old.ran;
             slot.image = old.image.clone();
             slot.last.clone_from(&old.last);
-            if let Some(ended) = &old.ended {
+            if machine.anew && slot.role != Role::Ephemeral {
+                slot.restarts += u32::from(old.begun || old.ended.is_some());
+                slot.last = old.ended.clone().or(slot.last.take());
+            } else if let Some(ended) = &old.ended {
                 slot.life = Life::Ended(ended.clone());
-            } else if old.begun && (never && slot.role != Role::Sidecar || slot.role == Role::Ephemeral) {
+            } else if old.begun && after(slot) == Some(Follows::Nothing) {
                 slot.life = Life::Ended(Box::new(lost(now)));
             }
         }
@@ -400,11 +431,16 @@ impl Machine {
         &self.message
     }
 
-    /// Whether all init containers are done or, as sidecars, started.
+    /// Whether all init containers are done or, as sidecars, started; or were, before it began anew.
     pub fn is_initialized(&self) -> bool {
+        self.initialized || self.has_initialized()
+    }
+
+    /// The same since it began, or began anew.
+    pub fn has_initialized(&self) -> bool {
         self.slots.iter().all(|slot| match slot.role {
             Role::Init => slot.ended().is_some_and(|ended| ended.exit_code == 0),
-            Role::Sidecar => slot.is_started() || slot.restarts > 0 || slot.ended().is_some(),
+            Role::Sidecar => slot.lets_others_begin() || slot.ended().is_some(),
             Role::Main | Role::Ephemeral => true,
         })
     }
@@ -439,12 +475,19 @@ impl Machine {
             reason: self.reason.clone(),
             message: self.message.clone(),
             granted: if self.granted == wished(&self.pod) { Vec::new() } else { self.granted.clone() },
+            anew: self.anew,
+            initialized: self.initialized,
         }
     }
 
     /// When [`Event::Tick`] is due if nothing else happens.
     pub fn wake_at(&self) -> Option<Duration> {
         match &self.stage {
+            Stage::Active if self.anew => {
+                let ephemeral = self.slots.iter().filter(|slot| slot.role == Role::Ephemeral);
+                let own = self.anew_at().into_iter();
+                ephemeral.filter_map(Slot::wake_at).chain(own).chain(self.deadline()).min()
+            }
             Stage::Active => self.slots.iter().filter_map(Slot::wake_at).chain(self.deadline()).min(),
             Stage::Ending { by, killed: false, .. } => Some(*by),
             _ => None,
@@ -456,6 +499,7 @@ impl Machine {
         let mut effects = Vec::new();
         self.take(event, now, &mut effects);
         self.settle(now, &mut effects);
+        self.tell_resized(&mut effects);
         effects
     }
 
@@ -503,7 +547,7 @@ impl Machine {
                     self.reconsider(now, effects);
                 }
             }
-            Event::Resized(index, resources, result) => self.resized(index, resources, result),
+            Event::Resized(index, resources, result) => self.resized(index, resources, result, effects),
             Event::Hooked => {
                 if let Stage::Ending { hooks, .. } = &mut self.stage {
                     *hooks = false;
@@ -661,8 +705,7 @@ impl Machine {
     }
 
     fn exited(&mut self, index: usize, exit: Exit, now: Now, effects: &mut Vec<Effect>) {
-        let ending = self.is_ending();
-        let policy = self.pod.spec.restart_policy.clone();
+        let (ending, initialized) = (self.is_ending(), self.is_initialized());
         let slot = &mut self.slots[index];
         let run = match std::mem::replace(&mut slot.life, Life::Idle) {
             Life::Opening(run) | Life::Running(run) | Life::Stopping(run) => run,
@@ -672,6 +715,9 @@ impl Machine {
             }
         };
         slot.begun = false;
+        if self.anew && !ending && slot.role != Role::Ephemeral {
+            return self.ended_for_anew(index, &run, exit, now, effects);
+        }
         let ended = Box::new(terminated(&run, exit, now));
         if std::mem::take(&mut slot.renewed) && !ending {
             slot.last = Some(ended);
@@ -679,24 +725,25 @@ impl Machine {
             effects.push(Effect::Remember);
             return;
         }
-        let again = match slot.role {
-            Role::Sidecar => true,
-            Role::Init => ended.exit_code != 0 && policy != "Never",
-            Role::Main => {
-                policy == "Always" || policy == "OnFailure" && ended.exit_code != 0 || policy.is_empty()
-            }
-            Role::Ephemeral => false,
+        let role = slot.role;
+        let next = match ending {
+            true => Follows::Nothing,
+            false => follows(&self.pod, &self.container(index), role, ended.exit_code),
         };
-        if ending || !again {
-            slot.life = Life::Ended(ended);
-        } else {
-            slot.wait(now, now.mono.saturating_sub(run.began), ended);
-            if let Life::Waiting { delay, .. } = slot.life
-                && !delay.is_zero()
-            {
-                let message = waiting::back_off_event(&self.pod, &self.slots[index].name);
-                effects.push(warn(Some(index), "BackOff", message));
+        let slot = &mut self.slots[index];
+        match next {
+            Follows::Nothing => slot.life = Life::Ended(ended),
+            Follows::Anew => {
+                self.initialized = initialized;
+                self.begin_anew(index, &run, ended, now, effects);
             }
+            Follows::Run => slot.wait(now, now.mono.saturating_sub(run.began), ended),
+        }
+        if let Life::Waiting { delay, .. } = self.slots[index].life
+            && !delay.is_zero()
+        {
+            let message = waiting::back_off_event(&self.pod, &self.slots[index].name);
+            effects.push(warn(Some(index), "BackOff", message));
         }
         effects.push(Effect::Remember);
     }
@@ -715,7 +762,13 @@ impl Machine {
                 self.end(Ending::Deadline, now, effects);
             } else {
                 self.change_images(now, effects);
-                self.advance(now, effects);
+                self.look_in(now, effects);
+                if self.anew {
+                    self.advance_anew(now, effects);
+                }
+                if !self.anew {
+                    self.advance(now, effects);
+                }
             }
         }
         if matches!(self.stage, Stage::Ending { .. }) {
@@ -729,20 +782,23 @@ impl Machine {
         Some(since + Duration::from_secs(seconds).saturating_sub(age))
     }
 
-    /// Begins whatever may begin.
-    fn advance(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let ephemeral = |slot: &Slot| slot.role == Role::Ephemeral;
-        for (index, slot) in self.slots.iter_mut().enumerate().filter(|(_, slot)| ephemeral(slot)) {
-            // Also when an init container is what there is to look at.
+    /// Begins the ephemeral containers, also when an init container is what there is to look at.
+    fn look_in(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let slots = self.slots.iter_mut().enumerate();
+        for (index, slot) in slots.filter(|(_, slot)| slot.role == Role::Ephemeral) {
             resume(&self.pod, slot, index, now, effects);
         }
-        let count = self.slots.iter().filter(|slot| !ephemeral(slot)).count();
+    }
+
+    /// Begins whatever may begin.
+    fn advance(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let count = self.slots.iter().filter(|slot| slot.role != Role::Ephemeral).count();
         for index in 0..count {
             resume(&self.pod, &mut self.slots[index], index, now, effects);
             let slot = &self.slots[index];
             let proceed = match slot.role {
                 Role::Init => slot.ended().is_some_and(|ended| ended.exit_code == 0),
-                Role::Sidecar => slot.is_started() || slot.restarts > 0,
+                Role::Sidecar => slot.lets_others_begin(),
                 Role::Main | Role::Ephemeral => true,
             };
             if !proceed {
@@ -842,6 +898,7 @@ fn record_of_status(pod: &Pod) -> PodRecord {
         .map(|(status, once)| SlotRecord {
             name: status.name.clone(),
             restarts: u32::try_from(status.restart_count).unwrap_or(0),
+            restarts_before: 0,
             begun: status.state.running.is_some(),
             ran: status.state.running.is_some() || status.last_state.terminated.is_some(),
             // Without a digest it names an image that had not been found yet, and what ran is the name of none.
@@ -861,7 +918,7 @@ fn record_of_status(pod: &Pod) -> PodRecord {
         over,
         reason: pod.status.reason.clone(),
         message: pod.status.message.clone(),
-        granted: Vec::new(),
+        ..PodRecord::default()
     }
 }
 

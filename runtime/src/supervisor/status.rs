@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use edge_api::kinds::pod::{
     ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
-    DISRUPTION_TARGET, PodIp, PodStatus, RESIZE_IN_PROGRESS, RESIZE_PENDING,
+    DISRUPTION_TARGET, PodIp, PodStatus, RESIZE_IN_PROGRESS, RESIZE_PENDING, VolumeMount, VolumeMountStatus,
 };
 use edge_api::meta::Condition;
 
 use crate::supervisor::life::{Life, Now, Role, Slot};
-use crate::supervisor::machine::{EVICTED, Machine, Phase, TERMINATED};
+use crate::supervisor::machine::{EVICTED, Machine, Phase, RESTARTING_ALL, TERMINATED};
 use crate::supervisor::waiting::{back_off, failed};
 
 /// The addresses that a status names.
@@ -75,6 +75,7 @@ fn container(machine: &Machine, index: usize, slot: &Slot) -> ContainerStatus {
             Role::Sidecar | Role::Main => slot.is_ready() && !withdrawn(machine),
         },
         state: state(machine, slot),
+        volume_mounts: spec.volume_mounts.iter().map(mounted).collect(),
         ..ContainerStatus::default()
     };
     status.container_id = match &slot.life {
@@ -82,8 +83,7 @@ fn container(machine: &Machine, index: usize, slot: &Slot) -> ContainerStatus {
         Life::Ended(ended) => ended.container_id.clone(),
         _ => slot.last.as_ref().map(|last| last.container_id.clone()).unwrap_or_default(),
     };
-    let has_resources = !spec.resources.requests.is_empty() || !spec.resources.limits.is_empty();
-    if matches!(slot.life, Life::Opening(_) | Life::Running(_) | Life::Stopping(_)) && has_resources {
+    if matches!(slot.life, Life::Opening(_) | Life::Running(_) | Life::Stopping(_)) {
         status.allocated_resources = spec.resources.requests.clone();
         status.resources = Some(Box::new(slot.resources.clone()));
     }
@@ -91,6 +91,20 @@ fn container(machine: &Machine, index: usize, slot: &Slot) -> ContainerStatus {
         status.last_state = ended_state(last);
     }
     status
+}
+
+/// A volume as its container sees it. No volume has others mounted in it, so that what is to be read only is so throughout.
+fn mounted(mount: &VolumeMount) -> VolumeMountStatus {
+    let throughout = match mount.recursive_read_only.as_deref() {
+        Some("IfPossible" | "Enabled") => "Enabled",
+        _ => "Disabled",
+    };
+    VolumeMountStatus {
+        name: mount.name.clone(),
+        mount_path: mount.mount_path.clone(),
+        read_only: mount.read_only,
+        recursive_read_only: mount.read_only.then(|| throughout.to_owned()),
+    }
 }
 
 fn state(machine: &Machine, slot: &Slot) -> ContainerState {
@@ -111,13 +125,16 @@ fn state(machine: &Machine, slot: &Slot) -> ContainerState {
         Life::Waiting { delay, .. } if !delay.is_zero() => {
             waiting("CrashLoopBackOff", back_off(machine.pod(), &slot.name, *delay))
         }
+        Life::Idle | Life::Waiting { .. } if machine.is_ending_anew() && slot.role != Role::Ephemeral => {
+            waiting(RESTARTING_ALL.0, RESTARTING_ALL.1.to_owned())
+        }
         // Between the end of a run and its first restart, which follows at once.
         Life::Waiting { .. } | Life::Fetching(_) | Life::Starting | Life::Opening(_)
             if slot.last.is_some() =>
         {
             slot.last.as_deref().map(ended_state).unwrap_or_default()
         }
-        _ if slot.role == Role::Main && !machine.is_initialized() => {
+        _ if slot.role == Role::Main && !machine.has_initialized() => {
             waiting("PodInitializing", String::new())
         }
         _ => waiting("ContainerCreating", String::new()),
@@ -141,10 +158,10 @@ fn conditions(machine: &Machine, phase: Phase, before: &[Condition], now: Now) -
     };
     let uninitialized = lacking(&|slot| match slot.role {
         Role::Init => slot.ended().is_none_or(|ended| ended.exit_code != 0),
-        Role::Sidecar => !slot.is_started() && slot.restarts == 0 && slot.ended().is_none(),
+        Role::Sidecar => !slot.lets_others_begin() && slot.ended().is_none(),
         Role::Main | Role::Ephemeral => false,
     });
-    let initialized = if uninitialized.is_empty() || phase == Phase::Succeeded {
+    let initialized = if machine.is_initialized() || phase == Phase::Succeeded {
         (true, if phase == Phase::Succeeded { "PodCompleted" } else { "" }, String::new())
     } else {
         let message = format!("containers with incomplete status: [{}]", uninitialized.join(" "));
@@ -180,22 +197,34 @@ fn conditions(machine: &Machine, phase: Phase, before: &[Condition], now: Now) -
     let resizing = resizing(machine).map(|found| (RESIZE_IN_PROGRESS, found));
     let evicted = matches!(machine.reason(), EVICTED | TERMINATED)
         .then(|| (DISRUPTION_TARGET, (true, "TerminationByKubelet", machine.message().to_owned())));
-    let all = wanted.into_iter().chain(pending).chain(resizing).chain(evicted);
+    let anew = machine.may_begin_anew().then(|| (RESTARTING, anew(machine, phase)));
+    let all = wanted.into_iter().chain(pending).chain(resizing).chain(anew).chain(evicted);
     let observed_generation = generation(machine);
     let told = |(type_, found)| Condition { observed_generation, ..condition(type_, found, before, now) };
     all.map(told).collect()
 }
 
+/// The condition of a Pod that may begin anew in its place.
+const RESTARTING: &str = "AllContainersRestarting";
+
+/// Whether it is about to.
+fn anew(machine: &Machine, phase: Phase) -> (bool, &'static str, String) {
+    match phase {
+        Phase::Succeeded => (false, "PodCompleted", String::new()),
+        Phase::Failed => (false, "PodFailed", String::new()),
+        _ if machine.is_ending_anew() => {
+            (true, "RestartAllContainersStarted", "container exited with restart policy rule".to_owned())
+        }
+        _ => (false, "", String::new()),
+    }
+}
+
 /// What is to be said of containers that do not have the resources they are to have.
 fn resizing(machine: &Machine) -> Option<(bool, &'static str, String)> {
-    let differs = |(index, slot): &(usize, &Slot)| {
-        let runs = matches!(slot.life, Life::Running(_) | Life::Stopping(_));
-        runs && slot.resources != machine.container(*index).resources
-    };
-    let all: Vec<_> = machine.slots().iter().enumerate().filter(differs).collect();
+    let all: Vec<_> = machine.unlike_granted().collect();
     let problems: Vec<_> = all
         .iter()
-        .filter_map(|(_, slot)| Some(format!("container {}: {}", slot.name, slot.not_resized.as_ref()?)))
+        .filter_map(|slot| Some(format!("container {}: {}", slot.name, slot.not_resized.as_ref()?)))
         .collect();
     match (all.is_empty(), problems.is_empty()) {
         (true, _) => None,

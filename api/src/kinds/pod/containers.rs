@@ -22,12 +22,14 @@ pub(super) fn all(spec: &At<'_>, volumes: &[&str], errors: &mut Errors) {
     let (mut names, mut host_ports) = (Vec::new(), Vec::new());
     for one in list.items() {
         container(&one, &pod, errors);
+        restart_rules(&one, errors);
         validate::unique(&one.get("name"), &mut names, errors);
         unique_host_ports(&one, &mut host_ports, errors);
         hooks(&one, pod.grace, errors);
     }
     for one in spec.get("initContainers").items() {
         container(&one, &pod, errors);
+        restart_rules(&one, errors);
         validate::unique(&one.get("name"), &mut names, errors);
         if one.get("restartPolicy").text() == "Always" {
             unique_host_ports(&one, &mut host_ports, errors);
@@ -74,6 +76,45 @@ fn container(one: &At<'_>, pod: &Pod<'_>, errors: &mut Errors) {
     security::container(&one.get("securityContext"), errors);
     resize_policy(&one.get("resizePolicy"), pod.restart_policy, errors);
     validate::optional_one_of(&one.get("restartPolicy"), RESTART_POLICIES, errors);
+}
+
+const RESTART_ACTIONS: &[&str] = &["Restart", "RestartAllContainers"];
+/// The most rules of a container, and the most exit codes of a rule.
+const MOST_RULES: usize = 20;
+const MOST_CODES: usize = 255;
+
+/// What follows a container's end with certain codes.
+fn restart_rules(one: &At<'_>, errors: &mut Errors) {
+    let rules = one.get("restartPolicyRules");
+    if rules.is_empty() {
+        return;
+    }
+    let detail = "must specify restartPolicy when restart rules are used";
+    validate::required(&one.get("restartPolicy"), detail, errors);
+    at_most(&rules, MOST_RULES, errors);
+    for rule in rules.items() {
+        supported(&rule.get("action"), RESTART_ACTIONS, errors);
+        let codes = rule.get("exitCodes");
+        if !codes.is_set() {
+            errors.push(FieldError::required(&codes.path, "must be specified"));
+            continue;
+        }
+        supported(&codes.get("operator"), &["In", "NotIn"], errors);
+        at_most(&codes.get("values"), MOST_CODES, errors);
+    }
+}
+
+/// Nothing is a word that is not supported, too.
+fn supported(word: &At<'_>, known: &[&str], errors: &mut Errors) {
+    if !known.contains(&word.text()) {
+        errors.push(FieldError::not_supported(&word.path, word.text(), known));
+    }
+}
+
+fn at_most(list: &At<'_>, most: usize, errors: &mut Errors) {
+    if list.len() > most {
+        errors.push(FieldError::too_many(&list.path, list.len(), most));
+    }
 }
 
 const RESIZED: &[&str] = &["cpu", "memory"];
@@ -372,7 +413,7 @@ fn probe(probe: &At<'_>, must_be_one: bool, errors: &mut Errors) {
     }
 }
 
-fn handler(handler: &At<'_>, types: &[&str], errors: &mut Errors) {
+fn handler(handler: &At<'_>, types: &[&'static str], errors: &mut Errors) {
     let mut found = 0;
     for one in types.iter().map(|field| handler.get(field)).filter(At::is_set) {
         found += 1;

@@ -121,8 +121,10 @@ object! {
         resources: ResourceRequirements,
         /// What becomes of the container when a resource changes.
         resize_policy: Vec<ContainerResizePolicy>,
-        /// `Always` makes an init container a sidecar.
+        /// Its own, instead of the Pod's. `Always` makes an init container a sidecar.
         restart_policy: Option<String>,
+        /// What follows its end with certain codes; the first that matches counts, before any policy.
+        restart_policy_rules: Vec<ContainerRestartRule>,
         /// Volumes it sees.
         volume_mounts: Vec<VolumeMount>,
         /// When it must be restarted.
@@ -191,6 +193,22 @@ object! {
         resource_name: String,
         /// `NotRequired` (also without a policy) or `RestartContainer`.
         restart_policy: String,
+    }
+
+    /// What follows a container's end with certain codes.
+    struct ContainerRestartRule {
+        /// `Restart` or `RestartAllContainers`.
+        action: String,
+        /// With which.
+        exit_codes: Option<ContainerRestartRuleOnExitCodes>,
+    }
+
+    /// Some exit codes.
+    struct ContainerRestartRuleOnExitCodes {
+        /// `In` or `NotIn`.
+        operator: String,
+        /// These.
+        values: Vec<i32>,
     }
 
     /// A port a container serves.
@@ -763,6 +781,17 @@ impl Volume {
             (None, Some(_)) => Some((format!("{pod}-{}", self.name), false)),
             (None, None) => None,
         }
+    }
+}
+
+impl ContainerRestartRule {
+    /// Whether it is about an end with this code.
+    pub fn matches(&self, code: i32) -> bool {
+        self.exit_codes.as_ref().is_some_and(|codes| match codes.operator.as_str() {
+            "In" => codes.values.contains(&code),
+            "NotIn" => !codes.values.contains(&code),
+            _ => false,
+        })
     }
 }
 

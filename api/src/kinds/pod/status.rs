@@ -52,6 +52,18 @@ object! {
         ip: String,
     }
 
+    /// A volume as a container sees it.
+    struct VolumeMountStatus {
+        /// The volume.
+        name: String,
+        /// Where.
+        mount_path: String,
+        /// Whether the container may only read.
+        read_only: bool,
+        /// `Disabled` or `Enabled`, where it may only read.
+        recursive_read_only: Option<String>,
+    }
+
     /// Exactly one is set; none means waiting.
     struct ContainerState {
         /// It does not run yet, or not again yet.
@@ -134,6 +146,9 @@ pub struct ContainerStatus {
     /// What it really has: requests and limits in force. Who reports none cannot resize.
     #[serde(skip_serializing_if = "crate::compact::is_blank")]
     pub resources: Option<Box<ResourceRequirements>>,
+    /// Its volumes as it sees them.
+    #[serde(skip_serializing_if = "crate::compact::is_blank")]
+    pub volume_mounts: Vec<VolumeMountStatus>,
 }
 
 /// The condition of a Pod that goes for a reason that is not its own.

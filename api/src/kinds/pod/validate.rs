@@ -462,6 +462,39 @@ mod tests {
                 ],
             ),
             (
+                |s| {
+                    let rule = json!({"action": "Restart", "exitCodes": {"operator": "NotIn"}});
+                    s["containers"][0]["restartPolicy"] = json!("Never");
+                    s["containers"][0]["restartPolicyRules"] = json!([rule]);
+                },
+                &[],
+            ),
+            (
+                |s| {
+                    s["containers"][0]["restartPolicyRules"] = json!([
+                        {"action": "Stop", "exitCodes": {"values": [1]}}, {"action": "RestartAllContainers"},
+                    ]);
+                },
+                &[
+                    "spec.containers[0].restartPolicy: Required value: must specify restartPolicy when restart rules are used",
+                    "spec.containers[0].restartPolicyRules[0].action: Unsupported value: \"Stop\": supported values: \"Restart\", \"RestartAllContainers\"",
+                    "spec.containers[0].restartPolicyRules[0].exitCodes.operator: Unsupported value: \"\": supported values: \"In\", \"NotIn\"",
+                    "spec.containers[0].restartPolicyRules[1].exitCodes: Required value: must be specified",
+                ],
+            ),
+            (
+                |s| {
+                    let rule = |codes: usize| json!({"action": "Restart", "exitCodes": {"operator": "In", "values": vec![1; codes]}});
+                    let rules = [vec![rule(255); 20], vec![rule(256)]].concat();
+                    s["containers"][0]["restartPolicy"] = json!("Always");
+                    s["containers"][0]["restartPolicyRules"] = rules.into();
+                },
+                &[
+                    "spec.containers[0].restartPolicyRules: Too many: 21: must have at most 20 items",
+                    "spec.containers[0].restartPolicyRules[20].exitCodes.values: Too many: 256: must have at most 255 items",
+                ],
+            ),
+            (
                 |s| s["tolerations"] = json!([{"operator": "Equal"}]),
                 &[
                     "spec.tolerations[0].operator: Invalid value: \"Equal\": operator must be Exists when `key` is empty, which means \"match all values and all keys\"",

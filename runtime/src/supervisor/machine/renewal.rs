@@ -3,12 +3,13 @@
 //! Resources are the node's to grant first. Where a container wants to begin anew for a change, or has to, its run ends
 //! and another follows whatever the restart policy says.
 
-use edge_api::kinds::pod::{Container, Pod, ResourceRequirements};
+use edge_api::kinds::pod::{Container, Pod, RESIZE_INFEASIBLE, ResourceRequirements};
+use serde::Serialize;
 
 use crate::supervisor::allocation::Refusal;
 use crate::supervisor::crew;
-use crate::supervisor::life::{Life, Now, Role, Run};
-use crate::supervisor::machine::{Effect, Machine, Stage, tell};
+use crate::supervisor::life::{Life, Now, Role, Run, Slot};
+use crate::supervisor::machine::{Effect, Machine, Stage, tell, warn};
 
 impl Machine {
     /// Asks the node for what the containers are to have now, if that is something else than it has granted.
@@ -30,7 +31,14 @@ impl Machine {
         match result {
             Ok(()) => {
                 self.refusal = None;
-                self.granted = wished(&self.pod);
+                let granted = wished(&self.pod);
+                if self.granted != granted {
+                    self.granted = granted;
+                    if self.stage == Stage::Active {
+                        self.resizing = Some(self.pod.metadata.generation);
+                        effects.push(tell(None, "ResizeStarted", self.granted("started", None)));
+                    }
+                }
                 effects.push(Effect::Remember);
                 if self.stage == Stage::Active {
                     self.resize(now, effects);
@@ -40,9 +48,69 @@ impl Machine {
                 if self.refusal.is_none() {
                     effects.push(Effect::Remember);
                 }
+                if self.refusal.as_ref() != Some(&refusal) {
+                    let reason = match refusal.reason {
+                        RESIZE_INFEASIBLE => "ResizeInfeasible",
+                        _ => "ResizeDeferred",
+                    };
+                    let (wish, generation) = (wished(&self.pod), self.pod.metadata.generation);
+                    let error = Some(refusal.message.as_str());
+                    let message = self.resize_message(refusal.reason, &wish, generation, error);
+                    effects.push(warn(None, reason, message));
+                }
                 self.refusal = Some(refusal);
             }
         }
+    }
+
+    /// The containers that run with other resources than they have been granted.
+    pub fn unlike_granted(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().enumerate().filter_map(|(index, slot)| {
+            let runs = matches!(slot.life, Life::Running(_) | Life::Stopping(_));
+            (runs && slot.resources != self.container(index).resources).then_some(slot)
+        })
+    }
+
+    /// Tells when all that run have what was granted; who does not run has it from its next start on.
+    pub(super) fn tell_resized(&mut self, effects: &mut Vec<Effect>) {
+        if self.stage != Stage::Active {
+            self.resizing = None;
+        }
+        if self.resizing.is_some() && self.unlike_granted().next().is_none() {
+            effects.push(tell(None, "ResizeCompleted", self.granted("completed", None)));
+            self.resizing = None;
+        }
+    }
+
+    /// What has become of what the node has granted.
+    fn granted(&self, what: &str, error: Option<&str>) -> String {
+        let generation = self.resizing.unwrap_or(self.pod.metadata.generation);
+        self.resize_message(what, &self.granted, generation, error)
+    }
+
+    /// What has become of a resize, in the words of the kubelet.
+    fn resize_message(
+        &self,
+        what: &str,
+        resources: &[ResourceRequirements],
+        generation: i64,
+        error: Option<&str>,
+    ) -> String {
+        let of = |wanted: fn(Role) -> bool| {
+            let all = crew::of(&self.pod).zip(resources).filter(|((_, role), _)| wanted(*role));
+            all.map(|((container, _), resources)| Part {
+                name: container.name.clone(),
+                resources: resources.clone(),
+            })
+            .collect()
+        };
+        let told = Resize {
+            init_containers: of(|role| matches!(role, Role::Init | Role::Sidecar)),
+            containers: of(|role| role == Role::Main),
+            generation,
+            error,
+        };
+        format!("Pod resize {what}: {}", serde_json::to_string(&told).unwrap_or_default())
     }
 
     /// Gives containers that run what they are to have now; some begin anew for it, as they wish.
@@ -109,13 +177,37 @@ impl Machine {
         index: usize,
         resources: ResourceRequirements,
         result: Result<(), String>,
+        effects: &mut Vec<Effect>,
     ) {
         let slot = &mut self.slots[index];
         match result {
             Ok(()) => (slot.resources, slot.not_resized) = (resources, None),
-            Err(why) => slot.not_resized = Some(why),
+            Err(why) if slot.not_resized.as_ref() == Some(&why) => {}
+            Err(why) => {
+                slot.not_resized = Some(why.clone());
+                effects.push(warn(None, "ResizeError", self.granted("error", Some(&why))));
+            }
         }
     }
+}
+
+/// What Events of a resize say.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Resize<'a> {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    init_containers: Vec<Part>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    containers: Vec<Part>,
+    generation: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Part {
+    name: String,
+    resources: ResourceRequirements,
 }
 
 /// What each container is to have.
