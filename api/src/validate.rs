@@ -9,6 +9,9 @@ use crate::name::{self, NameRule};
 use crate::quantity::Quantity;
 use serde::Deserialize;
 use serde_json::Value;
+use std::cell::OnceCell;
+use std::fmt;
+use std::rc::Rc;
 
 static NULL: Value = Value::Null;
 
@@ -21,45 +24,102 @@ pub struct At<'a> {
     /// The value; null if absent.
     pub value: &'a Value,
     /// Its path, such as `spec.containers[0].name`.
-    pub path: String,
+    pub path: Path<'a>,
+}
+
+/// The way to a value. Checks look at hundreds of them, and tell of few: it becomes a text when somebody asks.
+#[derive(Clone, Debug)]
+pub struct Path<'a> {
+    before: Option<Rc<Path<'a>>>,
+    step: Step<'a>,
+    /// The same, for those that lead on from here.
+    shared: OnceCell<Rc<Path<'a>>>,
+}
+
+#[derive(Clone, Debug)]
+enum Step<'a> {
+    Text(Rc<str>),
+    Field(&'a str),
+    Key(&'a str),
+    Index(usize),
+}
+
+impl<'a> Path<'a> {
+    fn begin(text: &str) -> Path<'a> {
+        Path { before: None, step: Step::Text(text.into()), shared: OnceCell::new() }
+    }
+
+    fn then(&self, step: Step<'a>) -> Path<'a> {
+        let shared = || Rc::new(Path { shared: OnceCell::new(), ..self.clone() });
+        let before = (!self.is_start()).then(|| self.shared.get_or_init(shared).clone());
+        Path { before, step, shared: OnceCell::new() }
+    }
+
+    /// Whether it leads nowhere.
+    fn is_start(&self) -> bool {
+        self.before.is_none() && matches!(&self.step, Step::Text(text) if text.is_empty())
+    }
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(before) = &self.before {
+            before.fmt(f)?;
+        }
+        match (&self.step, &self.before) {
+            (Step::Text(text), _) => f.write_str(text),
+            (Step::Field(field), None) => f.write_str(field),
+            (Step::Field(field), Some(_)) => write!(f, ".{field}"),
+            (Step::Key(key), _) => write!(f, "[{key}]"),
+            (Step::Index(index), _) => write!(f, "[{index}]"),
+        }
+    }
+}
+
+impl From<&Path<'_>> for String {
+    fn from(path: &Path<'_>) -> String {
+        path.to_string()
+    }
 }
 
 impl<'a> At<'a> {
     /// The top of an object.
     pub fn root(value: &'a Value) -> At<'a> {
-        At { value, path: String::new() }
+        At::new(value, "")
     }
 
     /// A value at a path of its own.
     pub fn new(value: &'a Value, path: &str) -> At<'a> {
-        At { value, path: path.to_owned() }
+        At { value, path: Path::begin(path) }
     }
 
     /// A field of this object.
-    pub fn get(&self, field: &str) -> At<'a> {
-        At { value: self.value.get(field).unwrap_or(&NULL), path: self.field(field) }
+    pub fn get(&self, field: &'a str) -> At<'a> {
+        At { value: self.value.get(field).unwrap_or(&NULL), path: self.path.then(Step::Field(field)) }
     }
 
     /// The path of a field of this object.
     pub fn field(&self, field: &str) -> String {
-        if self.path.is_empty() { field.to_owned() } else { format!("{}.{field}", self.path) }
+        if self.path.is_start() { field.to_owned() } else { format!("{}.{field}", self.path) }
     }
 
     /// The items of this list.
     pub fn items(&self) -> impl Iterator<Item = At<'a>> + use<'_, 'a> {
         let items = self.value.as_array().map_or(&[][..], Vec::as_slice);
-        items.iter().enumerate().map(|(i, value)| At { value, path: format!("{}[{i}]", self.path) })
+        let path = |index| self.path.then(Step::Index(index));
+        items.iter().enumerate().map(move |(index, value)| At { value, path: path(index) })
     }
 
     /// The item of this list at an index; absent beyond its end.
     pub fn get_index(&self, index: usize) -> At<'a> {
-        At { value: self.value.get(index).unwrap_or(&NULL), path: format!("{}[{index}]", self.path) }
+        At { value: self.value.get(index).unwrap_or(&NULL), path: self.path.then(Step::Index(index)) }
     }
 
     /// The entries of this map.
     pub fn entries(&self) -> impl Iterator<Item = (&'a str, At<'a>)> + use<'_, 'a> {
         let entries = self.value.as_object().into_iter().flatten();
-        entries.map(|(key, value)| (key.as_str(), At { value, path: format!("{}[{key}]", self.path) }))
+        let path = |key| self.path.then(Step::Key(key));
+        entries.map(move |(key, value)| (key.as_str(), At { value, path: path(key) }))
     }
 
     /// Whether the value is there.

@@ -94,7 +94,7 @@ pub(super) fn decoded_len(value: &At<'_>, errors: &mut Errors) -> usize {
 }
 
 /// Once immutable, always immutable, and with it the values.
-pub(super) fn immutable_checks(new: &At<'_>, old: &At<'_>, fields: &[&str], errors: &mut Errors) {
+pub(super) fn immutable_checks(new: &At<'_>, old: &At<'_>, fields: &[&'static str], errors: &mut Errors) {
     if !old.get("immutable").truth() {
         return;
     }

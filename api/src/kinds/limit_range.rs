@@ -121,7 +121,7 @@ fn resource_name(type_: &str, name: &str, at: &At<'_>, errors: &mut Errors) {
 }
 
 /// What one resource's amounts say together.
-fn bounds(limit: &At<'_>, name: &str, errors: &mut Errors) {
+fn bounds<'a>(limit: &At<'a>, name: &'a str, errors: &mut Errors) {
     let [max, min, default, request, ratio] = MAPS.map(|map| {
         let at = limit.get(map);
         let field = format!("{}[{name}]", at.path);

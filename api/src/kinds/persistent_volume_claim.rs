@@ -174,9 +174,9 @@ fn sources(spec: &At<'_>, errors: &mut Errors) {
     }
     if !new.get("namespace").text().is_empty() {
         let why = "may not be specified when dataSourceRef.namespace is specified";
-        errors.push(FieldError::invalid(&spec.path, old.path.as_str(), why));
+        errors.push(FieldError::invalid(&spec.path, &*old.path.to_string(), why));
     } else if !meta::equal_but(old.value, new.value, &[&["namespace"]]) {
-        errors.push(FieldError::invalid(&spec.path, old.path.as_str(), "must match dataSourceRef"));
+        errors.push(FieldError::invalid(&spec.path, &*old.path.to_string(), "must match dataSourceRef"));
     }
 }
 
@@ -199,7 +199,8 @@ fn update_checks(new: &At<'_>, old: &At<'_>, errors: &mut Errors) {
         let detail = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
         errors.push(FieldError::forbidden(&new.path, detail));
     }
-    let [request, earlier] = [&new, &old].map(|spec| spec.get("resources").get("requests").get("storage"));
+    let request = new.get("resources").get("requests").get("storage");
+    let earlier = old.get("resources").get("requests").get("storage");
     let amount = |at: &At<'_>| Quantity::parse(at.text()).ok();
     if let (Some(wished), Some(before)) = (amount(&request), amount(&earlier))
         && bound

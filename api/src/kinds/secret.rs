@@ -97,7 +97,7 @@ fn checks(secret: &At<'_>, errors: &mut Errors) {
     if size > MAX_BYTES {
         errors.push(FieldError::too_long(&data.path, MAX_BYTES));
     }
-    let required = |key: &str, errors: &mut Errors| {
+    let required = |key: &'static str, errors: &mut Errors| {
         if !data.get(key).is_set() {
             errors.push(FieldError::required(format!("data[{key}]"), ""));
         }
@@ -127,7 +127,7 @@ fn checks(secret: &At<'_>, errors: &mut Errors) {
 }
 
 /// A key that must be there and hold JSON. The value is not shown.
-fn json_key(data: &At<'_>, key: &str, errors: &mut Errors) {
+fn json_key(data: &At<'_>, key: &'static str, errors: &mut Errors) {
     let field = format!("data[{key}]");
     let value = data.get(key);
     if !value.is_set() {

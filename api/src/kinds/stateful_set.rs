@@ -108,7 +108,7 @@ fn checks(set: &At<'_>, errors: &mut Errors) {
     validate::optional_name(&spec.get("serviceName"), name::dns1123_label, errors);
     workload::selector(&spec, "statefulset", errors);
     let whole = with_claims(spec.value);
-    workload::template(&At::new(&whole, &spec.path), "StatefulSet", errors);
+    workload::template(&At::new(&whole, &spec.path.to_string()), "StatefulSet", errors);
 }
 
 /// The spec with its claims among the volumes of its template, where its containers find them.

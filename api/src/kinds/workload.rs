@@ -80,7 +80,7 @@ pub(super) fn selector_stays(new: &At<'_>, old: &At<'_>, errors: &mut Errors) {
 }
 
 /// Numbers of a status that are not negative.
-pub(super) fn counts(status: &At<'_>, fields: &[&str], errors: &mut Errors) {
+pub(super) fn counts(status: &At<'_>, fields: &[&'static str], errors: &mut Errors) {
     fields.iter().for_each(|field| validate::not_negative(&status.get(field), errors));
 }
 

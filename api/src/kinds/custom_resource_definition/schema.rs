@@ -58,7 +58,7 @@ pub(super) fn check(schema: &At<'_>, errors: &mut Errors) {
     for fault in &compiler.faults {
         rule_fault(schema, fault, errors);
     }
-    errors.extend(default_faults(&compiled, &schema.path));
+    errors.extend(default_faults(&compiled, &schema.path.to_string()));
 }
 
 struct Checker<'e> {

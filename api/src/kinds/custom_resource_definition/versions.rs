@@ -78,7 +78,7 @@ fn scale(scale: &At<'_>, errors: &mut Errors) {
     if !scale.is_set() {
         return;
     }
-    let under = |field: &str, places: &[&str], why: &str, errors: &mut Errors| {
+    let under = |field: &'static str, places: &[&str], why: &str, errors: &mut Errors| {
         let path = scale.get(field);
         let simple = Path::parse(path.text()).ok().is_some_and(|path| path.names().is_some());
         if !simple || !places.iter().any(|place| path.text().starts_with(place)) {

@@ -19,9 +19,8 @@ fn too_many(list: &At<'_>, max: usize, errors: &mut Errors) {
 pub(super) fn failure(spec: &At<'_>, errors: &mut Errors) {
     let (policy, per_index) = (spec.get("podFailurePolicy"), spec.get("backoffLimitPerIndex"));
     let restart = spec.get("template").get("spec").get("restartPolicy");
-    for field in [&policy, &per_index] {
+    for (field, what) in [(&policy, "podFailurePolicy"), (&per_index, "backoffLimitPerIndex")] {
         if field.is_set() && restart.text() == "OnFailure" {
-            let what = field.path.rsplit('.').next().unwrap_or_default();
             let why = format!("only \"Never\" is supported when {what} is specified");
             errors.push(FieldError::invalid(&restart.path, restart.text(), &why));
         }

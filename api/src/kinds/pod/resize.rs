@@ -123,8 +123,10 @@ fn containers(now: &At<'_>, before: &At<'_>, list: &str, errors: &mut Errors) {
         if !same_but_movable(resources.value, had.value)
             || now.get("resizePolicy").value != before.get("resizePolicy").value
         {
-            let (path, what) =
-                if init { (now.path.as_str(), " for init or sidecar containers") } else { ("spec", "") };
+            let (path, what) = match init {
+                true => (now.path.to_string(), " for init or sidecar containers"),
+                false => ("spec".to_owned(), ""),
+            };
             let why = format!("only cpu and memory resources{what} are mutable");
             errors.push(FieldError::forbidden(path, &why));
         }
@@ -145,7 +147,7 @@ fn containers(now: &At<'_>, before: &At<'_>, list: &str, errors: &mut Errors) {
 fn kept(now: &At<'_>, before: &At<'_>, what: &str, errors: &mut Errors) {
     for list in ["requests", "limits"] {
         let now = now.get(list);
-        if before.get(list).entries().any(|(name, _)| !now.get(name).is_set()) {
+        if before.get(list).entries().any(|(name, _)| now.value.get(name).is_none_or(Value::is_null)) {
             errors.push(FieldError::forbidden(&now.path, &format!("{what} {list} cannot be removed")));
         }
     }

@@ -75,7 +75,7 @@ fn duplicate(
     let key = (number("containerPort"), text("protocol"), number("hostPort"), text("hostIP"));
     match seen.get(&key) {
         Some(first) => warnings.push(format!("{}: duplicate port definition with {first}", port.path)),
-        None => drop(seen.insert(key, port.path.clone())),
+        None => drop(seen.insert(key, port.path.to_string())),
     }
 }
 
