@@ -37,6 +37,14 @@ impl<K: Hash + Ord + Clone, V> Sorted<K, V> {
         self.entries.get(key)
     }
 
+    /// The entry of a key, and the key as it came in.
+    pub fn get_key_value<Q: Hash + Ord + ?Sized>(&self, key: &Q) -> Option<(&K, &V)>
+    where
+        K: Borrow<Q>,
+    {
+        self.entries.get_key_value(key)
+    }
+
     /// Whether a key has an entry.
     pub fn contains_key<Q: Hash + Ord + ?Sized>(&self, key: &Q) -> bool
     where

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use edge_api::time::Timestamp;
-use serde::{Deserialize, Deserializer};
+use serde::de::{Deserialize, Deserializer, Visitor};
 use serde_json::Value;
 
 /// Namespace and name; the namespace is empty for cluster-scoped kinds.
@@ -42,7 +42,7 @@ impl fmt::Display for Name {
 }
 
 /// A reference from an object to one that owns it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Owner {
     /// Group and version.
@@ -60,14 +60,17 @@ pub struct Owner {
 }
 
 /// The metadata that controllers read.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Meta {
     /// The name.
+    #[serde(deserialize_with = "text")]
     pub name: Arc<str>,
     /// The namespace, empty for cluster-scoped kinds.
+    #[serde(deserialize_with = "text")]
     pub namespace: Arc<str>,
     /// The identity.
+    #[serde(deserialize_with = "text")]
     pub uid: Arc<str>,
     /// Raised by every change of the specification.
     pub generation: i64,
@@ -84,6 +87,23 @@ pub struct Meta {
     pub finalizers: Vec<String>,
     /// Whom it belongs to; shared as the labels are.
     pub owner_references: Arc<Vec<Owner>>,
+}
+
+/// A text that is kept, without a copy of it on the way.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+    struct Text;
+    impl Visitor<'_> for Text {
+        type Value = Arc<str>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string")
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<Arc<str>, E> {
+            Ok(text.into())
+        }
+    }
+    deserializer.deserialize_str(Text)
 }
 
 /// kubectl's copy of the applied manifest: large, and nobody here reads it.

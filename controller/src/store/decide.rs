@@ -50,9 +50,9 @@ struct Seen<'a> {
 }
 
 impl Seen<'_> {
-    fn get(&self, key: &Key) -> Option<Stored> {
-        match self.changed.get(key) {
-            Some(changed) => changed.clone(),
+    fn get(&self, key: &Key) -> Option<(Key, Stored)> {
+        match self.changed.get_key_value(key) {
+            Some((key, changed)) => changed.clone().map(|stored| (key.clone(), stored)),
             None => (self.current)(key),
         }
     }
@@ -61,24 +61,23 @@ impl Seen<'_> {
 fn decide_one(seen: &Seen<'_>, revision: Revision, write: &Write) -> Result<Change, WriteError> {
     for (key, condition) in &write.when {
         if *condition != Condition::Any {
-            let found = seen.get(key).map(|stored| stored.revision);
+            let found = seen.get(key).map(|(_, stored)| stored.revision);
             if !condition.holds(found) {
                 return Err(WriteError::Conflict { key: key.clone(), found });
             }
         }
     }
-    let before = seen.get(&write.key);
+    // What is kept is made here, see `Config::keeper`: a new key, and a copy of the bytes, so that no buffer larger than
+    // the object stays alive with it.
+    let (key, before) = match seen.get(&write.key) {
+        Some((key, before)) => (key, Some(before)),
+        None => (Key::from(write.key.as_str()), None),
+    };
     let (verb, after) = match &write.op {
-        // A copy, so that no buffer larger than the object stays alive with it.
         Op::Put(value) if before.is_some() => (Verb::Update, Some(Bytes::copy_from_slice(value))),
         Op::Put(value) => (Verb::Create, Some(Bytes::copy_from_slice(value))),
         Op::Delete if before.is_some() => (Verb::Delete, None),
-        Op::Delete => return Err(WriteError::Conflict { key: write.key.clone(), found: None }),
-    };
-    // What is kept is made here, see `Config::keeper`.
-    let key = match verb {
-        Verb::Create => Key::from(write.key.as_str()),
-        _ => write.key.clone(),
+        Op::Delete => return Err(WriteError::Conflict { key, found: None }),
     };
     Ok(Change { revision, key, verb, after, before })
 }
@@ -100,7 +99,7 @@ mod tests {
 
     fn decide_all(batch: &[Write]) -> Decided {
         let one = Stored { revision: Revision(7), value: Bytes::from_static(b"old") };
-        let current = |key: &Key| (key.as_str() == "/g/r//old").then(|| one.clone());
+        let current = |key: &Key| (key.as_str() == "/g/r//old").then(|| (key.clone(), one.clone()));
         decide(&current, Revision(10), batch, |key| key.as_str().starts_with("/g/v/"))
     }
 

@@ -57,8 +57,8 @@ impl From<EngineError> for WriteError {
     }
 }
 
-/// The object a key has now.
-pub(crate) type Current<'a> = &'a dyn Fn(&Key) -> Option<Stored>;
+/// The object a key has now, and the key as it is kept with it.
+pub(crate) type Current<'a> = &'a dyn Fn(&Key) -> Option<(Key, Stored)>;
 
 /// One side of the seam. Owned by the store's one writer thread.
 pub(crate) trait Engine: Send {

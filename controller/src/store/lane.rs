@@ -214,9 +214,11 @@ impl Lane {
         self.moved.subscribe()
     }
 
-    /// The object of a key, whatever its revision.
-    pub(crate) fn newest(&self, key: &str) -> Option<Stored> {
-        self.state.read().objects.get(key).cloned()
+    /// The object of a key, whatever its revision, and the key as it is kept with it.
+    pub(crate) fn newest(&self, key: &str) -> Option<(Key, Stored)> {
+        let state = self.state.read();
+        let (key, stored) = state.objects.get_key_value(key)?;
+        Some((key.clone(), stored.clone()))
     }
 
     /// The object of a key at the head, which `head` tells once the lane stands still.

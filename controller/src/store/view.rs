@@ -134,8 +134,8 @@ impl View {
         mine.cloned().collect()
     }
 
-    /// The object of a key as the writer sees it.
-    pub(crate) fn newest(&self, key: &Key) -> Option<Stored> {
+    /// The object of a key as the writer sees it, and the key as it is kept with it.
+    pub(crate) fn newest(&self, key: &Key) -> Option<(Key, Stored)> {
         let name = lane_of(key.as_str()).unwrap_or_default();
         let lane = self.lanes.read().get(name).cloned()?;
         lane.newest(key.as_str())

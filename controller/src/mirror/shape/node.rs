@@ -120,7 +120,7 @@ struct ImageForm {
 impl Shape for Node {
     fn read(source: &[u8]) -> serde_json::Result<Node> {
         let Form { spec, status } = serde_json::from_slice(source)?;
-        let mut allocatable = Resources::read(&status.allocatable);
+        let mut allocatable = status.allocatable.amounts;
         let pods = allocatable.other.remove("pods").unwrap_or(0);
         let mut pod_cidrs = spec.pod_cidrs;
         if pod_cidrs.is_empty() && !spec.pod_cidr.is_empty() {

@@ -1,5 +1,6 @@
 //! Pods.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use edge_api::kinds::pod::{DISRUPTION_TARGET, Disruption};
@@ -9,7 +10,7 @@ use serde::Deserialize;
 use crate::mirror::object::{Meta, Name, Object, Shape, share};
 use crate::mirror::selector::{Labels, Requirement};
 use crate::mirror::shape::node::image_name;
-use crate::mirror::shape::resources::{ContainerForm, Load, Resources, effective, load};
+use crate::mirror::shape::resources::{ContainerForm, Load, Quantities, Resources, effective, load};
 use crate::mirror::shape::social::{PodTermsForm, Social, SpreadForm};
 
 /// Where a Pod is in its life.
@@ -194,38 +195,60 @@ impl Pod {
     }
 }
 
+/// A Pod is read with each of its changes. What is only looked at stays where it stands.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Form {
-    metadata: MetaForm,
-    spec: Spec,
-    status: Status,
+struct Form<'a> {
+    #[serde(borrow)]
+    metadata: MetaForm<'a>,
+    #[serde(borrow)]
+    spec: Spec<'a>,
+    #[serde(borrow)]
+    status: Status<'a>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct MetaForm {
-    name: String,
-    namespace: String,
+struct MetaForm<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    namespace: Cow<'a, str>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct LabelledForm {
+    metadata: LabelsForm,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct LabelsForm {
     labels: Labels,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Spec {
+struct Spec<'a> {
     node_name: String,
-    containers: Vec<ContainerForm>,
-    init_containers: Vec<ContainerForm>,
-    overhead: Option<std::collections::BTreeMap<String, serde_json::Value>>,
+    #[serde(borrow)]
+    containers: Vec<ContainerForm<'a>>,
+    #[serde(borrow)]
+    init_containers: Vec<ContainerForm<'a>>,
+    overhead: Option<Quantities>,
     node_selector: Labels,
     affinity: AffinityForm,
     tolerations: Arc<Vec<Toleration>>,
-    scheduler_name: String,
+    #[serde(borrow)]
+    scheduler_name: Cow<'a, str>,
     scheduling_gates: Vec<serde::de::IgnoredAny>,
     priority: i64,
-    preemption_policy: String,
+    #[serde(borrow)]
+    preemption_policy: Cow<'a, str>,
     topology_spread_constraints: Vec<SpreadForm>,
-    volumes: Vec<VolumeForm>,
+    #[serde(borrow)]
+    volumes: Vec<VolumeForm<'a>>,
     hostname: String,
     subdomain: String,
     host_network: bool,
@@ -233,16 +256,19 @@ struct Spec {
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct VolumeForm {
-    name: String,
-    persistent_volume_claim: Option<ClaimForm>,
+struct VolumeForm<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    persistent_volume_claim: Option<ClaimForm<'a>>,
     ephemeral: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct ClaimForm {
-    claim_name: String,
+struct ClaimForm<'a> {
+    #[serde(borrow)]
+    claim_name: Cow<'a, str>,
 }
 
 #[derive(Default, Deserialize)]
@@ -268,9 +294,10 @@ struct TermsForm {
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Status {
+struct Status<'a> {
     phase: Phase,
-    conditions: Vec<ConditionForm>,
+    #[serde(borrow)]
+    conditions: Vec<ConditionForm<'a>>,
     #[serde(rename = "podIP")]
     pod_ip: String,
     #[serde(rename = "podIPs")]
@@ -282,11 +309,15 @@ struct Status {
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct ConditionForm {
-    r#type: String,
-    status: String,
-    reason: String,
-    message: String,
+struct ConditionForm<'a> {
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+    #[serde(borrow)]
+    status: Cow<'a, str>,
+    #[serde(borrow)]
+    reason: Cow<'a, str>,
+    #[serde(borrow)]
+    message: Cow<'a, str>,
     last_transition_time: Option<Timestamp>,
 }
 
@@ -318,12 +349,17 @@ impl Shape for Pod {
         let spread = std::mem::take(&mut spec.topology_spread_constraints);
         let near = std::mem::take(&mut spec.affinity.pod_affinity);
         let apart = std::mem::take(&mut spec.affinity.pod_anti_affinity);
+        let has_rules = !(spread.is_empty() && near.is_empty() && apart.is_empty());
+        let labels = match has_rules {
+            true => serde_json::from_slice::<LabelledForm>(source)?.metadata.labels,
+            false => Labels::default(),
+        };
         let free = spec.node_name.is_empty();
         let images = spec.containers.iter().filter(|c| free && !c.image.is_empty());
         Ok(Pod {
             images: images.map(|container| image_name(&container.image)).collect(),
             claims: claims(&metadata.name, &spec.volumes),
-            social: Social::of(near, apart, spread, &metadata.namespace, &metadata.labels),
+            social: Social::of(near, apart, spread, &metadata.namespace, &labels),
             load: load(&spec.containers, &spec.init_containers, spec.overhead.as_ref()),
             preempts: spec.preemption_policy != "Never",
             nominated: Some(status.nominated_node_name).filter(|node| free && !node.is_empty()),
@@ -338,11 +374,11 @@ impl Shape for Pod {
             ips,
             node_selector: spec.node_selector,
             tolerations: spec.tolerations,
-            ours: matches!(spec.scheduler_name.as_str(), "" | "default-scheduler"),
+            ours: matches!(&*spec.scheduler_name, "" | "default-scheduler"),
             gated: !spec.scheduling_gates.is_empty(),
             priority: spec.priority,
             restarts: status.container_statuses.iter().map(|c| c.restart_count).max().unwrap_or(0),
-            unschedulable: scheduled.map(|c| c.message.clone()),
+            unschedulable: scheduled.map(|c| c.message.clone().into_owned()),
             hostname: spec.hostname,
             subdomain: spec.subdomain,
             started: status.start_time,
@@ -368,18 +404,19 @@ fn affinity(form: AffinityForm) -> Option<Box<NodeAffinity>> {
 }
 
 /// The claims of volumes; a generic ephemeral volume has one that is named after Pod and volume.
-fn claims(pod: &str, volumes: &[VolumeForm]) -> Vec<PodClaim> {
-    let one = |volume: &VolumeForm| match (&volume.persistent_volume_claim, &volume.ephemeral) {
-        (Some(claim), _) => Some(PodClaim { name: claim.claim_name.clone(), ephemeral: None }),
+fn claims(pod: &str, volumes: &[VolumeForm<'_>]) -> Vec<PodClaim> {
+    let one = |volume: &VolumeForm<'_>| match (&volume.persistent_volume_claim, &volume.ephemeral) {
+        (Some(claim), _) => Some(PodClaim { name: claim.claim_name.clone().into_owned(), ephemeral: None }),
         (None, Some(_)) => {
-            Some(PodClaim { name: format!("{pod}-{}", volume.name), ephemeral: Some(volume.name.clone()) })
+            let ephemeral = Some(volume.name.clone().into_owned());
+            Some(PodClaim { name: format!("{pod}-{}", volume.name), ephemeral })
         }
         (None, None) => None,
     };
     volumes.iter().filter_map(one).collect()
 }
 
-fn ports(containers: &[ContainerForm], init: &[ContainerForm], host_network: bool) -> Vec<PodPort> {
+fn ports(containers: &[ContainerForm<'_>], init: &[ContainerForm<'_>], host_network: bool) -> Vec<PodPort> {
     let sidecars = init.iter().filter(|c| c.sidecar());
     let forms = containers.iter().chain(sidecars).flat_map(|c| &c.ports);
     forms

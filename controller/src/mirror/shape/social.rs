@@ -87,6 +87,14 @@ pub struct PodTermsForm {
     preferred_during_scheduling_ignored_during_execution: Vec<WeightedForm>,
 }
 
+impl PodTermsForm {
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.required_during_scheduling_ignored_during_execution.is_empty()
+            && self.preferred_during_scheduling_ignored_during_execution.is_empty()
+    }
+}
+
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct TermForm {
