@@ -88,7 +88,7 @@ fn reconcile(key: &Name, world: &World) -> Plan {
     let Some(node) = world.nodes.at(key) else { return Plan::nothing() };
     let mut plan = Plan::nothing();
     let heard = world.heard.get(&*key.name).copied().unwrap_or(world.now);
-    let silent = heard.plus(GRACE);
+    let silent = silent_from(heard);
     let known = node.body.ready().is_none_or(|condition| condition.status != "Unknown");
     if silent > world.now {
         plan.wake(silent);
@@ -102,6 +102,13 @@ fn reconcile(key: &Name, world: &World) -> Plan {
     }
     evict(node, world, &mut plan);
     plan
+}
+
+/// From when on a node is taken for lost that was heard of last at a time: on a full second, so that one look is for all
+/// whose time comes within it.
+fn silent_from(heard: Timestamp) -> Timestamp {
+    let next = Duration::from_micros(999_999);
+    Timestamp::from_seconds(heard.plus(GRACE + next).as_seconds())
 }
 
 /// What is not heard of is unknown, not false.
@@ -305,6 +312,8 @@ mod tests {
     fn a_silent_node_is_unknown_after_its_grace() {
         let quiet = plan(&[node("a", "True", json!([]))], 49);
         assert_eq!((quiet.writes().count(), quiet.wake_at), (0, Some(start().plus(GRACE))));
+        let within = start().plus(Duration::from_millis(1));
+        assert_eq!(silent_from(within), start().plus(GRACE + Duration::from_secs(1)));
         let silent = plan(&[node("a", "True", json!([]))], 50);
         let Act::Status(object) = &silent.writes().next().unwrap().act else { panic!("{silent:#?}") };
         let ready = &object["status"]["conditions"][0];
