@@ -197,7 +197,8 @@ impl Slot {
         };
         SlotRecord {
             name: self.name.clone(),
-            restarts: self.restarts,
+            // It counts with the next run, which begins with the node if it does so first.
+            restarts: self.restarts + u32::from(matches!(self.life, Life::Waiting { .. })),
             restarts_before: self.restarts_before,
             begun: self.begun,
             ran: self.ran,

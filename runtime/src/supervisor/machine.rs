@@ -79,6 +79,8 @@ pub enum Event {
 /// An image that is here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageFound {
+    /// As it was asked for.
+    pub name: Arc<str>,
     /// For the status.
     pub id: String,
 }
@@ -307,7 +309,7 @@ impl Machine {
             granted,
             refusal: None,
             resizing: None,
-            anew: record.anew,
+            anew: record.anew && record.over.is_none(),
             initialized: record.initialized,
             born: start_time.is_none().then_some(now.mono),
             active_since: None,
@@ -320,7 +322,19 @@ impl Machine {
         };
         let old = |slot: &Slot| record.slots.iter().find(|old| old.name == slot.name);
         let anew = |slot: &Slot| old(slot).is_some_and(|old| old.begun) && after(slot) == Some(Follows::Anew);
-        machine.anew |= record.over.is_none() && machine.slots.iter().any(anew);
+        let ended = |slot: &Slot| old(slot).and_then(|old| old.ended.as_ref());
+        let mut mains = machine.slots.iter().filter(|slot| slot.role == Role::Main);
+        let done = record.over.is_some()
+            || mains.all(|slot| ended(slot).is_some())
+            || machine
+                .slots
+                .iter()
+                .any(|slot| slot.role == Role::Init && ended(slot).is_some_and(|ended| ended.exit_code != 0));
+        if !done && machine.slots.iter().any(anew) {
+            let ran = |slot: &Slot| slot.role == Role::Main && old(slot).is_some_and(|old| old.ran);
+            machine.anew = true;
+            machine.initialized |= machine.slots.iter().any(ran);
+        }
         for slot in &mut machine.slots {
             let Some(old) = old(slot) else { continue };
             slot.restarts = old.restarts;
@@ -594,6 +608,8 @@ impl Machine {
             return;
         }
         match result {
+            // It was asked for before the Pod began anew, and with another image.
+            Ok(found) if *found.name != *slot.wanted => {}
             Ok(found) => {
                 slot.image_id = found.id;
                 slot.life = Life::Starting;

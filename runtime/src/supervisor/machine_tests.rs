@@ -49,12 +49,22 @@ impl Script {
         self.serve()
     }
 
+    /// The image that a container wants is there.
+    fn found(&self, index: usize) -> Event {
+        let name = self.machine.slots()[index].wanted.clone();
+        Event::Image(index, Ok(ImageFound { name, id: "i@1".into() }))
+    }
+
+    fn pulled(&mut self, index: usize) -> &mut Script {
+        self.feed(self.found(index))
+    }
+
     /// Carries out fetches and starts until there are none.
     fn serve(&mut self) -> &mut Script {
         let mut told = Vec::new();
         loop {
             let next = self.effects.iter().find_map(|effect| match effect {
-                Effect::Fetch(index) => Some(Event::Image(*index, Ok(ImageFound { id: "i@1".into() }))),
+                Effect::Fetch(index) => Some(self.found(*index)),
                 Effect::Start(index) => {
                     let container = self.machine.container(*index);
                     let lifecycle = container.lifecycle.as_ref();
@@ -317,7 +327,7 @@ fn the_first_rule_that_matches_comes_before_the_policies() {
 fn watched() -> Value {
     json!({
         "restartPolicy": "Never",
-        "initContainers": [{"name": "a"}, {"name": "side", "restartPolicy": "Always"}],
+        "initContainers": [{"name": "a", "image": "i"}, {"name": "side", "restartPolicy": "Always"}],
         "containers": [
             {"name": "done"},
             {"name": "work", "lifecycle": {"preStop": {"sleep": {"seconds": 5}}}},
@@ -387,6 +397,7 @@ fn a_pod_begins_anew_in_its_place() {
     assert_eq!(script.machine.wake_at(), Some(script.now.mono + Duration::from_secs(10)));
     script.pass(10).serve();
     assert_eq!(script.running(), ["a"]);
+    assert_eq!(restarts(&script), [2, 2, 2, 2, 2]);
     // A deletion comes first.
     script.feed(Event::Exited(0, exit(0))).serve();
     assert_eq!(restarts(&script), [2, 2, 2, 2, 2]);
@@ -409,7 +420,9 @@ fn who_was_not_its_turn_has_not_begun_anew() {
     for round in 1..4 {
         script.feed(Event::Exited(0, exit(88)));
         assert!(script.condition("Initialized").starts_with("False"), "it has never been so");
-        script.pass(300).serve();
+        if script.serve().running().is_empty() {
+            script.pass(300).serve();
+        }
         assert_eq!((script.running(), restarts(&script)), (vec!["a"], vec![round, 0, 0, 0, 0]));
     }
     // Somebody who looks at it does not wait, nor does another image.
@@ -417,6 +430,36 @@ fn who_was_not_its_turn_has_not_begun_anew() {
     assert!(script.machine.is_ending_anew());
     script.change("/spec/initContainers/0/image", json!("other"));
     assert!(!script.machine.is_ending_anew() && script.wants(&Effect::Fetch(0)), "{:?}", script.effects);
+}
+
+#[test]
+fn who_is_about_to_start_is_ended_too_and_an_old_image_is_not_taken() {
+    let mut script = Script::new(watched());
+    script.up().feed(Event::Exited(0, exit(0))).serve();
+    let all_again = |script: &mut Script, without: usize| {
+        script.feed(Event::Exited(4, exit(88)));
+        for index in [1, 2, 3].into_iter().filter(|index| *index != without) {
+            script.feed(Event::Exited(index, killed()));
+        }
+    };
+    all_again(&mut script, 0);
+    script.serve().feed(Event::Exited(0, exit(0))).serve();
+    assert_eq!(script.running(), ["side", "done", "work", "watch"]);
+    // A container that could not be created does not wake it before its time.
+    script.feed(Event::Exited(1, exit(1)));
+    script.pass(20);
+    script.pulled(1);
+    assert!(script.wants(&Effect::Start(1)), "{:?}", script.effects);
+    all_again(&mut script, 1);
+    let failure = Failure { reason: "CreateContainerError", message: "no".into() };
+    script.feed(Event::Started(1, Err(failure)));
+    script.pass(2);
+    assert_eq!(script.machine.wake_at(), Some(script.now.mono + Duration::from_secs(8)));
+    // What was fetched before is not what is wanted now.
+    script.pass(8);
+    let old = Event::Image(0, Ok(ImageFound { name: "older".into(), id: "i@0".into() }));
+    assert_eq!(script.feed(old).effects, []);
+    assert!(script.pulled(0).wants(&Effect::Start(0)));
 }
 
 #[test]
@@ -431,7 +474,19 @@ fn a_node_that_restarts_lets_a_pod_begin_anew_that_was_about_to() {
     assert_eq!(again.condition("Initialized"), "True");
     again.feed(Event::Exited(0, exit(0))).serve();
     assert_eq!(again.running(), ["side", "done", "work", "watch"]);
-    assert_eq!(restarts(&again)[..4], [1, 1, 1, 1]);
+    assert_eq!(restarts(&again), [1, 1, 1, 1, 1]);
+    // One that is over stays so.
+    script.feed(Event::Terminated(Duration::ZERO)).feed(Event::Drained);
+    for index in [1, 2] {
+        script.feed(Event::Exited(index, killed()));
+    }
+    assert_eq!(script.machine.phase(), Phase::Failed);
+    let over = Script::with(script.machine.pod().clone(), Some(script.machine.record()));
+    let told = |script: &Script| -> Vec<_> {
+        let all = script.status().container_statuses.into_iter();
+        all.map(|one| (one.restart_count, one.state)).collect()
+    };
+    assert_eq!(told(&over), told(&script));
 
     // What was killed with the node has a code, too.
     let mut spec = watched();
@@ -441,6 +496,21 @@ fn a_node_that_restarts_lets_a_pod_begin_anew_that_was_about_to() {
     let record = Some(script.machine.record());
     let mut again = Script::with(script.machine.pod().clone(), record);
     assert_eq!(again.up().running(), ["a"], "with all of it");
+    assert_eq!((again.machine.phase(), again.condition("Initialized").as_str()), (Phase::Running, "True"));
+    // Where only sidecars are left there is nothing to begin.
+    let mut spec = watched();
+    let rules =
+        json!([{"action": "RestartAllContainers", "exitCodes": {"operator": "NotIn", "values": [0]}}]);
+    spec["initContainers"][1]["restartPolicyRules"] = rules;
+    let mut script = Script::new(spec);
+    script.up().feed(Event::Exited(0, exit(0))).serve();
+    for index in [2, 3, 4] {
+        script.feed(Event::Exited(index, exit(0)));
+    }
+    let record = Some(script.machine.record());
+    let mut again = Script::with(script.machine.pod().clone(), record);
+    again.up();
+    assert!(!again.running().contains(&"a"), "{:?}", again.running());
 }
 
 #[test]
@@ -544,7 +614,7 @@ fn a_pod_deleted_before_it_began_just_goes() {
     script.delete(30);
     assert!(script.wants(&Effect::Delete));
     let mut starting = Script::new(one("Always"));
-    starting.feed(Event::Prepared).feed(Event::Image(0, Ok(ImageFound { id: String::new() })));
+    starting.feed(Event::Prepared).pulled(0);
     starting.delete(0);
     assert!(starting.wants(&Effect::Abort(0)) && starting.wants(&Effect::Delete), "{:?}", starting.effects);
 }
@@ -582,7 +652,7 @@ fn a_missing_object_is_tried_again_when_it_comes() {
     let failure =
         Failure { reason: "CreateContainerConfigError", message: "configmap \"x\" not found".into() };
     let mut script = Script::new(one("Always"));
-    script.feed(Event::Prepared).feed(Event::Image(0, Ok(ImageFound { id: String::new() })));
+    script.feed(Event::Prepared).pulled(0);
     script.feed(Event::Started(0, Err(failure)));
     assert_eq!(script.waiting(0), "CreateContainerConfigError");
     script.feed(Event::Refreshed);
@@ -595,7 +665,7 @@ fn probes_decide() {
         "restartPolicy": "Always",
         "containers": [{"name": "c", "readinessProbe": {"tcpSocket": {"port": 1}}, "startupProbe": {"tcpSocket": {"port": 1}}}],
     }));
-    script.feed(Event::Prepared).feed(Event::Image(0, Ok(ImageFound { id: String::new() })));
+    script.feed(Event::Prepared).pulled(0);
     let started = Started {
         id: "x".into(),
         resources: ResourceRequirements::default(),

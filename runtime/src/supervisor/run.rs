@@ -38,7 +38,7 @@ const LAST_BYTES: usize = 2048;
 pub async fn fetch(context: Arc<Context>, index: usize, container: Container, again: bool) {
     let result = match image(&context, &container, again).await {
         Ok(image) => {
-            let found = ImageFound { id: image.id.clone() };
+            let found = ImageFound { name: container.image.as_str().into(), id: image.id.clone() };
             context.images.lock()[index] = Some(image);
             Ok(found)
         }

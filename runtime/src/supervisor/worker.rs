@@ -62,6 +62,7 @@ pub struct Worker {
     inbox: mpsc::UnboundedReceiver<Mail>,
     tasks: JoinSet<()>,
     starting: Vec<Option<AbortHandle>>,
+    fetching: Vec<Option<AbortHandle>>,
     reported: Reported,
     /// Conditions of a resize that there were, which have to be taken back when that is done.
     retracts: Vec<&'static str>,
@@ -101,6 +102,7 @@ impl Worker {
             inbox,
             tasks: JoinSet::new(),
             starting: (0..count).map(|_| None).collect(),
+            fetching: (0..count).map(|_| None).collect(),
             reported: Reported::Seen(pod),
             retracts: Vec::new(),
             freed: context_freed,
@@ -130,6 +132,10 @@ impl Worker {
                             self.context.see(pod.clone());
                             self.reported.see(pod);
                             self.starting.resize_with(crew::of(pod).count(), || None);
+                            self.fetching.resize_with(crew::of(pod).count(), || None);
+                        }
+                        if let Event::Image(index, _) = &*event {
+                            self.fetching[*index] = None;
                         }
                         self.step(*event);
                     }
@@ -160,7 +166,11 @@ impl Worker {
             Effect::Fetch(index) => {
                 let again = self.machine.slots()[index].ran_wanted();
                 let container = self.machine.container(index).into_owned();
-                self.tasks.spawn(run::fetch(context, index, container, again));
+                let fetching = self.tasks.spawn(run::fetch(context, index, container, again));
+                // One that is still under way is for what began before the Pod began anew.
+                if let Some(before) = self.fetching[index].replace(fetching) {
+                    before.abort();
+                }
             }
             Effect::Start(index) => {
                 let number = self.machine.slots()[index].restarts;

@@ -147,6 +147,8 @@ impl Machine {
         for index in 0..self.slots.len() {
             let slot = &mut self.slots[index];
             let running = match &slot.life {
+                // It ends anyway.
+                Life::Opening(_) | Life::Running(_) if self.anew => continue,
                 Life::Opening(run) | Life::Running(run) => match slot.role {
                     Role::Main => Some((run.clone(), "Container", ", will be restarted")),
                     Role::Sidecar => Some((run.clone(), "Init container", "")),

@@ -151,7 +151,11 @@ impl Machine {
 
     /// When it can begin anew, if that is all that it waits for.
     pub(super) fn anew_at(&self) -> Option<Duration> {
-        let mut own = self.slots.iter().filter(|slot| slot.role != Role::Ephemeral);
-        if own.clone().any(Slot::is_alive) { None } else { own.find_map(Slot::wake_at) }
+        let own = self.slots.iter().filter(|slot| slot.role != Role::Ephemeral);
+        let until = |slot: &Slot| match slot.life {
+            Life::Waiting { until, .. } => Some(until),
+            _ => None,
+        };
+        if own.clone().any(Slot::is_alive) { None } else { own.filter_map(until).max() }
     }
 }
