@@ -306,7 +306,7 @@ mod tests {
     #[test]
     fn who_asks_for_nothing_counts_for_a_little() {
         let nothing = ContainerForm::default();
-        assert_eq!(load(&[nothing.clone()], &[], None), Load { cpu: 100, memory: 200 << 20 });
+        assert_eq!(load(std::slice::from_ref(&nothing), &[], None), Load { cpu: 100, memory: 200 << 20 });
         let zero = container("0", "");
         assert_eq!(load(&[zero, nothing], &[], None), Load { cpu: 100, memory: 400 << 20 });
         let overhead = quantities(json!({"cpu": "1"}));
