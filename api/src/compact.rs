@@ -25,6 +25,12 @@ impl Blank for bool {
     }
 }
 
+impl Blank for u32 {
+    fn is_blank(&self) -> bool {
+        *self == 0
+    }
+}
+
 impl Blank for i32 {
     fn is_blank(&self) -> bool {
         *self == 0

@@ -50,8 +50,7 @@ impl<'a> Path<'a> {
     }
 
     fn then(&self, step: Step<'a>) -> Path<'a> {
-        let shared = || Rc::new(Path { shared: OnceCell::new(), ..self.clone() });
-        let before = (!self.is_start()).then(|| self.shared.get_or_init(shared).clone());
+        let before = (!self.is_start()).then(|| self.shared.get_or_init(|| Rc::new(self.clone())).clone());
         Path { before, step, shared: OnceCell::new() }
     }
 
@@ -196,6 +195,13 @@ pub fn optional_name(at: &At<'_>, rule: impl Fn(&str) -> Result<(), String>, err
 pub fn one_of(at: &At<'_>, supported: &[&str], errors: &mut Errors) {
     if required(at, "", errors) && !supported.contains(&at.text()) {
         errors.push(FieldError::not_supported(&at.path, at.value, supported));
+    }
+}
+
+/// No more than so many items or entries.
+pub fn at_most(at: &At<'_>, most: usize, errors: &mut Errors) {
+    if at.len() > most {
+        errors.push(FieldError::too_many(&at.path, at.len(), most));
     }
 }
 

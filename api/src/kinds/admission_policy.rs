@@ -139,9 +139,7 @@ const CONDITIONS: usize = 64;
 
 /// Checks conditions in CEL: their names; the expressions are admission's.
 pub(super) fn match_conditions(conditions: &At<'_>, errors: &mut Errors) {
-    if conditions.len() > CONDITIONS {
-        errors.push(FieldError::too_many(&conditions.path, conditions.len(), CONDITIONS));
-    }
+    validate::at_most(conditions, CONDITIONS, errors);
     let mut names = Vec::new();
     for condition in conditions.items() {
         let (name, expression) = (condition.get("name"), condition.get("expression"));

@@ -147,16 +147,12 @@ const ADDRESS_TYPES: &[&str] = &["FQDN", "IPv4", "IPv6"];
 fn checks(slice: &At<'_>, errors: &mut Errors) {
     validate::one_of(&slice.get("addressType"), ADDRESS_TYPES, errors);
     let endpoints = slice.get("endpoints");
-    if endpoints.len() > 1000 {
-        errors.push(FieldError::too_many(&endpoints.path, endpoints.len(), 1000));
-    }
+    validate::at_most(&endpoints, 1000, errors);
     for endpoint in endpoints.items() {
         self::endpoint(&endpoint, slice.get("addressType").text(), errors);
     }
     let ports = slice.get("ports");
-    if ports.len() > 20_000 {
-        errors.push(FieldError::too_many(&ports.path, ports.len(), 20_000));
-    }
+    validate::at_most(&ports, 20_000, errors);
     let mut names = Vec::new();
     for port in ports.items() {
         let name = port.get("name");
@@ -175,9 +171,7 @@ fn endpoint(endpoint: &At<'_>, address_type: &str, errors: &mut Errors) {
     if addresses.is_empty() {
         errors.push(FieldError::required(&addresses.path, "must contain at least 1 address"));
     }
-    if addresses.len() > 100 {
-        errors.push(FieldError::too_many(&addresses.path, addresses.len(), 100));
-    }
+    validate::at_most(&addresses, 100, errors);
     for address in addresses.items() {
         match address_type {
             "FQDN" => validate::follows(&address, name::dns1123_subdomain, errors),

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use edge_api::time::Timestamp;
-use serde::de::{Deserialize, Deserializer, Visitor};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 /// Namespace and name; the namespace is empty for cluster-scoped kinds.
@@ -42,7 +43,7 @@ impl fmt::Display for Name {
 }
 
 /// A reference from an object to one that owns it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Owner {
     /// Group and version.
@@ -60,7 +61,7 @@ pub struct Owner {
 }
 
 /// The metadata that controllers read.
-#[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Meta {
     /// The name.

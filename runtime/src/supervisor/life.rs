@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use edge_api::compact::is_blank;
 use edge_api::kinds::pod::{ContainerStateTerminated, ResourceRequirements};
 use edge_api::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -148,7 +149,7 @@ pub struct SlotRecord {
     /// Restarts so far.
     pub restarts: u32,
     /// How many of them there had been when the Pod last began anew.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_blank")]
     pub restarts_before: u32,
     /// Whether a run was under way.
     pub begun: bool,
@@ -160,10 +161,6 @@ pub struct SlotRecord {
     pub last: Option<Box<ContainerStateTerminated>>,
     /// How it ended for good.
     pub ended: Option<Box<ContainerStateTerminated>>,
-}
-
-fn is_zero(number: &u32) -> bool {
-    *number == 0
 }
 
 impl Slot {
@@ -227,6 +224,15 @@ impl Slot {
     /// Whether it has started, by its startup probe if it has one.
     pub fn is_started(&self) -> bool {
         matches!(&self.life, Life::Running(run) if run.started)
+    }
+
+    /// Whether its Pod is initialized as far as it goes.
+    pub fn has_initialized(&self) -> bool {
+        match self.role {
+            Role::Init => self.ended().is_some_and(|ended| ended.exit_code == 0),
+            Role::Sidecar => self.lets_others_begin() || self.ended().is_some(),
+            Role::Main | Role::Ephemeral => true,
+        }
     }
 
     /// Whether those behind it need not wait for it, as a sidecar: it has started, now or before it had to again.

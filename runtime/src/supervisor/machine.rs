@@ -4,6 +4,7 @@
 //! with events. Every rule about order, restarts and ends is here and nowhere else.
 
 mod ending;
+mod record;
 mod renewal;
 mod restart;
 
@@ -18,7 +19,9 @@ use serde::{Deserialize, Serialize};
 use crate::sandbox::{Exit, ExitReason};
 use crate::supervisor::allocation::{Amounts, Refusal};
 use crate::supervisor::crew;
-use crate::supervisor::life::{Failure, Life, Now, Role, Run, Slot, SlotRecord};
+use crate::supervisor::life::{Failure, Life, Now, Role, Run, Slot};
+pub use crate::supervisor::machine::record::PodRecord;
+use crate::supervisor::machine::record::record_of_status;
 use crate::supervisor::machine::renewal::wished;
 pub use crate::supervisor::machine::restart::RESTARTING_ALL;
 use crate::supervisor::machine::restart::{Follows, follows};
@@ -234,35 +237,6 @@ pub enum Phase {
     Failed,
 }
 
-/// What is remembered of a Pod over restarts of the node.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct PodRecord {
-    /// When the node took it.
-    pub start_time: Option<Timestamp>,
-    /// Its containers.
-    pub slots: Vec<SlotRecord>,
-    /// How it ended.
-    pub over: Option<Phase>,
-    /// Why, if not by itself.
-    pub reason: String,
-    /// The same in a sentence.
-    pub message: String,
-    /// What the node has granted to its containers, if that is not what they are to have.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub granted: Vec<ResourceRequirements>,
-    /// Whether its containers ended so that it could begin anew.
-    #[serde(skip_serializing_if = "is_false")]
-    pub anew: bool,
-    /// Whether it was initialized before it began anew.
-    #[serde(skip_serializing_if = "is_false")]
-    pub initialized: bool,
-}
-
-fn is_false(truth: &bool) -> bool {
-    !truth
-}
-
 /// The life of one Pod.
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -304,8 +278,8 @@ impl Machine {
             start_time: start_time.unwrap_or(now.wall),
             prepared: false,
             deleted: false,
-            reason: record.reason,
-            message: record.message,
+            reason: record.reason.clone(),
+            message: record.message.clone(),
             granted,
             refusal: None,
             resizing: None,
@@ -315,42 +289,7 @@ impl Machine {
             active_since: None,
             pod,
         };
-        let pod = machine.pod.clone();
-        let after = |slot: &Slot| {
-            let container = crew::named(&pod, &slot.name);
-            container.map(|(_, container)| follows(&pod, &container, slot.role, KILLED))
-        };
-        let old = |slot: &Slot| record.slots.iter().find(|old| old.name == slot.name);
-        let anew = |slot: &Slot| old(slot).is_some_and(|old| old.begun) && after(slot) == Some(Follows::Anew);
-        let ended = |slot: &Slot| old(slot).and_then(|old| old.ended.as_ref());
-        let mut mains = machine.slots.iter().filter(|slot| slot.role == Role::Main);
-        let done = record.over.is_some()
-            || mains.all(|slot| ended(slot).is_some())
-            || machine
-                .slots
-                .iter()
-                .any(|slot| slot.role == Role::Init && ended(slot).is_some_and(|ended| ended.exit_code != 0));
-        if !done && machine.slots.iter().any(anew) {
-            let ran = |slot: &Slot| slot.role == Role::Main && old(slot).is_some_and(|old| old.ran);
-            machine.anew = true;
-            machine.initialized |= machine.slots.iter().any(ran);
-        }
-        for slot in &mut machine.slots {
-            let Some(old) = old(slot) else { continue };
-            slot.restarts = old.restarts;
-            slot.restarts_before = old.restarts_before;
-            slot.ran = old.ran;
-            slot.image = old.image.clone();
-            slot.last.clone_from(&old.last);
-            if machine.anew && slot.role != Role::Ephemeral {
-                slot.restarts += u32::from(old.begun || old.ended.is_some());
-                slot.last = old.ended.clone().or(slot.last.take());
-            } else if let Some(ended) = &old.ended {
-                slot.life = Life::Ended(ended.clone());
-            } else if old.begun && after(slot) == Some(Follows::Nothing) {
-                slot.life = Life::Ended(Box::new(lost(now)));
-            }
-        }
+        machine.restore(&record, now);
         if let Some(phase) = record.over {
             machine.stage = Stage::Over(phase);
         }
@@ -452,11 +391,7 @@ impl Machine {
 
     /// The same since it began, or began anew.
     pub fn has_initialized(&self) -> bool {
-        self.slots.iter().all(|slot| match slot.role {
-            Role::Init => slot.ended().is_some_and(|ended| ended.exit_code == 0),
-            Role::Sidecar => slot.lets_others_begin() || slot.ended().is_some(),
-            Role::Main | Role::Ephemeral => true,
-        })
+        self.slots.iter().all(Slot::has_initialized)
     }
 
     /// The phase by Kubernetes' rules.
@@ -475,23 +410,6 @@ impl Machine {
             opening || !slot.ran && slot.ended().is_none()
         };
         if mains.any(pending) { Phase::Pending } else { Phase::Running }
-    }
-
-    /// What to remember.
-    pub fn record(&self) -> PodRecord {
-        PodRecord {
-            start_time: Some(self.start_time),
-            slots: self.slots.iter().map(Slot::record).collect(),
-            over: match self.stage {
-                Stage::Over(phase) => Some(phase),
-                _ => None,
-            },
-            reason: self.reason.clone(),
-            message: self.message.clone(),
-            granted: if self.granted == wished(&self.pod) { Vec::new() } else { self.granted.clone() },
-            anew: self.anew,
-            initialized: self.initialized,
-        }
     }
 
     /// When [`Event::Tick`] is due if nothing else happens.
@@ -889,52 +807,6 @@ fn terminated(run: &Run, exit: Exit, now: Now) -> ContainerStateTerminated {
         started_at: Some(run.since),
         finished_at: Some(now.wall),
         container_id: run.id.clone(),
-    }
-}
-
-/// A container of a Pod that never restarts was under way when the node stopped.
-fn lost(now: Now) -> ContainerStateTerminated {
-    ContainerStateTerminated {
-        exit_code: KILLED,
-        reason: "ContainerStatusUnknown".to_owned(),
-        message: "The node stopped while the container ran".to_owned(),
-        finished_at: Some(now.wall),
-        ..Default::default()
-    }
-}
-
-/// What the API remembers of a Pod that this node has forgotten.
-fn record_of_status(pod: &Pod) -> PodRecord {
-    let status = &pod.status;
-    let own = status.init_container_statuses.iter().chain(&status.container_statuses);
-    let ephemeral = status.ephemeral_container_statuses.iter();
-    let slots = own
-        .map(|status| (status, false))
-        .chain(ephemeral.map(|status| (status, true)))
-        .map(|(status, once)| SlotRecord {
-            name: status.name.clone(),
-            restarts: u32::try_from(status.restart_count).unwrap_or(0),
-            restarts_before: 0,
-            begun: status.state.running.is_some(),
-            ran: status.state.running.is_some() || status.last_state.terminated.is_some(),
-            // Without a digest it names an image that had not been found yet, and what ran is the name of none.
-            image: if status.image_id.is_empty() { " ".into() } else { status.image.as_str().into() },
-            last: status.last_state.terminated.clone(),
-            ended: status.state.terminated.clone().filter(|_| once),
-        })
-        .collect();
-    let over = match pod.status.phase.as_str() {
-        "Succeeded" => Some(Phase::Succeeded),
-        "Failed" => Some(Phase::Failed),
-        _ => None,
-    };
-    PodRecord {
-        start_time: pod.status.start_time,
-        slots,
-        over,
-        reason: pod.status.reason.clone(),
-        message: pod.status.message.clone(),
-        ..PodRecord::default()
     }
 }
 

@@ -156,14 +156,10 @@ fn conditions(machine: &Machine, phase: Phase, before: &[Condition], now: Now) -
     let lacking = |wanted: &dyn Fn(&Slot) -> bool| -> Vec<&str> {
         machine.slots().iter().filter(|slot| wanted(slot)).map(|slot| slot.name.as_str()).collect()
     };
-    let uninitialized = lacking(&|slot| match slot.role {
-        Role::Init => slot.ended().is_none_or(|ended| ended.exit_code != 0),
-        Role::Sidecar => !slot.lets_others_begin() && slot.ended().is_none(),
-        Role::Main | Role::Ephemeral => false,
-    });
     let initialized = if machine.is_initialized() || phase == Phase::Succeeded {
         (true, if phase == Phase::Succeeded { "PodCompleted" } else { "" }, String::new())
     } else {
+        let uninitialized = lacking(&|slot| !slot.has_initialized());
         let message = format!("containers with incomplete status: [{}]", uninitialized.join(" "));
         (false, "ContainersNotInitialized", message)
     };

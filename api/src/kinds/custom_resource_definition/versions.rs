@@ -99,9 +99,7 @@ fn scale(scale: &At<'_>, errors: &mut Errors) {
 
 fn selectable(version: &At<'_>, errors: &mut Errors) {
     let fields = version.get("selectableFields");
-    if fields.len() > MOST_SELECTABLE {
-        errors.push(FieldError::too_many(&fields.path, fields.len(), MOST_SELECTABLE));
-    }
+    validate::at_most(&fields, MOST_SELECTABLE, errors);
     let schema = version.get("schema").get("openAPIV3Schema");
     let mut seen: Vec<&str> = Vec::new();
     for field in fields.items() {

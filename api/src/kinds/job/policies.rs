@@ -9,12 +9,6 @@ const RULES_MAX: usize = 20;
 const VALUES_MAX: usize = 255;
 const ACTIONS: &[&str] = &["Count", "FailIndex", "FailJob", "Ignore"];
 
-fn too_many(list: &At<'_>, max: usize, errors: &mut Errors) {
-    if list.len() > max {
-        errors.push(FieldError::too_many(&list.path, list.len(), max));
-    }
-}
-
 /// `podFailurePolicy`, and what asks for Pods that are not run again in place.
 pub(super) fn failure(spec: &At<'_>, errors: &mut Errors) {
     let (policy, per_index) = (spec.get("podFailurePolicy"), spec.get("backoffLimitPerIndex"));
@@ -26,7 +20,7 @@ pub(super) fn failure(spec: &At<'_>, errors: &mut Errors) {
         }
     }
     let rules = policy.get("rules");
-    too_many(&rules, RULES_MAX, errors);
+    validate::at_most(&rules, RULES_MAX, errors);
     for rule in rules.items() {
         failure_rule(spec, &rule, errors);
     }
@@ -63,7 +57,7 @@ fn failure_rule(spec: &At<'_>, rule: &At<'_>, errors: &mut Errors) {
     if codes.is_set() {
         exit_codes(spec, &codes, errors);
     }
-    too_many(&conditions, RULES_MAX, errors);
+    validate::at_most(&conditions, RULES_MAX, errors);
     for condition in conditions.items() {
         validate::follows(&condition.get("type"), name::label_key, errors);
         validate::one_of(&condition.get("status"), &["False", "True", "Unknown"], errors);
@@ -93,7 +87,7 @@ fn exit_values(values: &At<'_>, positive: bool, errors: &mut Errors) {
     if values.is_empty() {
         errors.push(FieldError::invalid(&values.path, values.value, "at least one value is required"));
     }
-    too_many(values, VALUES_MAX, errors);
+    validate::at_most(values, VALUES_MAX, errors);
     let numbers: Vec<i64> = values.value.as_array().into_iter().flatten().filter_map(Value::as_i64).collect();
     for (i, number) in numbers.iter().enumerate() {
         let path = format!("{}[{i}]", values.path);
@@ -124,7 +118,7 @@ pub(super) fn success(spec: &At<'_>, errors: &mut Errors) {
         let detail = "at least one rules must be specified when the successPolicy is specified";
         errors.push(FieldError::required(&rules.path, detail));
     }
-    too_many(&rules, RULES_MAX, errors);
+    validate::at_most(&rules, RULES_MAX, errors);
     let completions = spec.get("completions").number().unwrap_or(0);
     for rule in rules.items() {
         success_rule(&rule, completions, errors);

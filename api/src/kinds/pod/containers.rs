@@ -91,7 +91,7 @@ fn restart_rules(one: &At<'_>, errors: &mut Errors) {
     }
     let detail = "must specify restartPolicy when restart rules are used";
     validate::required(&one.get("restartPolicy"), detail, errors);
-    at_most(&rules, MOST_RULES, errors);
+    validate::at_most(&rules, MOST_RULES, errors);
     for rule in rules.items() {
         supported(&rule.get("action"), RESTART_ACTIONS, errors);
         let codes = rule.get("exitCodes");
@@ -100,7 +100,7 @@ fn restart_rules(one: &At<'_>, errors: &mut Errors) {
             continue;
         }
         supported(&codes.get("operator"), &["In", "NotIn"], errors);
-        at_most(&codes.get("values"), MOST_CODES, errors);
+        validate::at_most(&codes.get("values"), MOST_CODES, errors);
     }
 }
 
@@ -108,12 +108,6 @@ fn restart_rules(one: &At<'_>, errors: &mut Errors) {
 fn supported(word: &At<'_>, known: &[&str], errors: &mut Errors) {
     if !known.contains(&word.text()) {
         errors.push(FieldError::not_supported(&word.path, word.text(), known));
-    }
-}
-
-fn at_most(list: &At<'_>, most: usize, errors: &mut Errors) {
-    if list.len() > most {
-        errors.push(FieldError::too_many(&list.path, list.len(), most));
     }
 }
 

@@ -219,13 +219,7 @@ struct MetaForm<'a> {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct LabelledForm {
-    metadata: LabelsForm,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct LabelsForm {
-    labels: Labels,
+    metadata: Meta,
 }
 
 #[derive(Default, Deserialize)]
@@ -352,7 +346,7 @@ impl Shape for Pod {
         let has_rules = !(spread.is_empty() && near.is_empty() && apart.is_empty());
         let labels = match has_rules {
             true => serde_json::from_slice::<LabelledForm>(source)?.metadata.labels,
-            false => Labels::default(),
+            false => Arc::default(),
         };
         let free = spec.node_name.is_empty();
         let images = spec.containers.iter().filter(|c| free && !c.image.is_empty());

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use edge_api::quantity::Quantity;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Number;
 
 /// Amounts by resource. Everything is an integer: thousandths of a CPU, bytes, pieces.
@@ -63,7 +64,7 @@ impl<'de> Deserialize<'de> for Quantities {
 }
 
 /// A text that is kept where it was read, if it stands there as it is.
-#[derive(serde::Deserialize)]
+#[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A quantity, if it is one.
@@ -181,7 +182,7 @@ pub fn load(
 }
 
 /// What is read of a container.
-#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ContainerForm<'a> {
     /// Its image.
@@ -204,7 +205,7 @@ impl ContainerForm<'_> {
 }
 
 /// What is read of a container's port.
-#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct PortForm {
     /// Its name.
@@ -221,7 +222,7 @@ pub struct PortForm {
 }
 
 /// What is read of a container's resources.
-#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ResourcesForm {
     /// What the scheduler sets aside.
