@@ -389,6 +389,12 @@ impl PartialEq for Kind {
 
 impl Eq for Kind {}
 
+impl std::hash::Hash for Kind {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (self.group, self.version, self.kind).hash(state);
+    }
+}
+
 impl std::fmt::Debug for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.qualified())

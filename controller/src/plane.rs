@@ -51,7 +51,8 @@ pub struct Config {
     pub packing: Packing,
     /// Called first on each of the few threads that make what is kept, the store's and the controllers': they may take
     /// their memory from elsewhere than the threads of requests do, so that what a request needs for a moment lies
-    /// close together, however much is kept.
+    /// close together, however much is kept. For that, what passes between the two goes back when it has been read: a
+    /// thread that drops what another one made gets that place for what it makes next.
     pub keeper: fn(),
     /// The name of the node that lives in or beside this process; `unix_socket` callers and [`ControlPlane::connector`]
     /// are this node.

@@ -320,7 +320,7 @@ async fn attempt<'a, W: Writer>(
 
 fn failure_reason(act: &Act) -> &'static str {
     match act {
-        Act::Create(_) => "FailedCreate",
+        Act::Create(_) | Act::Copy(_) => "FailedCreate",
         Act::Delete { .. } => "FailedDelete",
         _ => "FailedUpdate",
     }
@@ -400,12 +400,13 @@ fn follow(driver: &mut Driver, store: &Store, now: Timestamp) -> Result<Cursor, 
     }
 }
 
-/// A plan that was carried out: whose, how it ended, the newest revision then, and when to plan again.
-type Ended = (Job, Outcome, u64, Option<Timestamp>);
+/// A task that was carried out, how it ended, and the newest revision then. The plan was made on the thread of the
+/// controllers, and goes where it comes from, see [`Config::keeper`](crate::Config).
+type Ended = (Task, Outcome, u64);
 
 fn finish(driver: &mut Driver, ended: Result<Ended, JoinError>, now: Timestamp) -> Result<(), RunError> {
-    let (job, outcome, barrier, wake_at) = ended.map_err(|_| RunError::Lost)?;
-    driver.finish(job, outcome, barrier, wake_at, now);
+    let (Task { job, plan, .. }, outcome, barrier) = ended.map_err(|_| RunError::Lost)?;
+    driver.finish(job, outcome, barrier, plan.wake_at, now);
     Ok(())
 }
 
@@ -417,5 +418,5 @@ async fn execute<W: Writer>(writer: Arc<W>, task: Task, notes: mpsc::Sender<(&'s
         // Full means that people cannot read that fast.
         let _ = notes.try_send((task.account, note));
     }
-    (task.job, outcome, barrier, task.plan.wake_at)
+    (task, outcome, barrier)
 }

@@ -265,7 +265,7 @@ impl State {
     fn write(&mut self, write: &Write) -> Result<(), WriteError> {
         let name = key(write.kind, &write.key.namespace, &write.key.name);
         match &write.act {
-            Act::Create(object) => {
+            Act::Create(_) | Act::Copy(_) => {
                 if let Some((kind, why)) = &self.refuse
                     && *kind == write.kind.kind
                 {
@@ -274,7 +274,7 @@ impl State {
                 if self.objects.contains_key(&name) {
                     return Err(WriteError::Stale(format!("{name} exists")));
                 }
-                self.put(object.clone());
+                self.put(write.object().unwrap_or_default());
             }
             Act::Update(object) | Act::Finalize(object) => {
                 let mut object = object.clone();

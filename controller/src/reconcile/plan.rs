@@ -3,8 +3,11 @@
 //! A plan is data. It is made without I/O and carried out by [`crate::reconcile::driver`], so every controller is
 //! tested by looking at its plans.
 
+use std::sync::Arc;
+
 use edge_api::kind::Kind;
 use edge_api::kinds::pod::Disruption;
+use edge_api::meta;
 use edge_api::time::Timestamp;
 use serde_json::Value;
 
@@ -87,6 +90,8 @@ pub struct Write {
 pub enum Act {
     /// Makes the object.
     Create(Value),
+    /// Makes one like this, with the name of the key. Of many that differ in nothing else there is so one alone.
+    Copy(Arc<Value>),
     /// Replaces it.
     Update(Value),
     /// Replaces its status.
@@ -134,6 +139,24 @@ impl Write {
     /// Makes an object.
     pub fn create(kind: &'static Kind, key: Name, object: Value) -> Write {
         Write::new(kind, key, Act::Create(object), None)
+    }
+
+    /// Makes an object that is like another one but for its name.
+    pub fn copy(kind: &'static Kind, key: Name, like: &Arc<Value>) -> Write {
+        Write::new(kind, key, Act::Copy(like.clone()), None)
+    }
+
+    /// The object that is made; none if this makes none.
+    pub fn object(&self) -> Option<Value> {
+        match &self.act {
+            Act::Create(object) => Some(object.clone()),
+            Act::Copy(like) => {
+                let mut object = Value::clone(like);
+                meta::set(&mut object, "name", &*self.key.name);
+                Some(object)
+            }
+            _ => None,
+        }
     }
 
     /// Replaces an object read at `on`.
@@ -223,13 +246,11 @@ fn deletion(uid: Option<String>) -> Act {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Note {
     /// The kind of the object it is about.
-    pub kind: &'static str,
-    /// Its API version.
-    pub api_version: String,
+    pub kind: &'static Kind,
     /// Which object.
     pub key: Name,
     /// Its identity.
-    pub uid: String,
+    pub uid: Arc<str>,
     /// Whether it is bad news.
     pub tone: Tone,
     /// One word for machines.
@@ -259,14 +280,6 @@ impl Note {
     }
 
     fn new(kind: &'static Kind, meta: &Meta, tone: Tone, reason: &'static str, message: String) -> Note {
-        Note {
-            kind: kind.kind,
-            api_version: kind.api_version(),
-            key: meta.key(),
-            uid: meta.uid.to_string(),
-            tone,
-            reason,
-            message,
-        }
+        Note { kind, key: meta.key(), uid: meta.uid.clone(), tone, reason, message }
     }
 }

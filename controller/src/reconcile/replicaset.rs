@@ -94,11 +94,11 @@ pub fn is_active(pod: &Object<Pod>) -> bool {
 
 fn create_pods(kind: &'static Kind, set: &Object<ReplicaSet>, count: usize, world: &World, plan: &mut Plan) {
     let tree = set.tree();
-    let template = tree.pointer("/spec/template").cloned().unwrap_or_default();
     let prefix = format!("{}-", set.meta.name);
+    let pod = Arc::new(template::pod(kind, &set.meta, &tree["spec"]["template"], "", Some(&prefix)));
     let create = |index: usize| {
         let name = template::fresh_name(&prefix, &set.meta, &index.to_string(), world);
-        template::create(kind, &set.meta, template::pod(kind, &set.meta, &template, &name, Some(&prefix)))
+        template::copy(kind, &set.meta, &pod, &name)
     };
     plan.stages.extend(template::slowly((0..count).map(create).collect()));
 }
@@ -311,7 +311,7 @@ mod tests {
         let batches: Vec<usize> = plan
             .stages
             .iter()
-            .map(|stage| stage.iter().filter(|w| matches!(w.act, Act::Create(_))).count())
+            .map(|stage| stage.iter().filter_map(Write::object).count())
             .filter(|count| *count > 0)
             .collect();
         assert_eq!(batches, [1, 2, 4, 2]);
@@ -373,7 +373,7 @@ mod tests {
             pod("c", json!({"metadata": {"deletionTimestamp": "2026-01-01T01:00:30Z"}})),
         ];
         let plan = plan(&world(&objects));
-        let made = plan.writes().filter(|w| matches!(w.act, Act::Create(_))).count();
+        let made = plan.writes().filter_map(Write::object).count();
         assert_eq!(made, 1);
         let Act::Status(set) = &plan.writes().next().unwrap().act else { panic!("{plan:#?}") };
         assert_eq!(
@@ -450,7 +450,7 @@ mod tests {
             &key,
             &world(&[controller, pod("other", json!({"metadata": {"labels": {"app": "x"}}}))]),
         );
-        assert_eq!(plan.writes().filter(|w| matches!(w.act, Act::Create(_))).count(), 2);
+        assert_eq!(plan.writes().filter_map(Write::object).count(), 2);
         let statuses = plan.writes().filter_map(|write| match &write.act {
             Act::Status(object) => Some(&object["status"]),
             _ => None,

@@ -1,5 +1,7 @@
 //! A Pod of a template, as every controller makes it.
 
+use std::sync::Arc;
+
 use edge_api::kind::Kind;
 use edge_api::kinds;
 use serde_json::{Value, json};
@@ -35,10 +37,25 @@ pub fn pod(kind: &Kind, owner: &Meta, template: &Value, name: &str, prefix: Opti
 
 /// Makes a Pod and tells of it.
 pub fn create(kind: &'static Kind, owner: &Meta, pod: Value) -> Write {
-    let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    Write::create(&kinds::pod::KIND, Name::new(&owner.namespace, &name), pod)
-        .saying(Note::normal(kind, owner, "SuccessfulCreate", format!("Created pod: {name}")))
-        .failing(Note::warning(kind, owner, "FailedCreate", "Error creating: ".to_owned()))
+    let name = pod["metadata"]["name"].as_str().unwrap_or_default().into();
+    let key = Name { namespace: owner.namespace.clone(), name };
+    told(kind, owner, Write::create(&kinds::pod::KIND, key, pod))
+}
+
+/// Makes a Pod that is like this one but for its name, and tells of it.
+pub fn copy(kind: &'static Kind, owner: &Meta, pod: &Arc<Value>, name: &str) -> Write {
+    let key = Name { namespace: owner.namespace.clone(), name: name.into() };
+    told(kind, owner, Write::copy(&kinds::pod::KIND, key, pod))
+}
+
+fn told(kind: &'static Kind, owner: &Meta, write: Write) -> Write {
+    let made = format!("Created pod: {}", write.key.name);
+    write.saying(Note::normal(kind, owner, "SuccessfulCreate", made)).failing(Note::warning(
+        kind,
+        owner,
+        "FailedCreate",
+        "Error creating: ".to_owned(),
+    ))
 }
 
 /// Deletes a Pod and tells of it.

@@ -1,6 +1,7 @@
 //! Plans reach the store through the registry, like every other request: authorised, admitted, validated.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use edge_api::kinds;
 use edge_api::time::Timestamp;
@@ -26,9 +27,9 @@ impl RegistryWriter {
     async fn act(&self, cx: &Context, write: &Write) -> Result<(), ApiError> {
         let target = Target::one(write.kind, &write.key.namespace, &write.key.name);
         match &write.act {
-            Act::Create(object) => {
+            Act::Create(_) | Act::Copy(_) => {
                 let all = Target::all(write.kind, &write.key.namespace);
-                self.registry.create(cx, &all, object.clone()).await.map(drop)
+                self.registry.create(cx, &all, write.object().unwrap_or_default()).await.map(drop)
             }
             Act::Update(object) => self.registry.update(cx, &target, object.clone()).await.map(drop),
             Act::Status(object) => {
@@ -109,8 +110,8 @@ const REMEMBERED: usize = 4096;
 pub struct Recorder {
     registry: Registry,
     told: HashMap<Note, (String, u64)>,
-    similar: HashMap<(String, &'static str), u32>,
-    allowance: HashMap<String, (u32, i64)>,
+    similar: HashMap<(Arc<str>, &'static str), u32>,
+    allowance: HashMap<Arc<str>, (u32, i64)>,
 }
 
 impl Recorder {
@@ -169,12 +170,12 @@ impl Recorder {
         self.told.insert(note, (name, 1));
     }
 
-    fn may_tell(&mut self, uid: &str, now: Timestamp) -> bool {
+    fn may_tell(&mut self, uid: &Arc<str>, now: Timestamp) -> bool {
         if self.allowance.len() >= REMEMBERED {
             self.allowance.clear();
         }
         let seconds = now.as_seconds();
-        let (tokens, since) = self.allowance.entry(uid.to_owned()).or_insert((BURST, seconds));
+        let (tokens, since) = self.allowance.entry(uid.clone()).or_insert((BURST, seconds));
         let more = u32::try_from(((seconds - *since) / REFILL_SECONDS).max(0)).unwrap_or(u32::MAX);
         *since += i64::from(more) * REFILL_SECONDS;
         *tokens = tokens.saturating_add(more).min(BURST);
@@ -196,10 +197,10 @@ fn event(account: &str, note: &Note, now: Timestamp) -> (String, Value) {
     let name = format!("{}.{mark:016x}", note.key.name);
     let component = if account == "scheduler" { "default-scheduler" } else { account };
     let mut involved = json!({
-        "apiVersion": note.api_version,
-        "kind": note.kind,
+        "apiVersion": note.kind.api_version(),
+        "kind": note.kind.kind,
         "name": &*note.key.name,
-        "uid": note.uid,
+        "uid": &*note.uid,
     });
     if !note.key.namespace.is_empty() {
         involved["namespace"] = json!(&*note.key.namespace);

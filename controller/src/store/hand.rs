@@ -51,7 +51,7 @@ impl<T: Clone> Hand<T> {
         drop(room);
         if let Some(result) = outcome.answers.pop() {
             // Whoever asked may have gone; the write stands.
-            let _ = answer.send(result);
+            let _ = answer.send((result, write));
         }
         Some((mark, outcome.changes.pop()))
     }

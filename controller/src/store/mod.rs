@@ -239,7 +239,7 @@ impl Store {
         let (answer, answered) = oneshot::channel();
         let request = Request { write, answer, room };
         self.messages.send(Message::Write(request)).map_err(|_| WriteError::Closed)?;
-        answered.await.unwrap_or(Err(WriteError::Closed))
+        answered.await.map_or(Err(WriteError::Closed), |(result, _)| result)
     }
 
     /// The object of a key.

@@ -34,13 +34,17 @@ pub(crate) enum Message {
     Close,
 }
 
+/// What became of a write, and the write: its memory is given back where it comes from, see
+/// [`Config::keeper`](crate::Config).
+pub(crate) type Answer = (Result<Revision, WriteError>, Write);
+
 /// A write, and who waits for its answer.
 #[derive(Debug)]
 pub(crate) struct Request {
     /// The write.
     pub write: Write,
     /// Who waits.
-    pub answer: oneshot::Sender<Result<Revision, WriteError>>,
+    pub answer: oneshot::Sender<Answer>,
     /// Its room in the queue.
     pub room: OwnedSemaphorePermit,
 }
@@ -152,10 +156,11 @@ impl Writer {
         match written {
             Ok(outcome) => {
                 self.publisher.publish(&outcome);
-                for ((answer, room), result) in waiting.into_iter().zip(outcome.answers) {
+                let answers = outcome.answers.into_iter().zip(writes);
+                for ((answer, room), answered) in waiting.into_iter().zip(answers) {
                     drop(room);
                     // Whoever asked may have gone; the write stands.
-                    let _ = answer.send(result);
+                    let _ = answer.send(answered);
                 }
                 Ok(())
             }
@@ -175,8 +180,9 @@ impl Writer {
 }
 
 fn answer_all(batch: Vec<Request>, error: &EngineError) {
-    for request in batch {
-        let _ = request.answer.send(Err(error.clone().into()));
+    for Request { write, answer, room } in batch {
+        drop(room);
+        let _ = answer.send((Err(error.clone().into()), write));
     }
 }
 
