@@ -37,6 +37,19 @@ impl<K: Hash + Ord + Clone, V> Sorted<K, V> {
         self.entries.get(key)
     }
 
+    /// The entry of a key, and where it is until another one comes or goes.
+    pub fn find<Q: Hash + Ord + ?Sized>(&self, key: &Q) -> Option<(usize, &V)>
+    where
+        K: Borrow<Q>,
+    {
+        self.entries.get_full(key).map(|(place, _, value)| (place, value))
+    }
+
+    /// What was found at a place, to be changed.
+    pub fn at_mut(&mut self, place: usize) -> Option<&mut V> {
+        self.entries.get_index_mut(place).map(|(_, value)| value)
+    }
+
     /// The entry of a key, and the key as it came in.
     pub fn get_key_value<Q: Hash + Ord + ?Sized>(&self, key: &Q) -> Option<(&K, &V)>
     where

@@ -91,7 +91,9 @@ impl Place {
     }
 
     fn key(&self) -> Rank {
-        Rank { rank: self.rank, size: self.size, name: self.node.meta.name.clone() }
+        let [cpu, memory, _, pods] = self.free();
+        let is_full = cpu <= 0 || memory <= 0 || pods <= 0;
+        Rank { is_full, rank: self.rank, size: self.size, name: self.node.meta.name.clone() }
     }
 
     /// The same, where it stands now.
@@ -164,12 +166,14 @@ impl Sum<Arc<Place>> for Extent {
 }
 
 /// The nodes of a class, those to be chosen first first: by rank, of equals by how much a Pod would be of them, which
-/// keeps machines of a size together, and then by name.
+/// keeps machines of a size together, and then by name. Full ones come last, where hardly anybody looks: the nodes that
+/// change next are at the beginning, however many are full.
 pub type Order = Tree<Rank, Arc<Place>, Extent>;
 
 /// The key by which a node stands in its class.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank {
+    is_full: bool,
     rank: i64,
     size: i64,
     name: Arc<str>,

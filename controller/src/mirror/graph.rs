@@ -2,13 +2,16 @@
 //!
 //! Since every kind is seen at the same revision, an owner that is not here does not exist.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use edge_api::kind::Kind;
+use indexmap::IndexMap;
 
 use crate::mirror::object::Meta;
+use crate::sorted::Sorted;
 
 /// An object in the graph.
 #[derive(Clone, Debug)]
@@ -28,13 +31,12 @@ type Hasher = BuildHasherDefault<DefaultHasher>;
 /// All objects by identity and ownership.
 #[derive(Debug, Default)]
 pub struct Graph {
-    /// By the store's keys: a deletion says no more than that.
-    entries: HashMap<Arc<str>, Entry>,
+    /// By the store's keys: a deletion says no more than that, and what is of a resource, and there in a namespace,
+    /// stands together.
+    entries: Sorted<Arc<str>, Entry>,
     /// The key of each uid.
-    keys: HashMap<Arc<str>, Arc<str>, Hasher>,
+    keys: IndexMap<Arc<str>, Arc<str>, Hasher>,
     dependents: HashMap<Box<str>, BTreeSet<Arc<str>>>,
-    namespaces: HashMap<Arc<str>, HashSet<Arc<str>, Hasher>>,
-    custom: HashMap<(&'static str, &'static str), BTreeSet<Arc<str>>>,
 }
 
 impl Graph {
@@ -48,20 +50,41 @@ impl Graph {
         self.entries.get(key)
     }
 
+    /// The object with a key of the store, and where it is until another one comes or goes.
+    pub fn find(&self, key: &str) -> Option<(usize, &Entry)> {
+        self.entries.find(key)
+    }
+
     /// The objects that name `uid` as an owner.
     pub fn dependents(&self, uid: &str) -> impl Iterator<Item = &Entry> {
         self.dependents.get(uid).into_iter().flatten().filter_map(|uid| self.get(uid))
     }
 
-    /// The objects in a namespace.
-    pub fn in_namespace(&self, namespace: &str) -> impl Iterator<Item = &Entry> {
-        self.namespaces.get(namespace).into_iter().flatten().filter_map(|uid| self.get(uid))
+    /// The objects in a namespace, by their keys; for no namespace, those that have none.
+    pub fn in_namespace(&self, namespace: &str) -> Vec<&Entry> {
+        let (mut found, mut after) = (Vec::new(), String::new());
+        // From one resource to the next.
+        while let Some((key, _)) =
+            self.entries.range::<str>((Bound::Excluded(&after), Bound::Unbounded)).next()
+        {
+            let Some((slash, _)) = key.match_indices('/').nth(2) else { break };
+            let resource = &key[..=slash];
+            found.extend(self.below(&format!("{resource}{namespace}/")));
+            after = end_of(resource);
+        }
+        found
     }
 
-    /// The custom resources of a group and resource.
+    /// The custom resources of a group and resource, by their keys. A definition may have the name of a resource that is
+    /// not its own, and never gets it: the objects of that one are not meant.
     pub fn of_custom(&self, group: &str, plural: &str) -> Vec<&Entry> {
-        let uids = self.custom.get(&(group, plural)).into_iter().flatten();
-        uids.filter_map(|uid| self.get(uid)).collect()
+        self.below(&format!("/{group}/{plural}/")).filter(|entry| entry.kind.custom.is_some()).collect()
+    }
+
+    /// The objects whose keys begin so.
+    fn below(&self, prefix: &str) -> impl Iterator<Item = &Entry> + use<'_> {
+        let range = self.entries.range::<str>((Bound::Included(prefix), Bound::Excluded(&end_of(prefix))));
+        range.map(|(_, entry)| entry)
     }
 
     /// Every uid.
@@ -69,15 +92,15 @@ impl Graph {
         self.keys.keys()
     }
 
-    /// Every key of the store.
+    /// Every key of the store, in their order.
     pub fn keys(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.entries.keys()
+        self.entries.iter().map(|(key, _)| key)
     }
 
-    /// Puts an object in.
-    pub fn put(&mut self, key: &Arc<str>, entry: Entry) {
+    /// Puts an object in, at the place where its key was found if it was.
+    pub fn put(&mut self, key: &Arc<str>, entry: Entry, place: Option<usize>) {
         // Mostly an object is where it was: then all places that know its uid stay as they are.
-        if let Some(old) = self.entries.get_mut(key)
+        if let Some(old) = place.and_then(|place| self.entries.at_mut(place))
             && old.meta.uid == entry.meta.uid
             && old.meta.owner_references == entry.meta.owner_references
         {
@@ -85,25 +108,19 @@ impl Graph {
             return;
         }
         self.remove(key);
-        let (kind, meta) = (entry.kind, entry.meta.clone());
+        let meta = entry.meta.clone();
         self.entries.insert(key.clone(), entry);
         self.keys.insert(meta.uid.clone(), key.clone());
         for owner in meta.owner_references.iter() {
             self.dependents.entry(owner.uid.as_str().into()).or_default().insert(meta.uid.clone());
         }
-        if !meta.namespace.is_empty() {
-            self.namespaces.entry(meta.namespace.clone()).or_default().insert(meta.uid.clone());
-        }
-        if kind.custom.is_some() {
-            self.custom.entry((kind.group, kind.plural)).or_default().insert(meta.uid.clone());
-        }
     }
 
     /// Takes an object out.
     pub fn remove(&mut self, key: &str) {
-        let Some(Entry { kind, meta, .. }) = self.entries.remove(key) else { return };
+        let Some(Entry { meta, .. }) = self.entries.remove(key) else { return };
         let uid = &*meta.uid;
-        self.keys.remove(uid);
+        self.keys.swap_remove(uid);
         for owner in meta.owner_references.iter() {
             if let Some(set) = self.dependents.get_mut(owner.uid.as_str()) {
                 set.remove(uid);
@@ -112,17 +129,42 @@ impl Graph {
                 }
             }
         }
-        if let Some(set) = self.custom.get_mut(&(kind.group, kind.plural)) {
-            set.remove(uid);
-            if set.is_empty() {
-                self.custom.remove(&(kind.group, kind.plural));
-            }
+    }
+}
+
+/// What comes after every key that begins so.
+fn end_of(prefix: &str) -> String {
+    format!("{prefix}{}", char::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use serde_json::json;
+
+    use crate::mirror::World;
+
+    #[test]
+    fn what_is_in_a_namespace_is_found_in_every_resource() {
+        let mut world = World::default();
+        let mut put = |revision, key: &str, kind: &str, version: &str| {
+            let name = key.rsplit('/').next();
+            let object = json!({"apiVersion": version, "kind": kind, "metadata": {"name": name, "uid": key}});
+            world.apply(key, revision, Some(&Bytes::from(object.to_string())));
+        };
+        for (revision, namespace) in (1..).zip(["a", "ab", "b", "a-"]) {
+            put(revision, &format!("/core/pods/{namespace}/p"), "Pod", "v1");
+            put(revision, &format!("/core/configmaps/{namespace}/c"), "ConfigMap", "v1");
+            put(revision, &format!("/apps/deployments/{namespace}/d"), "Deployment", "apps/v1");
         }
-        if let Some(set) = self.namespaces.get_mut(&meta.namespace) {
-            set.remove(uid);
-            if set.is_empty() {
-                self.namespaces.remove(&meta.namespace);
-            }
-        }
+        put(5, "/core/nodes//a", "Node", "v1");
+        let found = |world: &World, namespace| {
+            let entries = world.graph.in_namespace(namespace);
+            entries.iter().map(|entry| entry.meta.uid.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&world, "a"), ["/apps/deployments/a/d", "/core/configmaps/a/c", "/core/pods/a/p"]);
+        world.apply("/core/configmaps/a/c", 6, None);
+        assert_eq!(found(&world, "a"), ["/apps/deployments/a/d", "/core/pods/a/p"]);
+        assert_eq!(found(&world, "c"), Vec::<String>::new());
     }
 }

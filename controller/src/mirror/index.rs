@@ -49,6 +49,11 @@ impl<T: Shape> Mirror<T> {
         self.get(&key.namespace, &key.name)
     }
 
+    /// One object, and where it is among those of its namespace until another one comes or goes.
+    pub fn find(&self, namespace: &str, name: &str) -> Option<(usize, &Arc<Object<T>>)> {
+        self.namespaces.get(namespace)?.find(name)
+    }
+
     /// Every object, by namespace and name.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Object<T>>> {
         self.namespaces.values().flat_map(Sorted::values)
@@ -116,10 +121,13 @@ impl<T: Shape> Mirror<T> {
         self.length == 0
     }
 
-    /// Puts an object in, and answers the one it replaces.
-    pub fn put(&mut self, object: Arc<Object<T>>) -> Option<Arc<Object<T>>> {
+    /// Puts an object in, at the place where its name was found if it was, and answers the one it replaces.
+    pub fn put(&mut self, object: Arc<Object<T>>, place: Option<usize>) -> Option<Arc<Object<T>>> {
         let namespace = self.namespaces.entry(object.meta.namespace.clone()).or_default();
-        let before = namespace.insert(object.meta.name.clone(), object.clone());
+        let before = match place.and_then(|place| namespace.at_mut(place)) {
+            Some(there) => Some(std::mem::replace(there, object.clone())),
+            None => namespace.insert(object.meta.name.clone(), object.clone()),
+        };
         if let Some(before) = &before {
             self.unindex(before, Some(&object));
         } else {

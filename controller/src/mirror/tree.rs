@@ -74,19 +74,25 @@ impl<K, V, S> Tree<K, V, S> {
 
     /// The entry with the smallest key.
     pub fn first(&self) -> Option<(&K, &V)> {
-        self.iter().next()
+        self.end(|branch| &branch.left)
+    }
+
+    /// The entry with the largest key.
+    pub fn last(&self) -> Option<(&K, &V)> {
+        self.end(|branch| &branch.right)
+    }
+
+    fn end(&self, next: fn(&Branch<K, V, S>) -> &Self) -> Option<(&K, &V)> {
+        let mut branch = self.top()?;
+        while let Some(further) = next(branch).top() {
+            branch = further;
+        }
+        Some((&branch.key, &branch.value))
     }
 
     /// All entries in order.
     pub fn iter(&self) -> Iter<'_, K, V, S> {
-        let mut iter = Iter { path: Vec::new(), backwards: false };
-        iter.descend(self);
-        iter
-    }
-
-    /// All entries, the last one first.
-    pub fn backwards(&self) -> Iter<'_, K, V, S> {
-        let mut iter = Iter { path: Vec::new(), backwards: true };
+        let mut iter = Iter { path: Vec::new() };
         iter.descend(self);
         iter
     }
@@ -95,14 +101,13 @@ impl<K, V, S> Tree<K, V, S> {
 /// Entries one after the other.
 pub struct Iter<'a, K, V, S> {
     path: Vec<&'a Branch<K, V, S>>,
-    backwards: bool,
 }
 
 impl<'a, K, V, S> Iter<'a, K, V, S> {
     fn descend(&mut self, mut tree: &'a Tree<K, V, S>) {
         while let Some(branch) = tree.top() {
             self.path.push(branch);
-            tree = if self.backwards { &branch.right } else { &branch.left };
+            tree = &branch.left;
         }
     }
 }
@@ -112,7 +117,7 @@ impl<'a, K, V, S> Iterator for Iter<'a, K, V, S> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let branch = self.path.pop()?;
-        self.descend(if self.backwards { &branch.left } else { &branch.right });
+        self.descend(&branch.right);
         Some((&branch.key, &branch.value))
     }
 }
@@ -159,8 +164,8 @@ impl<K: Ord + Hash + Clone, V: Clone, S: Sum<V>> Tree<K, V, S> {
                 Ordering::Less => (tree, after) = (&branch.left, Some(&branch.key)),
                 Ordering::Greater => (tree, before) = (&branch.right, Some(&branch.key)),
                 Ordering::Equal => {
-                    let before = branch.left.backwards().next().map(|(key, _)| key).or(before);
-                    let after = branch.right.iter().next().map(|(key, _)| key).or(after);
+                    let before = branch.left.last().map(|(key, _)| key).or(before);
+                    let after = branch.right.first().map(|(key, _)| key).or(after);
                     return branch.priority == priority(key)
                         && before.is_none_or(|before| before < key)
                         && after.is_none_or(|after| key < after);
@@ -398,9 +403,9 @@ mod tests {
                 model.iter().rev().for_each(|(key, value)| anew.insert(*key, *value));
                 assert_eq!(shape(&tree), shape(&anew), "seed {seed}: the keys alone give the shape");
                 assert!(tree.iter().eq(model.iter()), "seed {seed}");
-                assert!(tree.backwards().eq(model.iter().rev()), "seed {seed}");
                 assert_eq!(tree.len(), model.len());
                 assert_eq!(tree.first(), model.first_key_value());
+                assert_eq!(tree.last(), model.last_key_value());
                 assert!((0..60).all(|key| tree.get(&key) == model.get(&key)));
                 assert_eq!(tree.top().map(|top| top.sum.0), model.values().max().copied());
             }

@@ -273,14 +273,15 @@ fn follow<T: Shape>(
     let pair = match seen.now {
         Some((meta, source)) => {
             let mut body = read(source, T::read)?;
-            let before = mirror.get(seen.namespace, seen.name);
+            let (place, before) = mirror.find(seen.namespace, seen.name).unzip();
             let sibling = || mirror.owned_by(&meta.controller()?.uid).next();
             if let Some(alike) = before.or_else(sibling) {
                 body.share(&alike.body);
             }
             let (meta, source) = (meta.clone(), source.clone());
             let object = Arc::new(Object { revision: seen.revision, meta, body, source });
-            (mirror.put(object.clone()), Some(object))
+            let place = place.filter(|_| *object.meta.namespace == *seen.namespace);
+            (mirror.put(object.clone(), place), Some(object))
         }
         None => (mirror.remove(seen.namespace, seen.name), None),
     };
@@ -343,7 +344,8 @@ impl World {
             let key = Name::new(namespace, name);
             return Some(Delta { kind, key, before: None, after: None, detail: Detail::Event });
         }
-        let before = self.graph.at(key).map(|entry| entry.meta.clone());
+        let found = self.graph.find(key).map(|(place, entry)| (place, entry.meta.clone()));
+        let (place, before) = found.unzip();
         let meta = match after {
             Some(source) => {
                 let form = read(source, |bytes| serde_json::from_slice::<MetaForm>(bytes));
@@ -402,7 +404,7 @@ impl World {
             self.define(&name, after);
         }
         match &meta {
-            Some(meta) => self.graph.put(key, Entry { kind, revision, meta: meta.clone() }),
+            Some(meta) => self.graph.put(key, Entry { kind, revision, meta: meta.clone() }, place),
             None => self.graph.remove(key),
         }
         Some(Delta { kind, key: name, before, after: meta, detail })
@@ -460,7 +462,7 @@ impl World {
 
     fn finish(&mut self, before: Option<&Object<Pod>>, after: Option<&Object<Pod>>) {
         let place = |pod: &Object<Pod>| (pod.meta.creation_timestamp, pod.key());
-        if let Some(old) = before {
+        if let Some(old) = before.filter(|pod| pod.body.finished()) {
             self.finished.remove(&place(old));
         }
         if let Some(new) = after.filter(|pod| pod.body.finished()) {

@@ -284,4 +284,19 @@ mod tests {
         let Act::Patch(patch) = &last.writes().next().unwrap().act else { panic!("{last:#?}") };
         assert_eq!(patch["metadata"]["finalizers"], json!([]));
     }
+
+    #[test]
+    fn a_definition_that_was_never_served_takes_nobody_elses_objects_with_it() {
+        let mut leases = definition("leases", "Lease", &[], 1);
+        leases["metadata"]["name"] = json!("leases.coordination.k8s.io");
+        leases["metadata"]["deletionTimestamp"] = json!("2026-01-02T00:00:00Z");
+        leases["metadata"]["finalizers"] = json!([CLEANUP]);
+        leases["spec"]["group"] = json!("coordination.k8s.io");
+        let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": "l", "namespace": "default", "uid": "l"}});
+        let world = Ledger::with(Timestamp::from_seconds(0), &[leases, lease]).world();
+        let plan = reconcile(&Name::new("", "leases.coordination.k8s.io"), &world);
+        let Act::Patch(patch) = &plan.writes().next().unwrap().act else { panic!("{plan:#?}") };
+        assert_eq!((&patch["metadata"]["finalizers"], plan.writes().count()), (&json!([]), 1));
+    }
 }

@@ -35,7 +35,7 @@ fn reconcile(key: &Name, world: &World) -> Plan {
     if !namespace.meta.deleting() || !namespace.body.finalizers.iter().any(|f| f == FINALIZER) {
         return Plan::nothing();
     }
-    let mut rest: Vec<&Entry> = world.graph.in_namespace(&key.name).collect();
+    let mut rest: Vec<&Entry> = world.graph.in_namespace(&key.name);
     rest.sort_by(|a, b| (a.kind.plural, &a.meta.name).cmp(&(b.kind.plural, &b.meta.name)));
     let events: Vec<Name> = world.events.in_namespace(&key.name).collect();
     let mut plan = Plan::nothing();

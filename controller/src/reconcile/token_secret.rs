@@ -2,7 +2,7 @@
 
 use edge_api::kinds;
 
-use crate::mirror::{Delta, Detail, Entry, Meta, Name, World};
+use crate::mirror::{Delta, Detail, Meta, Name, World};
 use crate::reconcile::Controller;
 use crate::reconcile::plan::{Plan, Write};
 
@@ -34,14 +34,10 @@ fn reconcile(key: &Name, world: &World) -> Plan {
         meta.annotations.get(ACCOUNT).is_some_and(|name| **name == *key.name)
             && uid.is_some_and(|uid| account.is_none_or(|account| *account.meta.uid != **uid))
     };
-    let mut doomed: Vec<&Entry> = world
-        .graph
-        .in_namespace(&key.namespace)
-        .filter(|entry| entry.kind == &kinds::secret::KIND && !entry.meta.deleting() && outlived(&entry.meta))
-        .collect();
-    doomed.sort_by(|a, b| a.meta.name.cmp(&b.meta.name));
+    let secrets = world.secrets.in_namespace(&key.namespace);
+    let doomed = secrets.filter(|secret| !secret.meta.deleting() && outlived(&secret.meta));
     let mut plan = Plan::nothing();
-    plan.together(doomed.into_iter().map(|entry| Write::delete(entry.kind, &entry.meta)).collect());
+    plan.together(doomed.map(|secret| Write::delete(&kinds::secret::KIND, &secret.meta)).collect());
     plan
 }
 

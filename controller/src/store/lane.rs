@@ -296,9 +296,28 @@ impl State {
         }
     }
 
+    /// The changes after a revision. Who follows has all but the newest, and the many before them may not have been
+    /// touched for long: so the first one is looked for from the end, in steps that double, and then between the last two.
     fn since(&self, after: Revision) -> impl Iterator<Item = &Arc<Change>> {
-        let start = self.tail.partition_point(|change| change.revision <= after);
-        self.tail.range(start..)
+        let is_known = |place: usize| self.tail[place].revision <= after;
+        let (mut low, mut high, mut step) = (0, self.tail.len(), 1);
+        while high > low {
+            let place = high.saturating_sub(step);
+            if is_known(place) {
+                low = place + 1;
+                break;
+            }
+            (high, step) = (place, step * 2);
+        }
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if is_known(middle) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        self.tail.range(low..)
     }
 
     fn first_change(&self, key: &str, after: Revision) -> Option<&Arc<Change>> {
