@@ -127,6 +127,11 @@ impl<K: Hash + Ord + Clone, V> Sorted<K, V> {
     }
 }
 
+/// Where the keys that begin so end: none of them is beyond this.
+pub fn end_of(prefix: &str) -> String {
+    format!("{prefix}{}", char::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,7 @@ use edge_api::kind::Kind;
 use indexmap::IndexMap;
 
 use crate::mirror::object::Meta;
-use crate::sorted::Sorted;
+use crate::sorted::{Sorted, end_of};
 
 /// An object in the graph.
 #[derive(Clone, Debug)]
@@ -64,13 +64,11 @@ impl Graph {
     pub fn in_namespace(&self, namespace: &str) -> Vec<&Entry> {
         let (mut found, mut after) = (Vec::new(), String::new());
         // From one resource to the next.
-        while let Some((key, _)) =
+        while let Some((_, first)) =
             self.entries.range::<str>((Bound::Excluded(&after), Bound::Unbounded)).next()
         {
-            let Some((slash, _)) = key.match_indices('/').nth(2) else { break };
-            let resource = &key[..=slash];
-            found.extend(self.below(&format!("{resource}{namespace}/")));
-            after = end_of(resource);
+            found.extend(self.below(&first.kind.key(namespace, "")));
+            after = end_of(&format!("{}/", first.kind.key_prefix()));
         }
         found
     }
@@ -99,15 +97,14 @@ impl Graph {
 
     /// Puts an object in, at the place where its key was found if it was.
     pub fn put(&mut self, key: &Arc<str>, entry: Entry, place: Option<usize>) {
-        // Mostly an object is where it was: then all places that know its uid stay as they are.
-        if let Some(old) = place.and_then(|place| self.entries.at_mut(place))
-            && old.meta.uid == entry.meta.uid
-            && old.meta.owner_references == entry.meta.owner_references
-        {
-            *old = entry;
-            return;
+        if let Some(old) = place.and_then(|place| self.entries.at_mut(place)) {
+            // Mostly an object is where it was: then all places that know its uid stay as they are.
+            if old.meta.uid == entry.meta.uid && old.meta.owner_references == entry.meta.owner_references {
+                *old = entry;
+                return;
+            }
+            self.remove(key);
         }
-        self.remove(key);
         let meta = entry.meta.clone();
         self.entries.insert(key.clone(), entry);
         self.keys.insert(meta.uid.clone(), key.clone());
@@ -130,11 +127,6 @@ impl Graph {
             }
         }
     }
-}
-
-/// What comes after every key that begins so.
-fn end_of(prefix: &str) -> String {
-    format!("{prefix}{}", char::MAX)
 }
 
 #[cfg(test)]

@@ -90,6 +90,13 @@ pub struct Meta {
     pub owner_references: Arc<Vec<Owner>>,
 }
 
+/// Of an object its metadata alone.
+#[derive(Deserialize)]
+pub struct MetaOnly {
+    /// The metadata.
+    pub metadata: Meta,
+}
+
 /// A text that is kept, without a copy of it on the way.
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
     struct Text;

@@ -17,7 +17,7 @@ use crate::mirror::events::Events;
 use crate::mirror::fleet::{Fleet, Packing};
 use crate::mirror::graph::{Entry, Graph};
 use crate::mirror::index::Mirror;
-use crate::mirror::object::{Meta, Name, Object, Shape, read};
+use crate::mirror::object::{Meta, MetaOnly, Name, Object, Shape, read};
 use crate::mirror::shape::{
     Bare, Budget, Claim, ClusterRole, CronJob, DaemonSet, Deployment, EndpointSlice, Job, Lease, Namespace,
     Node, Pod, Quota, ReplicaSet, Revision, Service, Signing, StatefulSet, StorageClass, Taint, Volume,
@@ -244,11 +244,6 @@ static BY_PREFIX: LazyLock<HashMap<String, &'static Kind>> = LazyLock::new(|| {
 const DEFINITIONS: &str = "/apiextensions.k8s.io/customresourcedefinitions/";
 
 #[derive(Deserialize)]
-struct MetaForm {
-    metadata: Meta,
-}
-
-#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct EventForm {
     metadata: Meta,
@@ -348,7 +343,7 @@ impl World {
         let (place, before) = found.unzip();
         let meta = match after {
             Some(source) => {
-                let form = read(source, |bytes| serde_json::from_slice::<MetaForm>(bytes));
+                let form = read(source, |bytes| serde_json::from_slice::<MetaOnly>(bytes));
                 let mut meta = form.map_err(unreadable).ok()?.metadata;
                 if let Some(alike) = before.as_deref().or_else(|| self.sibling(&meta)) {
                     meta.share(alike);

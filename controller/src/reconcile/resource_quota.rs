@@ -6,7 +6,7 @@ use edge_api::kinds;
 use edge_api::quota::{self, Objects};
 use serde_json::json;
 
-use crate::mirror::{Delta, Detail, Entry, Name, World};
+use crate::mirror::{Delta, Detail, Name, World};
 use crate::reconcile::Controller;
 use crate::reconcile::plan::{Plan, Write};
 
@@ -47,9 +47,10 @@ fn objects(world: &World, namespace: &str, group: &str, plural: &str) -> Objects
         }
         ("", "events") => Objects::Number(world.events.in_namespace(namespace).count()),
         _ => {
-            let all = world.graph.in_namespace(namespace);
-            let of_kind = |entry: &&&Entry| entry.kind.plural == plural && entry.kind.group == group;
-            Objects::Number(all.iter().filter(of_kind).count())
+            let all = world.graph.in_namespace(namespace).into_iter();
+            Objects::Number(
+                all.filter(|entry| entry.kind.plural == plural && entry.kind.group == group).count(),
+            )
         }
     }
 }

@@ -49,13 +49,9 @@ pub fn copy(kind: &'static Kind, owner: &Meta, pod: &Arc<Value>, name: &str) -> 
 }
 
 fn told(kind: &'static Kind, owner: &Meta, write: Write) -> Write {
-    let made = format!("Created pod: {}", write.key.name);
-    write.saying(Note::normal(kind, owner, "SuccessfulCreate", made)).failing(Note::warning(
-        kind,
-        owner,
-        "FailedCreate",
-        "Error creating: ".to_owned(),
-    ))
+    let made = Note::normal(kind, owner, "SuccessfulCreate", format!("Created pod: {}", write.key.name));
+    let failed = Note::warning(kind, owner, "FailedCreate", "Error creating: ".to_owned());
+    write.saying(made).failing(failed)
 }
 
 /// Deletes a Pod and tells of it.

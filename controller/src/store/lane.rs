@@ -14,7 +14,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use crate::sorted::Sorted;
+use crate::sorted::{Sorted, end_of};
 use crate::store::ears::{Ears, Word};
 use crate::store::record::{Change, Key, Revision, Stored};
 use crate::store::retention::weight;
@@ -54,8 +54,7 @@ pub(crate) struct Part {
 impl Part {
     /// The keys of a prefix, those after a key when there is one.
     pub(crate) fn new(prefix: &str, after: Option<&str>) -> Part {
-        // No key of the prefix is beyond it followed by the last of all characters.
-        let end = format!("{prefix}{}", char::MAX);
+        let end = end_of(prefix);
         let from = match after {
             Some(after) if after >= end.as_str() => Bound::Included(end.clone()),
             Some(after) if after >= prefix => Bound::Excluded(after.to_owned()),

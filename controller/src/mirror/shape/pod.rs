@@ -7,7 +7,7 @@ use edge_api::kinds::pod::{DISRUPTION_TARGET, Disruption};
 use edge_api::time::Timestamp;
 use serde::Deserialize;
 
-use crate::mirror::object::{Meta, Name, Object, Shape, share};
+use crate::mirror::object::{Meta, MetaOnly, Name, Object, Shape, share};
 use crate::mirror::selector::{Labels, Requirement};
 use crate::mirror::shape::node::image_name;
 use crate::mirror::shape::resources::{ContainerForm, Load, Quantities, Resources, effective, load};
@@ -217,12 +217,6 @@ struct MetaForm<'a> {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
-struct LabelledForm {
-    metadata: Meta,
-}
-
-#[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Spec<'a> {
     node_name: String,
@@ -345,7 +339,7 @@ impl Shape for Pod {
         let apart = std::mem::take(&mut spec.affinity.pod_anti_affinity);
         let has_rules = !(spread.is_empty() && near.is_empty() && apart.is_empty());
         let labels = match has_rules {
-            true => serde_json::from_slice::<LabelledForm>(source)?.metadata.labels,
+            true => serde_json::from_slice::<MetaOnly>(source)?.metadata.labels,
             false => Arc::default(),
         };
         let free = spec.node_name.is_empty();
